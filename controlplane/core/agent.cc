@@ -1,0 +1,477 @@
+#include "controlplane/core/agent.h"
+
+#include <algorithm>
+
+namespace daarion {
+namespace {
+
+// After a failed step, doubled each time: a step that fails at once must not burn the machine, and an operator who mends the
+// cause should not wait long.
+constexpr Duration kFirstBackoff = std::chrono::milliseconds(250);
+constexpr Duration kMaxBackoff = std::chrono::seconds(15);
+// An observation that was asked for and did not come is asked for again: more than any driver takes to answer from memory.
+constexpr Duration kObserveAgain = std::chrono::milliseconds(500);
+// Sessions of earlier guards that are spoken of: one per voter is already more than can happen.
+constexpr std::size_t kMaxLost = 16;
+// A promotion is begun only with this much lease left: it takes tens of ms, and one that the fence cuts off helps nobody.
+constexpr Duration kPromoteRoom = std::chrono::milliseconds(200);
+// A planned switchover is begun only if its target is this close: the holder stops writing while the rest is sent.
+constexpr std::uint64_t kSwitchoverLagBytes = 1 << 20;
+
+std::uint64_t ms_between(Instant from, Instant to) { return static_cast<std::uint64_t>(std::max<std::int64_t>(0, to_ms(to - from))); }
+
+bool runs(EngineState s) { return s == EngineState::kStandby || s == EngineState::kPrimary; }
+
+}  // namespace
+
+void Agent::on_guard(const GuardReport& report, Instant now) {
+  if (report.incarnation != guard_.incarnation || report.engine_running != guard_.engine_running) {
+    // What was observed is of an engine that is no more, or not yet: ask again.
+    if (engine_.incarnation != report.incarnation || !report.engine_running) observe_wanted_ = true;
+    if (!report.engine_running && runs(engine_.state)) engine_.state = EngineState::kStopped, engine_.streaming = false, engine_at_ = now;
+  }
+  guard_ = report;
+}
+
+void Agent::on_engine(const EngineReport& report, Instant now) {
+  if (report.incarnation != guard_.incarnation) return;
+  if (report.state == EngineState::kPrimary && engine_.state != EngineState::kPrimary) opened_now_ = true;
+  engine_ = report;
+  engine_at_ = now - std::chrono::milliseconds(report.age_ms);
+  engine_known_ = true;
+  observed_ = true;
+}
+
+void Agent::on_done(const DriverResult& result, Instant now) {
+  if (!op_ || op_->id != result.op) return;
+  op_.reset();
+  observe_wanted_ = true;
+  engine_known_ = false;  // decide the next step on what is there after this one
+  if (result.verb == Verb::kFollow) diverged_ = result.diverged;
+  if (result.verb == Verb::kRejoin && result.ok) diverged_ = false;
+  if (result.ok) {
+    backoff_ = {};
+    retry_at_ = now;
+    failure_.clear();
+    if (result.verb == Verb::kProvision || result.verb == Verb::kRejoin) replica_news_ = result;
+    if (result.verb == Verb::kStop && stopping_engine_) final_ = result.position;
+    return;
+  }
+  if (result.diverged) return;
+  failure_ = result.message;
+  backoff_ = backoff_ == Duration{} ? kFirstBackoff : std::min(backoff_ * 2, kMaxBackoff);
+  retry_at_ = now + backoff_;
+  if (result.verb == Verb::kStop && stopping_engine_) final_ = Position{};  // not clean: the session ends all the same, by a fence
+}
+
+void Agent::on_ack(const Ack& ack, Instant sent_at, const VoterSet& voters, const State& state, Instant now) {
+  holder_.on_ack(ack, sent_at, voters, state, now);
+}
+
+void Agent::on_promise(const SessionId& session) {
+  if (!guard_.connected || session == guard_.next || (guard_.taken && guard_.taken->session == session)) return;
+  if (std::ranges::find(guard_.ended, session, &SessionEnd::session) != guard_.ended.end()) return;
+  if (std::ranges::find(lost_, session) != lost_.end()) return;
+  lost_.push_back(session);
+  if (lost_.size() > kMaxLost) lost_.erase(lost_.begin());
+}
+
+EngineReport Agent::engine(Instant now) const {
+  EngineReport report = engine_;
+  report.resource = resource_;
+  report.age_ms = ms_between(engine_at_, now);
+  report.contact_age_ms += report.age_ms;
+  return report;
+}
+
+/// Ends that others should hear by beat. The end of a clean stop goes by the log first: deciders are to know its final position.
+std::vector<SessionId> Agent::ended_to_say(const State& state) const {
+  std::vector<SessionId> out;
+  const LeaseState* lease = state.lease(resource_);
+  for (const SessionEnd& end : guard_.ended) {
+    const bool clean = final_ && final_->lsn.value != 0 && end.session == retiring_;
+    if (clean && !(lease && lease->has_ended(end.session))) continue;
+    out.push_back(end.session);
+  }
+  out.insert(out.end(), lost_.begin(), lost_.end());
+  return out;
+}
+
+bool Agent::confirmed() const {
+  return guard_.connected && !guard_.fencing && guard_.taken && holder_.claiming() &&
+         guard_.taken->session == holder_.current()->session;
+}
+
+void Agent::waits(std::string what, std::string unblock, Instant now) {
+  if (!wait_ || wait_->what != what) wait_ = Wait{resource_, std::move(what), std::move(unblock), now};
+}
+
+void Agent::advance(const AgentContext& c, Instant now, AgentOutput& out) {
+  next_ = kNever;
+  if (!guard_.connected) {
+    waits("the guard of " + resource_.value + " on " + self_.value + " to start", "daarionctl status", now);
+    return;
+  }
+  if (wait_ && wait_->what.starts_with("the guard")) wait_.reset();
+  const State& state = c.cluster.state;
+  const LeaseState* lease = state.lease(resource_);
+  follow_guard(c, now, out);
+  if (c.state_loaded) {
+    if (holder_.on_state(state, now, c.next_counter)) out.beat_now = true;
+    if (lease) {
+      if (lease->decided != decided_seen_) {
+        decided_seen_ = lease->decided;
+        decided_at_ = now;
+      }
+      report_ends(c, out);
+      take_named(c, *lease, now, out);
+      keep_lease(c, *lease, now, out);
+    }
+  }
+  arm(now, out);
+  if (std::exchange(opened_now_, false)) out.beat_now = true;  // others may have to know of it before the log can tell them
+  if (!c.state_loaded) return;
+  if (lease) complete(c, *lease, now, out);
+  hand_over(c, lease, now, out);
+  move_engine(c, lease, now, out);
+  report_replica(c, out);
+}
+
+/// What the guard says about sessions is what is.
+void Agent::follow_guard(const AgentContext& c, Instant now, AgentOutput& out) {
+  const auto knows = [&](const SessionId& s) { return s == guard_.next || (guard_.taken && guard_.taken->session == s); };
+  if (holder_.claiming() && !knows(holder_.current()->session)) {
+    holder_.drop();
+    armed_.reset();
+    out.beat_now = true;
+  }
+  if (!holder_.claiming() && guard_.taken && guard_.taken->session != retiring_) {
+    const Instant deadline = guard_.taken->deadline;
+    holder_.resume(guard_.taken->epoch, guard_.taken->session, later(deadline, timers_.fence_budget), c.next_counter, now);
+    armed_ = {guard_.taken->epoch, deadline};
+    out.beat_now = true;
+  }
+}
+
+/// Sessions that the log shows as ours and that the guard no longer has are over: the log is told, by this node alone.
+void Agent::report_ends(const AgentContext& c, AgentOutput& out) {
+  const LeaseState& lease = *c.cluster.state.lease(resource_);
+  const auto is_over = [&](const SessionId& s) {
+    return !lease.has_ended(s) && s != guard_.next && !(guard_.taken && guard_.taken->session == s);
+  };
+  const CompletedLease& done = lease.completed;
+  if (done.node == self_ && done.epoch.value != 0 && is_over(done.session)) {
+    const auto end = std::ranges::find(guard_.ended, done.session, &SessionEnd::session);
+    const EndCause cause = end == guard_.ended.end() ? EndCause::kHostLost : end->cause;
+    LeaseReleased released{.session = done.session, .cause = cause, .final_position = false, .position = {}};
+    if (final_ && done.session == retiring_ && final_->lsn.value != 0 && cause == EndCause::kReleased) {
+      released.final_position = true;
+      released.position = *final_;
+    }
+    const std::string why = done.session == retiring_ && !retired_why_.empty() ? retired_why_
+                            : cause == EndCause::kCrashed                      ? "the engine ended by itself"
+                            : cause == EndCause::kFenced                       ? "fenced: its lease had run out"
+                                                                               : "its guard or host was lost";
+    out.appends.push_back({released, done.epoch, {}, why, {}});
+  }
+  // Newest first: one session may have been named under several epochs, and it can have been opened under the last only.
+  for (auto it = lease.open.rbegin(); it != lease.open.rend(); ++it) {
+    const OpenDecision& d = *it;
+    if (d.node != self_ || d.session == done.session || !is_over(d.session) || !engine_known_) continue;
+    if (engine_.opened == d.session && d.epoch > done.epoch) {
+      // It wrote, and its completion did not reach the log in time: what it wrote is history that others must know of.
+      out.appends.push_back({PromotionCompleted{.session = d.session, .position = opened_at()}, d.epoch, d.event,
+                             "it was opened, and ended before the log could be told", {}});
+    } else {
+      const std::string why = d.session == retiring_ && !retired_why_.empty() ? retired_why_ : "its session is gone";
+      out.appends.push_back({PromotionFailed{d.session}, d.epoch, d.event, why, {}});
+    }
+    break;  // one event of an aggregate at a time
+  }
+  const bool open = std::ranges::find(lease.open, retiring_, &OpenDecision::session) != lease.open.end();
+  const bool in_log = lease.has_ended(retiring_) || (retiring_ != lease.completed.session && !open);
+  if (!retiring_.empty() && in_log) {
+    retiring_ = {};
+    retired_why_.clear();
+  }
+  if (stopping_engine_ && !op_ && !holder_.claiming() && retiring_.empty() && lease.has_ended(lease.completed.session)) {
+    stopping_engine_ = false;
+    final_.reset();
+  }
+}
+
+void Agent::retire(std::string why, AgentOutput& out) {
+  if (!holder_.claiming()) return;
+  retiring_ = holder_.current()->session;
+  retired_why_ = std::move(why);
+  out.guard.push_back({resource_, GuardCommand::Kind::kRetire, retiring_, holder_.current()->epoch, {}});
+  holder_.drop();
+  armed_.reset();
+  out.beat_now = true;
+}
+
+/// The log names a session of ours under an epoch that we do not claim yet.
+void Agent::take_named(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out) {
+  if (lease.holder != self_ || lease.has_ended(lease.session) || lease.session == retiring_) return;
+  const bool ours = lease.session == guard_.next || (guard_.taken && guard_.taken->session == lease.session);
+  if (!ours || (holder_.claiming() && holder_.current()->epoch >= lease.epoch)) return;
+  // While another session of ours claims or writes, its own fate comes first (keep_lease).
+  if (holder_.claiming() && holder_.current()->session != lease.session) return;
+  if (guard_.taken && guard_.taken->session != lease.session) return;
+  const bool fresh = !guard_.taken;
+  holder_.claim(lease.epoch, lease.session, c.next_counter, now);
+  out.beat_now = true;
+  if (!fresh) return;
+  // Two aggregates can change in the same instant: what the decision stood on is looked at again.
+  const MemberState* me = c.cluster.state.member(self_);
+  const bool asked = lease.kind == DecisionKind::kSwitchover || lease.kind == DecisionKind::kForced;
+  if (me && me->intent != MemberIntent::kActive)
+    retire(std::string("this node's intent is ") + text_of(me->intent), out);
+  else if (c.cluster.state.paused(resource_) && !asked && c.cluster.state.newest_paused(resource_) < lease.decided)
+    retire("automatic failover was paused before the decision", out);
+  else if (c.stopping)
+    retire("this node is being stopped", out);
+}
+
+void Agent::keep_lease(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out) {
+  if (!holder_.claiming()) return;
+  const Claim claim = *holder_.current();
+  const bool earned = holder_.held().value != 0;
+  if (lease.has_ended(claim.session)) return retire("the log shows its end", out);
+  if (lease.completed.epoch > claim.epoch && lease.completed.session != claim.session)
+    return retire("epoch " + std::to_string(lease.completed.epoch.value) + " was completed on " + lease.completed.node.value, out);
+  if (holder_.refused(c.voters)) return retire("a majority of voters promised to a higher epoch", out);
+  if (lease.epoch > claim.epoch && lease.session != claim.session) {
+    if (!earned) return retire("a higher epoch was decided before this one had its majority", out);
+    // A needless nomination changes nothing: the same session goes on under a higher epoch.
+    if (holder_.has_lease(now))
+      out.appends.push_back({PromotionDecided{.to = self_, .session = claim.session, .kind = DecisionKind::kKeep, .loss_bytes = 0,
+                                              .evidence = {}, .verdicts = {}},
+                             Epoch{lease.epoch.value + 1}, lease.decided_event,
+                             "the lease of epoch " + std::to_string(claim.epoch.value) + " lives: the nomination was needless", {}});
+  }
+  if (!earned) {
+    const Instant limit = later(holder_.claimed_at(), timers_.ttl);
+    if (now >= limit) return retire("no majority of voters acked its claim within one ttl", out);
+    next_ = std::min(next_, limit);
+  }
+}
+
+void Agent::arm(Instant now, AgentOutput& out) {
+  if (!holder_.claiming() || holder_.held().value == 0) return;
+  const Instant deadline = holder_.deadline();
+  const std::pair wanted(holder_.held(), deadline);
+  if (armed_ == wanted || deadline <= now) return;
+  armed_ = wanted;
+  out.guard.push_back({resource_, GuardCommand::Kind::kArm, holder_.current()->session, holder_.held(), deadline});
+}
+
+/// Completed is said of an epoch that earned its own majority, by a node whose engine is open under it.
+void Agent::complete(const AgentContext&, const LeaseState& lease, Instant now, AgentOutput& out) {
+  if (lease.phase != LeaseState::Phase::kDecided || lease.holder != self_ || !confirmed() || op_) return;
+  if (holder_.current()->session != lease.session || holder_.held() != lease.epoch || !holder_.has_lease(now)) return;
+  if (!engine_known_ || engine_.state != EngineState::kPrimary || engine_.incarnation != guard_.incarnation) return;
+  const bool kept = lease.kind == DecisionKind::kKeep;
+  out.appends.push_back({PromotionCompleted{.session = lease.session, .position = opened_at(),
+                                            .claimed_ms = ms_between(decided_at_, holder_.held_at()),
+                                            .promoted_ms = kept ? 0 : ms_between(holder_.held_at(), engine_at_)},
+                         lease.epoch, lease.decided_event,
+                         kept ? "the holder goes on under a higher epoch" : "the engine is open for writing", {}});
+}
+
+/// Where the timeline began that this node writes or wrote.
+Position Agent::opened_at() const {
+  Position at = engine_.position;
+  at.lsn = engine_.timeline_start;
+  return at;
+}
+
+bool Agent::may_hand_over(const AgentContext& c, const LeaseState& lease, Instant now) {
+  const SwitchoverState* wish = c.cluster.wish(resource_);
+  if (wish == nullptr || wish->from != self_ || wish->epoch != lease.epoch) return false;
+  const Decider::Nomination then = Decider::preview(resource_, c.cluster, true, now);
+  const auto target = std::ranges::find_if(then.evidence.candidates, [&](const CandidateEvidence& cand) {
+    return wish->to.empty() ? then.decision.to == cand.node : wish->to == cand.node;
+  });
+  const auto verdict = target == then.evidence.candidates.end()
+                           ? then.decision.verdicts.end()
+                           : then.decision.verdicts.begin() + (target - then.evidence.candidates.begin());
+  const bool able = verdict != then.decision.verdicts.end() &&
+                    (verdict->eligible || wish->allow_data_loss || verdict->rule == "nofailover" || verdict->rule == "not_wanted");
+  if (!able) {
+    waits("switchover: " + (verdict == then.decision.verdicts.end() ? then.decision.reason : verdict->node.value + ": " + verdict->detail),
+          "daarionctl why-not " + resource_.value, now);
+    return false;
+  }
+  if (!wish->allow_data_loss && lag_bytes(then.evidence, *target) > kSwitchoverLagBytes) {
+    waits("switchover: " + target->node.value + " is " + std::to_string(lag_bytes(then.evidence, *target)) + " bytes behind",
+          "daarionctl status", now);
+    return false;
+  }
+  retired_why_ = wish->reason;
+  return true;
+}
+
+/// A planned end: stop cleanly under the lease, then release, with the final position. Release follows demotion.
+void Agent::hand_over(const AgentContext& c, const LeaseState* lease, Instant now, AgentOutput& out) {
+  if (final_ && holder_.claiming() && stopping_engine_) {
+    retire(retired_why_, out);
+    return;
+  }
+  if (op_ || stopping_engine_ || guard_.fencing) return;
+  const bool holding = confirmed() && engine_known_ && engine_.state == EngineState::kPrimary;
+  if (holding && lease && lease->phase == LeaseState::Phase::kActive && lease->completed.session == holder_.current()->session) {
+    if (c.stopping)
+      retired_why_ = "this node is being stopped";
+    else if (!may_hand_over(c, *lease, now))
+      return;
+    stopping_engine_ = true;
+    run(Verb::kStop, holder_.held(), {}, now, out);
+    return;
+  }
+  if (!c.stopping || holding) return;
+  if (holder_.claiming()) return retire("this node is being stopped", out);
+  if (guard_.engine_running && now >= retry_at_) return run(Verb::kStop, {}, {}, now, out);
+  const bool said = !lease || lease->completed.node != self_ || lease->has_ended(lease->completed.session);
+  stopped_ = !guard_.engine_running && said;
+}
+
+void Agent::run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutput& out) {
+  op_ = Op{next_op_++, verb, now};
+  out.drive = DriverCommand{op_->id, resource_, verb, epoch, std::move(upstream)};
+}
+
+/// Moves the engine one step towards the role that log and lease give it.
+void Agent::move_engine(const AgentContext& c, const LeaseState* lease, Instant now, AgentOutput& out) {
+  if (op_ || out.drive || guard_.fencing) return;
+  if (observe_wanted_ || (!engine_known_ && now >= later(asked_at_, kObserveAgain))) {
+    observe_wanted_ = false;
+    asked_at_ = now;
+    out.drive = DriverCommand{0, resource_, Verb::kObserve, {}, {}};
+  }
+  if (!engine_known_) {
+    next_ = std::min(next_, later(asked_at_, kObserveAgain));
+    return;
+  }
+  const bool writable = engine_.state == EngineState::kPrimary && engine_.incarnation == guard_.incarnation && guard_.engine_running;
+  if (writable && !confirmed()) {
+    out.guard.push_back({resource_, GuardCommand::Kind::kFence, {}, {}, {}});
+    engine_known_ = false;
+    retry_at_ = now + kFirstBackoff;
+    return;
+  }
+  if (stopping_engine_ || c.stopping || engine_.state == EngineState::kForeign) {
+    if (engine_.state == EngineState::kForeign)
+      waits("the data directory of " + resource_.value + " on " + self_.value + " is not ours: " + engine_.health,
+            "move it away, or set data_dir", now);
+    return;
+  }
+  if (now < retry_at_) {
+    waits("to try again: " + failure_, "daarionctl resource " + resource_.value, now);
+    next_ = std::min(next_, retry_at_);
+    return;
+  }
+  wait_.reset();
+  // One session, one opening: an engine that ended under its lease is not opened again under it.
+  if (holder_.claiming() && engine_.opened == holder_.current()->session && engine_.state != EngineState::kPrimary &&
+      engine_.state != EngineState::kUnresponsive && engine_.state != EngineState::kUnknown)
+    return retire("the engine was stopped under its lease", out);
+  if (holder_.claiming()) return move_writer(now, out);
+  if (lease) move_follower(c, *lease, now, out);
+}
+
+void Agent::move_writer(Instant now, AgentOutput& out) {
+  switch (engine_.state) {
+    case EngineState::kEmpty:
+      if (confirmed() && holder_.has_lease(now)) run(Verb::kProvision, holder_.held(), {}, now, out);
+      return;
+    case EngineState::kStopped:
+      return run(Verb::kStart, holder_.held(), {}, now, out);
+    case EngineState::kStandby:
+      if (confirmed() && holder_.held().value != 0 && holder_.deadline() > later(now, kPromoteRoom))
+        run(Verb::kPromote, holder_.held(), {}, now, out);
+      return;
+    default:
+      return;
+  }
+}
+
+bool Agent::must_rejoin(const LeaseState& lease) const {
+  if (diverged_ || engine_.diverged) return true;
+  if (engine_.position.lsn.value == 0 || engine_.position.timeline == 0) return false;
+  Evidence history;
+  history.last_position = lease.position;
+  history.timelines = lease.timelines;
+  CandidateEvidence self;
+  self.engine = engine_;
+  return !shares_history(history, self);
+}
+
+/// Whom to follow: the holder in the log, or the one decided if its beats show it writing and only the log is late.
+NodeId Agent::writer_of(const AgentContext& c, const LeaseState& lease) const {
+  const PrimaryTrack* track = c.cluster.peers.primary(resource_);
+  if (lease.phase == LeaseState::Phase::kDecided && track && track->session == lease.session && track->node == lease.holder)
+    return lease.holder;
+  return lease.has_holder() ? lease.completed.node : NodeId{};
+}
+
+void Agent::move_follower(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out) {
+  const ResourceSpec* spec = c.cluster.spec.resource(resource_);
+  if (spec == nullptr || !spec->has_member(self_)) return;
+  const NodeId upstream = writer_of(c, lease);
+  if (upstream.empty() || upstream == self_) {
+    // Nobody holds, as far as the log knows: be a standby, so that this node's position is known.
+    if (engine_.state == EngineState::kStopped) run(Verb::kStart, lease.completed.epoch, {}, now, out);
+    return;
+  }
+  const Peer* peer = c.cluster.peers.find(upstream);
+  if (peer == nullptr || now - peer->heard > timers_.ttl) {
+    if (engine_.state == EngineState::kStopped && !must_rejoin(lease)) return run(Verb::kStart, lease.completed.epoch, upstream, now, out);
+    if (!runs(engine_.state)) waits(upstream.value + ", whom this node should follow, to be heard", "daarionctl nodes", now);
+    return;
+  }
+  switch (engine_.state) {
+    case EngineState::kEmpty:
+      return run(Verb::kProvision, lease.completed.epoch, upstream, now, out);
+    case EngineState::kStopped:
+    case EngineState::kStandby:
+      if (must_rejoin(lease)) {
+        const ReplicaState* known = nullptr;
+        if (const auto it = c.cluster.state.replicas.find({resource_, self_}); it != c.cluster.state.replicas.end()) known = &it->second;
+        if (!known || known->status != ReplicaState::Status::kDiverged || known->changed < lease.completed.sequence) {
+          out.appends.push_back({ReplicaDiverged{upstream, engine_.position}, lease.completed.epoch, {},
+                                 "this node's data have parted from " + upstream.value, {}});
+          return;
+        }
+        return run(Verb::kRejoin, lease.completed.epoch, upstream, now, out);
+      }
+      if (engine_.state == EngineState::kStopped || engine_.upstream != upstream)
+        return run(Verb::kFollow, lease.completed.epoch, upstream, now, out);
+      return;
+    default:
+      return;
+  }
+}
+
+/// A provision or rejoin that was done is put in the log, until it stands there.
+void Agent::report_replica(const AgentContext& c, AgentOutput& out) {
+  if (!replica_news_) return;
+  const LeaseState* lease = c.cluster.state.lease(resource_);
+  const Epoch epoch = lease ? lease->completed.epoch : Epoch{};
+  const NodeId source = lease && lease->completed.node != self_ ? lease->completed.node : NodeId{};
+  const auto it = c.cluster.state.replicas.find({resource_, self_});
+  const bool rejoined = replica_news_->verb == Verb::kRejoin;
+  const auto wanted = rejoined ? ReplicaState::Status::kRejoined : ReplicaState::Status::kProvisioned;
+  if (it != c.cluster.state.replicas.end() && it->second.status == wanted && it->second.position == replica_news_->position) {
+    replica_news_.reset();
+    return;
+  }
+  if (rejoined)
+    out.appends.push_back({ReplicaRejoined{replica_news_->method, source, replica_news_->position}, epoch, {},
+                           "its history is " + source.value + "'s again, by " + replica_news_->method, {}});
+  else
+    out.appends.push_back({ReplicaProvisioned{replica_news_->method, source, replica_news_->position}, epoch, {},
+                           source.empty() ? "made from empty" : "copied from " + source.value, {}});
+}
+
+}  // namespace daarion

@@ -1,0 +1,135 @@
+// One node's side of one resource: takes the session that the log names, keeps its lease, and moves the engine to the role
+// that follows from log and lease. Level-triggered: advance() compares what is with what should be, and asks for one step.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "controlplane/core/decider.h"
+#include "controlplane/core/holder.h"
+#include "controlplane/core/io.h"
+
+namespace daarion {
+
+/// An event the agent wants in the log; the node core gives it its version and sees that it is in flight only once.
+struct AppendWish {
+  Payload payload;
+  Epoch epoch;
+  EventId cause;
+  std::string reason;
+  std::string actor;  // empty: this node
+};
+
+struct AgentOutput {
+  std::vector<GuardCommand> guard;
+  std::optional<DriverCommand> drive;
+  std::vector<AppendWish> appends;
+  bool beat_now = false;  // a claim, a session or an end changed: others should know at once
+};
+
+struct AgentContext {
+  const DeciderContext& cluster;
+  const VoterSet& voters;      // that count: of the record, so that a restarted daemon need not wait for its fold
+  std::uint64_t next_counter;  // of the beat to be sent next
+  bool state_loaded = false;   // the state is this log's, not the empty one of a daemon that just started
+  bool stopping = false;       // this daemon was asked to stop
+};
+
+class Agent {
+ public:
+  Agent(NodeId self, ResourceId resource, LeaseTimers timers)
+      : self_(std::move(self)), resource_(std::move(resource)), timers_(timers), holder_(resource_, timers) {}
+
+  void on_guard(const GuardReport& report, Instant now);
+  void on_engine(const EngineReport& report, Instant now);
+  void on_done(const DriverResult& result, Instant now);
+  void on_ack(const Ack& ack, Instant sent_at, const VoterSet& voters, const State& state, Instant now);
+  /// A voter is bound to this session of ours: if the guard does not have it, beats will say that it ended.
+  void on_promise(const SessionId& session);
+  /// A vote says that the lease is over: a fresh position will be asked for.
+  void on_vote() { observe_wanted_ = true; }
+
+  void advance(const AgentContext& context, Instant now, AgentOutput& out);
+
+  // what beats carry
+  std::optional<Claim> claim() const { return holder_.current(); }
+  SessionId next_session() const { return guard_.next; }
+  std::vector<SessionId> ended_to_say(const State& state) const;
+  EngineReport engine(Instant now) const;
+  Sequence resumed() const { return holder_.resumed(); }
+
+  const ResourceId& resource() const { return resource_; }
+  const Holder& holder() const { return holder_; }
+  const GuardReport& guard() const { return guard_; }
+  const std::optional<Wait>& wait() const { return wait_; }
+  bool idle() const { return !op_; }
+  /// Nothing of this node is left to hand over.
+  bool stopped() const { return stopped_; }
+  Instant next_change() const { return next_; }
+  /// A fresh observation came that somebody waits for: say so in a beat.
+  bool take_observed() { return std::exchange(observed_, false); }
+
+ private:
+  struct Op {
+    std::uint64_t id = 0;
+    Verb verb = Verb::kObserve;
+    Instant since{};
+  };
+
+  void follow_guard(const AgentContext& c, Instant now, AgentOutput& out);
+  void report_ends(const AgentContext& c, AgentOutput& out);
+  void take_named(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out);
+  void keep_lease(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out);
+  void arm(Instant now, AgentOutput& out);
+  void complete(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out);
+  void hand_over(const AgentContext& c, const LeaseState* lease, Instant now, AgentOutput& out);
+  bool may_hand_over(const AgentContext& c, const LeaseState& lease, Instant now);
+  void move_engine(const AgentContext& c, const LeaseState* lease, Instant now, AgentOutput& out);
+  void move_writer(Instant now, AgentOutput& out);
+  void move_follower(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out);
+  void report_replica(const AgentContext& c, AgentOutput& out);
+  void retire(std::string why, AgentOutput& out);
+  void run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutput& out);
+  bool confirmed() const;
+  Position opened_at() const;
+  NodeId writer_of(const AgentContext& context, const LeaseState& lease) const;
+  bool must_rejoin(const LeaseState& lease) const;
+  void waits(std::string what, std::string unblock, Instant now);
+
+  NodeId self_;
+  ResourceId resource_;
+  LeaseTimers timers_;
+  Holder holder_;
+
+  GuardReport guard_;
+  EngineReport engine_;
+  Instant engine_at_{};
+  bool engine_known_ = false;
+  bool observe_wanted_ = false;
+  Instant asked_at_{};  // when an observation was last asked for
+  bool observed_ = false;
+  bool opened_now_ = false;
+
+  std::optional<Op> op_;
+  std::uint64_t next_op_ = 1;
+  Instant retry_at_{};      // after a failed step
+  Duration backoff_{};
+  std::string failure_;
+  std::optional<DriverResult> replica_news_;  // a provision or rejoin to be put in the log
+  bool diverged_ = false;   // the last kFollow said so
+
+  std::optional<std::pair<Epoch, Instant>> armed_;  // epoch and deadline last sent to the guard
+  std::vector<SessionId> lost_;        // sessions of earlier guards that voters are still bound to
+  std::string retired_why_;            // the reason for the end of the session being retired
+  SessionId retiring_;
+  std::optional<Position> final_;      // after a clean stop, until the session's end is in the log
+  bool stopping_engine_ = false;       // a clean stop was begun: no other step until its session has ended
+  bool stopped_ = false;
+  Instant decided_at_{};
+  Sequence decided_seen_;
+  std::optional<Wait> wait_;
+  Instant next_ = kNever;
+};
+
+}  // namespace daarion

@@ -1,0 +1,49 @@
+// Chooses whom to promote, from evidence alone. Pure: `why` runs it again on the evidence that the log kept.
+//
+// Rules, in this order; the first that speaks against a candidate is its verdict:
+//   not_active      its intent is draining, maintenance, disabled or retired
+//   nofailover      tagged so (an operator's wish for exactly this node overrides it)
+//   unreachable     no beat for longer than unreachable_ms
+//   no_session      it offers no session: its guard is not there
+//   no_engine       no data, data that is not ours, or an engine that does not answer
+//   not_standby     its engine is not a running standby (bootstrap: not empty and not stopped)
+//   other_identity  its data are another database's
+//   diverged        its timeline left the holder's history before its own position (allow_data_loss overrides, for the node
+//                   wanted)
+//   lag_bytes, lag_ms, staleness   behind by more than the limits (allow_data_loss overrides)
+//   loses_writes    the holder stopped cleanly and this candidate does not have all of it (allow_data_loss overrides)
+//   not_wanted      an operator asked for another node, and that one can be had
+// Among the eligible: the highest position, then the higher priority, then the lower node id. Never random.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "controlplane/core/evidence.h"
+
+namespace daarion {
+
+struct Decision {
+  std::optional<NodeId> to;  // nothing: nobody can be promoted, `reason` says why and what would help
+  SessionId session;
+  Epoch epoch;
+  std::uint64_t loss_bytes = 0;  // bound on what the asynchronous tail may lose
+  std::vector<Verdict> verdicts; // one per candidate, in the evidence's order
+  std::string reason;
+  std::string unblock;  // the command that would end the wait; empty when decided
+  bool operator==(const Decision&) const = default;
+};
+
+/// Chooses the candidate, or says why nobody can be promoted.
+/// Units: lag in bytes of the engine's log and in ms. Errors: none; "no" is a Decision without `to`.
+/// Source: positions are what each node's own driver observed (PostgreSQL: pg_last_wal_receive_lsn on a standby).
+Decision decide(const Evidence& evidence);
+
+/// How many bytes the candidate is behind the holder's last known position (0 if at or past it).
+std::uint64_t lag_bytes(const Evidence& evidence, const CandidateEvidence& candidate);
+
+/// Whether the candidate's history is a prefix of the holder's.
+bool shares_history(const Evidence& evidence, const CandidateEvidence& candidate);
+
+}  // namespace daarion

@@ -1,0 +1,213 @@
+#include "controlplane/core/decider.h"
+
+#include <algorithm>
+
+namespace daarion {
+namespace {
+
+// A vote counts for one beat and this much: beats and votes share their rhythm, and a vote may come a little late.
+constexpr Duration kVoteSlack = std::chrono::milliseconds(100);
+// Between one decider and the next in the order: about three appends, so that usually the first has won by then.
+constexpr Duration kStagger = std::chrono::milliseconds(10);
+// How long to wait for the positions that replicas were asked for when the promise ended. A replica that needs longer is
+// judged by its last one. Beyond this the wait itself would be felt in the outage.
+constexpr Duration kPositionWait = std::chrono::milliseconds(150);
+// After a switchover's clean stop: how long the node that was asked for may take to show that it has everything. Then the old
+// holder, which has it by definition, may be chosen again.
+constexpr Duration kWantedWait = std::chrono::milliseconds(1500);
+
+std::uint64_t age_ms(Instant now, Instant then) { return static_cast<std::uint64_t>(std::max<std::int64_t>(0, to_ms(now - then))); }
+
+CandidateEvidence candidate(const NodeId& node, const ResourceSpec& spec, const DeciderContext& c, Instant now) {
+  CandidateEvidence out{.node = node, .intent = MemberIntent::kActive, .tags = spec.tags_of(node), .beat_age_ms = 0,
+                        .heard = false, .session = {}, .engine = {}, .lag_ms = 0};
+  out.engine.resource = spec.id;
+  if (const MemberState* m = c.state.member(node)) out.intent = m->intent;
+  const Peer* peer = c.peers.find(node);
+  if (peer == nullptr || peer->beat.log != c.state.log.log) return out;
+  out.heard = true;
+  out.beat_age_ms = age_ms(now, peer->heard);
+  const auto next = std::ranges::find(peer->beat.next, spec.id, &SessionNote::resource);
+  if (next != peer->beat.next.end()) out.session = next->session;
+  const auto engine = std::ranges::find(peer->beat.engines, spec.id, &EngineReport::resource);
+  if (engine != peer->beat.engines.end()) {
+    out.engine = *engine;
+    out.engine.age_ms += out.beat_age_ms;
+    out.engine.contact_age_ms += out.beat_age_ms;
+  }
+  return out;
+}
+
+/// Who wrote last and how far: the newest completed holder of the log, or one that beats showed writing under a newer epoch
+/// whose PromotionCompleted did not reach the log; its final position, else the last heard.
+void note_holder(const LeaseState& lease, const DeciderContext& c, const ResourceId& resource, Instant now, Evidence& e) {
+  e.log_epoch = lease.epoch;
+  e.last_holder = lease.completed.node;
+  e.last_position = lease.position;
+  e.final_position = lease.final_position;
+  e.timelines = lease.timelines;
+  const PrimaryTrack* track = c.peers.primary(resource);
+  if (track == nullptr) return;
+  const bool newer = track->epoch > lease.completed.epoch && track->session != lease.completed.session;
+  const bool same = track->session == lease.completed.session && track->position.timeline == lease.position.timeline;
+  if (!newer && (!same || lease.final_position)) return;
+  if (newer) {
+    e.last_holder = track->node;
+    e.last_position = track->position;
+    e.final_position = false;
+    if (e.timelines.empty() || e.timelines.back().timeline < track->position.timeline)
+      e.timelines.push_back({track->position.timeline, track->timeline_start});
+  } else if (track->position.lsn > e.last_position.lsn) {
+    e.last_position = track->position;
+  }
+  e.last_position_age_ms = age_ms(now, track->heard);
+  e.write_rate = track->rate;
+}
+
+}  // namespace
+
+const SwitchoverState* DeciderContext::wish(const ResourceId& resource) const {
+  if (std::ranges::find(live_wishes, resource) == live_wishes.end()) return nullptr;
+  const OperatorState* said = state.operator_of(resource);
+  return said && said->switchover.sequence.value != 0 ? &said->switchover : nullptr;
+}
+
+void Decider::on_vote(const Vote& vote, Instant now) { votes_[vote.voter] = {vote, now}; }
+
+Evidence Decider::gather(const ResourceId& resource, const DeciderContext& c, Instant now) {
+  Evidence e;
+  e.resource = resource;
+  e.decider = c.self;
+  e.software = c.software;
+  e.folded = c.state.applied;
+  e.voters = static_cast<std::uint32_t>(c.state.voters.voters.size());
+  e.paused = c.state.paused(resource);
+  e.unreachable_ms = static_cast<std::uint64_t>(to_ms(c.spec.lease.ttl));
+  e.max_promotions = c.spec.max_promotions;
+  const ResourceSpec* spec = c.spec.resource(resource);
+  const LeaseState none;
+  const LeaseState* lease = c.state.lease(resource);
+  if (lease == nullptr) lease = &none;
+  note_holder(*lease, c, resource, now, e);
+  e.kind = lease->completed.epoch.value == 0 ? DecisionKind::kBootstrap : DecisionKind::kFailover;
+  if (const SwitchoverState* wish = c.wish(resource)) {
+    e.kind = wish->forced ? DecisionKind::kForced : DecisionKind::kSwitchover;
+    e.wanted = wish->to;
+    e.allow_data_loss = wish->allow_data_loss;
+  }
+  const auto window_ns = static_cast<std::int64_t>(c.spec.promotion_window_s) * 1'000'000'000;
+  for (const std::int64_t at : lease->promotions_ns)
+    if (c.state.applied_ns - at < window_ns) ++e.promotions;
+  if (spec == nullptr) return e;
+  e.limits = spec->max_lag;
+  e.declared_primary = spec->declared_primary;
+  std::vector<NodeId> members = spec->members;
+  std::ranges::sort(members);
+  for (const NodeId& node : members) e.candidates.push_back(candidate(node, *spec, c, now));
+  for (CandidateEvidence& cand : e.candidates)
+    if (lag_bytes(e, cand) > 0) cand.lag_ms = cand.engine.contact_age_ms;
+  return e;
+}
+
+std::vector<VoteEvidence> Decider::count_votes(const DeciderContext& c, Instant now) const {
+  std::vector<VoteEvidence> votes;
+  const Duration window = c.spec.lease.beat + kVoteSlack;
+  for (const auto& [voter, heard] : votes_) {
+    const Vote& v = heard.vote;
+    if (now - heard.at > window || heard.at <= named_at_ || v.voter_set != c.state.voters.id || v.log != c.state.log.log) continue;
+    if (!c.state.voters.has(voter, v.instance)) continue;
+    votes.push_back({voter, v.highest, v.over_ms, age_ms(now, heard.at)});
+  }
+  return votes;
+}
+
+/// Whether every live replica's position was observed after the votes were a majority (or has had its time to be).
+bool Decider::positions_fresh(const Evidence& e, Instant now) const {
+  const std::uint64_t since = age_ms(now, majority_since_);
+  if (now - majority_since_ >= kPositionWait) return true;
+  return std::ranges::all_of(e.candidates, [&](const CandidateEvidence& c) {
+    return !c.heard || c.beat_age_ms > e.unreachable_ms || c.engine.state != EngineState::kStandby || c.engine.age_ms <= since;
+  });
+}
+
+void Decider::waits(std::string what, std::string unblock, Instant now) {
+  if (!wait_ || wait_->what != what) wait_ = Wait{resource_, std::move(what), std::move(unblock), now};
+}
+
+std::optional<Decider::Nomination> Decider::advance(const DeciderContext& c, Instant now) {
+  next_ = kNever;
+  const LeaseState* lease = c.state.lease(resource_);
+  if (lease && (lease->decided != decided_ || lease->completed.sequence != completed_)) {
+    decided_ = lease->decided;
+    completed_ = lease->completed.sequence;
+    named_at_ = now;
+  }
+  std::vector<VoteEvidence> votes = count_votes(c, now);
+  if (votes.size() < c.state.voters.majority() || c.state.voters.voters.empty()) {
+    majority_since_ = {};
+    if (votes.empty())
+      wait_.reset();
+    else
+      waits("a majority of votes: " + std::to_string(votes.size()) + " of " + std::to_string(c.state.voters.voters.size()),
+            "daarionctl nodes", now);
+    return std::nullopt;
+  }
+  if (majority_since_ == Instant{}) majority_since_ = now;
+  if (!c.state.voters.has(c.self, c.instance)) return std::nullopt;
+  if (!c.caught_up) {
+    waits("this node's fold to reach the head of the log", "daarionctl status", now);
+    return std::nullopt;
+  }
+  if (lease && lease->phase == LeaseState::Phase::kDecided) {
+    const Instant again = later(named_at_, c.spec.lease.ttl);
+    if (now < again) {
+      waits("session of epoch " + std::to_string(lease->epoch.value) + " on " + lease->holder.value + " to claim", "daarionctl watch",
+            now);
+      next_ = again;
+      return std::nullopt;
+    }
+  }
+  // The order: those that vote now, by id. The dead cost nothing.
+  const auto rank = std::distance(votes.begin(), std::ranges::find(votes, c.self, &VoteEvidence::voter));
+  const Instant turn = later(majority_since_, kStagger * rank);
+  if (now < turn) {
+    next_ = turn;
+    return std::nullopt;
+  }
+  Evidence e = gather(resource_, c, now);
+  e.votes = std::move(votes);
+  if (!positions_fresh(e, now)) {
+    next_ = later(majority_since_, kPositionWait);
+    return std::nullopt;
+  }
+  Decision d = decide(e);
+  const bool wanted_missing = d.to && !e.wanted.empty() && *d.to != e.wanted && e.kind == DecisionKind::kSwitchover;
+  if (wanted_missing && now - majority_since_ < kWantedWait) {
+    waits("the position of " + e.wanted.value + ", which was asked for", "daarionctl why-not " + resource_.value, now);
+    next_ = later(majority_since_, kWantedWait);
+    return std::nullopt;
+  }
+  if (!d.to) {
+    waits(d.reason, d.unblock, now);
+    return std::nullopt;
+  }
+  wait_.reset();
+  return Nomination{std::move(e), std::move(d)};
+}
+
+Decider::Nomination Decider::preview(const ResourceId& resource, const DeciderContext& c, bool holder_dead, Instant now) {
+  Evidence e = gather(resource, c, now);
+  for (const VoterInstance& v : c.state.voters.voters)
+    if (!holder_dead || v.node != e.last_holder) e.votes.push_back({v.node, e.log_epoch, 0, 0});
+  if (holder_dead) {
+    for (CandidateEvidence& cand : e.candidates)
+      if (cand.node == e.last_holder) cand.heard = false;
+    if (e.kind != DecisionKind::kBootstrap) e.kind = DecisionKind::kFailover;
+    e.wanted = {};
+    e.allow_data_loss = false;
+  }
+  Decision d = decide(e);
+  return {std::move(e), std::move(d)};
+}
+
+}  // namespace daarion

@@ -1,0 +1,88 @@
+// Gathers votes and fresh positions, and nominates. A nomination binds nothing (lease.h); the compare-and-append settles races
+// between deciders.
+//
+// After a lease has ended: a majority of votes within one beat, the positions that replicas were asked for (or as old as they
+// are, after a bounded wait), then `decide`. Voters decide in the fixed order of their ids, each a little later than the one
+// before it, so that there is usually one append. Then nobody decides again until the named session ended, or one ttl.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "controlplane/core/decide.h"
+#include "controlplane/core/messages.h"
+#include "controlplane/core/peers.h"
+#include "controlplane/core/state.h"
+
+namespace daarion {
+
+/// A named wait: what for, since when, and the command that would end it.
+struct Wait {
+  ResourceId resource;
+  std::string what;
+  std::string unblock;
+  Instant since{};
+  bool operator==(const Wait&) const = default;
+};
+
+/// What a decider needs to know of its node besides votes.
+struct DeciderContext {
+  const State& state;
+  const Peers& peers;
+  const TopologySpec& spec;
+  NodeId self;
+  InstanceId instance;
+  std::string software;
+  bool caught_up = false;  // folded to the head heard in beats
+  Instant start{};         // of this run
+  std::vector<ResourceId> live_wishes;  // resources whose SwitchoverRequested has not run out
+
+  /// The operator's pending wish for the resource; null if there is none, or it has run out.
+  const SwitchoverState* wish(const ResourceId& resource) const;
+};
+
+class Decider {
+ public:
+  explicit Decider(ResourceId resource) : resource_(std::move(resource)) {}
+
+  void on_vote(const Vote& vote, Instant now);
+
+  /// Decides if it may. Returns the decision to append (with `to` set), and the evidence it was made from.
+  struct Nomination {
+    Evidence evidence;
+    Decision decision;
+  };
+  std::optional<Nomination> advance(const DeciderContext& context, Instant now);
+
+  /// What it waits for; nothing while the lease lives or there is nothing to decide.
+  const std::optional<Wait>& wait() const { return wait_; }
+
+  /// When advance() may have something new by time alone.
+  Instant next_change() const { return next_; }
+
+  /// The same rules on this moment, as if the votes were there and (if `holder_dead`) its holder were not: for `why-not`
+  /// and the "if node1 dies now" line.
+  static Nomination preview(const ResourceId& resource, const DeciderContext& context, bool holder_dead, Instant now);
+
+ private:
+  struct Heard {
+    Vote vote;
+    Instant at{};
+  };
+  static Evidence gather(const ResourceId& resource, const DeciderContext& context, Instant now);
+  std::vector<VoteEvidence> count_votes(const DeciderContext& context, Instant now) const;
+  bool positions_fresh(const Evidence& evidence, Instant now) const;
+  void waits(std::string what, std::string unblock, Instant now);
+
+  ResourceId resource_;
+  std::map<NodeId, Heard> votes_;
+  Sequence decided_;           // the newest decision and the newest completion folded,
+  Sequence completed_;
+  Instant named_at_{};         // and when the later of them was: votes from before it speak of another lease
+  Instant majority_since_{};   // the epoch of time: there is none
+  std::optional<Wait> wait_;
+  Instant next_ = kNever;
+};
+
+}  // namespace daarion

@@ -1,0 +1,248 @@
+// The events of INTERFACES.md as values. The log holds them; the state is their fold. Names are past tense.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "controlplane/core/evidence.h"
+#include "controlplane/core/topology_spec.h"
+#include "controlplane/core/types.h"
+
+namespace daarion {
+
+// ---- cluster.log
+struct LogCreated {
+  LogId log;
+  std::string cluster;
+  LogId parent;  // the log that this one continues; empty: none
+  bool operator==(const LogCreated&) const = default;
+};
+struct LogRegressed {
+  Sequence folded;        // where the reporting node had been
+  Sequence head;          // where the log ended
+  std::string known_lost; // events some node still knows, for people
+  bool operator==(const LogRegressed&) const = default;
+};
+struct FeatureLevelRaised {
+  std::uint32_t level = 0;
+  bool operator==(const FeatureLevelRaised&) const = default;
+};
+struct VoterInstance {
+  NodeId node;
+  InstanceId instance;
+  bool operator==(const VoterInstance&) const = default;
+};
+struct VoterSetChanged {
+  std::vector<VoterInstance> voters;  // by node id
+  bool operator==(const VoterSetChanged&) const = default;
+};
+
+// ---- topology.spec
+struct TopologyChanged {
+  TopologySpec spec;
+  std::string file_hash;  // of the file it was read from
+  bool operator==(const TopologyChanged&) const = default;
+};
+
+// ---- member.<node>
+struct MemberJoined {
+  NodeRole role = NodeRole::kReplica;
+  std::string region;
+  std::string address;
+  std::string software;
+  InstanceId instance;
+  BootId boot;
+  std::uint32_t feature_level = 0;
+  bool operator==(const MemberJoined&) const = default;
+};
+struct MemberUnreachable {
+  std::uint64_t silent_ms = 0;
+  std::vector<NodeId> observers;  // voters that say so, the reporter among them
+  bool operator==(const MemberUnreachable&) const = default;
+};
+struct MemberReturned {
+  InstanceId instance;
+  BootId boot;
+  RunId run;
+  std::string software;
+  std::uint32_t feature_level = 0;
+  bool operator==(const MemberReturned&) const = default;
+};
+struct MemberIntentChanged {
+  MemberIntent intent = MemberIntent::kActive;
+  bool operator==(const MemberIntentChanged&) const = default;
+};
+
+// ---- lease.<resource>; the epoch is in the header
+struct PromotionDecided {
+  NodeId to;
+  SessionId session;
+  DecisionKind kind = DecisionKind::kFailover;
+  std::uint64_t loss_bytes = 0;  // announced bound
+  Evidence evidence;
+  std::vector<Verdict> verdicts;
+  bool operator==(const PromotionDecided&) const = default;
+};
+struct PromotionCompleted {
+  SessionId session;
+  Position position;           // where the new timeline starts
+  std::uint64_t claimed_ms = 0;   // from folding the decision to the majority of acks
+  std::uint64_t promoted_ms = 0;  // from the majority to the engine writable
+  bool operator==(const PromotionCompleted&) const = default;
+};
+struct PromotionFailed {
+  SessionId session;  // ended
+  bool operator==(const PromotionFailed&) const = default;
+};
+enum class EndCause { kReleased, kFenced, kCrashed, kHostLost };
+struct LeaseReleased {
+  SessionId session;  // ended
+  EndCause cause = EndCause::kReleased;
+  bool final_position = false;  // position is where a clean stop ended
+  Position position;
+  bool operator==(const LeaseReleased&) const = default;
+};
+
+// ---- replica.<resource>.<node>
+struct ReplicaProvisioned {
+  std::string method;
+  NodeId source;
+  Position position;
+  bool operator==(const ReplicaProvisioned&) const = default;
+};
+struct ReplicaRejoined {
+  std::string method;  // rewind | rebuild
+  NodeId source;
+  Position position;
+  bool operator==(const ReplicaRejoined&) const = default;
+};
+struct ReplicaDiverged {
+  NodeId source;
+  Position position;
+  bool operator==(const ReplicaDiverged&) const = default;
+};
+struct ReplicaRemoved {
+  bool operator==(const ReplicaRemoved&) const = default;
+};
+struct SlotDropped {
+  std::string slot;
+  bool operator==(const SlotDropped&) const = default;
+};
+
+// ---- route.table, route.<capability>
+struct RouteTableChanged {
+  std::vector<RouteRule> rules;
+  bool operator==(const RouteTableChanged&) const = default;
+};
+struct CapabilityMoved {
+  std::string capability;
+  std::string provider;
+  bool operator==(const CapabilityMoved&) const = default;
+};
+
+// ---- operator.<resource or cluster>
+struct Paused {
+  bool operator==(const Paused&) const = default;
+};
+struct Resumed {
+  bool operator==(const Resumed&) const = default;
+};
+struct SwitchoverRequested {
+  NodeId from;  // the holder it was asked of: another holder makes it void
+  NodeId to;    // empty: the best candidate
+  bool forced = false;            // failover: also without the holder's help
+  bool allow_data_loss = false;
+  std::uint64_t valid_ms = 0;     // void so long after it was folded
+  std::string request;            // idempotency key
+  bool operator==(const SwitchoverRequested&) const = default;
+};
+struct FencingConfirmed {
+  SessionId session;
+  std::string how;
+  bool operator==(const FencingConfirmed&) const = default;
+};
+struct OverrideGranted {
+  LogId parent;
+  std::vector<VoterInstance> voters;
+  std::string others_off;  // how the others were made sure to be off
+  bool operator==(const OverrideGranted&) const = default;
+};
+
+// ---- telemetry
+struct ReplicaLagReported {
+  NodeId node;
+  NodeId primary;
+  Position position;
+  std::uint64_t lag_bytes = 0;
+  std::uint64_t lag_ms = 0;
+  std::string state;
+  bool operator==(const ReplicaLagReported&) const = default;
+};
+struct HealthReported {
+  NodeId node;
+  std::string what;
+  bool healthy = true;
+  std::string cause;
+  bool operator==(const HealthReported&) const = default;
+};
+
+using Payload =
+    std::variant<LogCreated, LogRegressed, FeatureLevelRaised, VoterSetChanged, TopologyChanged, MemberJoined, MemberUnreachable,
+                 MemberReturned, MemberIntentChanged, PromotionDecided, PromotionCompleted, PromotionFailed, LeaseReleased,
+                 ReplicaProvisioned, ReplicaRejoined, ReplicaDiverged, ReplicaRemoved, SlotDropped, RouteTableChanged,
+                 CapabilityMoved, Paused, Resumed, SwitchoverRequested, FencingConfirmed, OverrideGranted, ReplicaLagReported,
+                 HealthReported>;
+
+/// What orders the events of one thing: CLUSTER_LOG has at most one event per (kind, name, version).
+struct Aggregate {
+  std::string kind;  // cluster | topology | member | lease | replica | route | operator
+  std::string name;
+  friend auto operator<=>(const Aggregate&, const Aggregate&) = default;
+};
+
+struct EventHeader {
+  EventId id;
+  std::uint32_t schema = 1;
+  NodeId node;          // who appended it
+  std::string actor;    // "node:<id>" or "operator:<name>"
+  std::string reason;   // mandatory in CLUSTER_LOG
+  EventId cause;        // the event that led to this one; empty: none
+  ResourceId resource;  // empty: not about a resource
+  Epoch epoch;
+  std::int64_t wall_time_ns = 0;  // a label, never compared
+  std::uint32_t min_feature = 1;
+  Aggregate aggregate;  // from the subject
+  Version version;      // from the subject
+  bool operator==(const EventHeader&) const = default;
+};
+
+struct Event {
+  EventHeader header;
+  Payload payload;
+  bool operator==(const Event&) const = default;
+};
+
+/// An event as the log holds it. `stored_ns` is JetStream's own timestamp, ns since 1970: time on the log.
+struct LogEvent {
+  Sequence sequence;
+  std::int64_t stored_ns = 0;
+  Event event;
+  bool operator==(const LogEvent&) const = default;
+};
+
+/// The event's name as people and subjects of `watch` see it, e.g. "PromotionDecided".
+const char* payload_name(const Payload& payload);
+
+/// The kind of aggregate that such a payload belongs to: the first token of its subject after cluster.log or cluster.telemetry.
+const char* kind_of(const Payload& payload);
+
+/// The aggregate that an event with this payload belongs to. `node` is the member or replica it is about, `resource` as in the
+/// header (empty for operator events of the whole cluster).
+Aggregate aggregate_of(const Payload& payload, const NodeId& node, const ResourceId& resource);
+
+const char* text_of(EndCause cause);
+const char* text_of(NodeRole role);
+
+}  // namespace daarion

@@ -1,0 +1,252 @@
+#include "controlplane/core/fold.h"
+
+#include <algorithm>
+
+#include "controlplane/core/check.h"
+
+namespace daarion {
+namespace {
+
+template <class T>
+void keep_newest(std::vector<T>& items, std::size_t bound) {
+  if (items.size() > bound) items.erase(items.begin(), items.end() - static_cast<std::ptrdiff_t>(bound));
+}
+
+/// One event being folded: what the rules below need besides the state.
+struct Step {
+  State& s;
+  const LogEvent& log;
+  const EventHeader& h;
+  std::vector<StateKey>& touched;
+
+  void touch(Table table, std::string name = {}) { touched.push_back({table, std::move(name)}); }
+  void ignore() { ++s.ignored; }
+
+  // ---- cluster.log
+  void on(const LogCreated& p) {
+    if (!s.log.log.empty()) return ignore();
+    s.log.log = p.log;
+    s.log.cluster = p.cluster;
+    s.log.parent = p.parent;
+  }
+  void on(const LogRegressed&) { s.log.regressions.push_back(log.sequence); }
+  void on(const FeatureLevelRaised& p) { s.log.feature_level = std::max(s.log.feature_level, p.level); }
+  void on(const VoterSetChanged& p) {
+    s.voters = {.id = h.id, .sequence = log.sequence, .voters = p.voters};
+    touch(Table::kVoters);
+  }
+
+  // ---- topology.spec
+  void on(const TopologyChanged& p) {
+    s.topology.spec = p.spec;
+    s.topology.file_hash = p.file_hash;
+    s.topology.sequence = log.sequence;
+  }
+
+  // ---- member.<node>
+  MemberState& member() {
+    MemberState& m = s.members[NodeId(h.aggregate.name)];
+    m.changed = log.sequence;
+    m.changed_ns = log.stored_ns;
+    return m;
+  }
+  void on(const MemberJoined& p) {
+    MemberState& m = member();
+    m.role = p.role;
+    m.region = p.region;
+    m.address = p.address;
+    m.software = p.software;
+    m.feature_level = p.feature_level;
+    m.instance = p.instance;
+    m.boot = p.boot;
+    m.reachable = true;
+  }
+  void on(const MemberUnreachable&) { member().reachable = false; }
+  void on(const MemberReturned& p) {
+    MemberState& m = member();
+    m.instance = p.instance;
+    m.boot = p.boot;
+    m.software = p.software;
+    m.feature_level = p.feature_level;
+    m.returned_run = p.run;
+    m.returned = log.sequence;
+    m.reachable = true;
+  }
+  void on(const MemberIntentChanged& p) { member().intent = p.intent; }
+
+  // ---- lease.<resource>
+  LeaseState& lease() { return s.leases[ResourceId(h.aggregate.name)]; }
+  void on(const PromotionDecided& p) {
+    LeaseState& l = lease();
+    if (h.epoch <= l.epoch) return ignore();
+    l.epoch = h.epoch;
+    l.holder = p.to;
+    l.session = p.session;
+    l.kind = p.kind;
+    // A session that has ended takes no lease: such a decision is over as soon as it is made.
+    l.phase = l.has_ended(p.session) ? LeaseState::Phase::kEnded : LeaseState::Phase::kDecided;
+    l.decided = log.sequence;
+    l.decided_event = h.id;
+    if (l.phase == LeaseState::Phase::kDecided) l.open.push_back({h.epoch, p.to, p.session, p.kind, log.sequence, h.id});
+    keep_newest(l.open, kMaxDecisions);
+    // A wish is spent by the decision that follows it, whatever it decides.
+    const auto said = s.operators.find(h.aggregate.name);
+    if (said != s.operators.end() && said->second.switchover.sequence.value != 0) {
+      said->second.switchover = {};
+      touch(Table::kOperator, h.aggregate.name);
+    }
+  }
+  /// Of the newest decision, or late of one that others have overtaken meanwhile: what was written under it is history too.
+  void on(const PromotionCompleted& p) {
+    LeaseState& l = lease();
+    const auto open = std::ranges::find_if(l.open, [&](const OpenDecision& d) {
+      return d.epoch == h.epoch && d.session == p.session && d.node == h.node;
+    });
+    if (open == l.open.end() || h.epoch <= l.completed.epoch) return ignore();
+    const bool new_writer = l.completed.session != p.session;
+    if (h.epoch == l.epoch) l.phase = LeaseState::Phase::kActive;
+    l.completed = {.epoch = open->epoch, .node = open->node, .session = open->session, .decided = open->decided,
+                   .sequence = log.sequence, .stored_ns = log.stored_ns};
+    l.position = p.position;
+    l.final_position = false;
+    if (new_writer) {
+      if (l.timelines.empty() || l.timelines.back().timeline < p.position.timeline)
+        l.timelines.push_back({p.position.timeline, p.position.lsn});
+      keep_newest(l.timelines, kMaxTimelines);
+      if (open->kind == DecisionKind::kFailover) l.promotions_ns.push_back(log.stored_ns);
+      keep_newest(l.promotions_ns, kMaxPromotions);
+    }
+    l.open.erase(open);
+  }
+  void on(const PromotionFailed& p) { end_session(p.session, nullptr); }
+  void on(const LeaseReleased& p) { end_session(p.session, &p); }
+
+  /// Only the session's own node may say that it ended.
+  void end_session(const SessionId& session, const LeaseReleased* released) {
+    LeaseState& l = lease();
+    const bool completed = session == l.completed.session && h.node == l.completed.node;
+    const bool open = std::ranges::any_of(l.open, [&](const OpenDecision& d) { return d.session == session && d.node == h.node; });
+    if ((!completed && !open) || l.has_ended(session)) return ignore();
+    l.ended.push_back({session, h.node, h.epoch});
+    keep_newest(l.ended, kMaxEndedSessions);
+    std::erase_if(l.open, [&](const OpenDecision& d) { return d.session == session; });
+    if (session == l.session) l.phase = LeaseState::Phase::kEnded;
+    if (completed && released && released->final_position) {
+      l.position = released->position;
+      l.final_position = true;
+    }
+  }
+
+  // ---- replica.<resource>.<node>
+  void replica(ReplicaState::Status status, std::string method, const NodeId& source, const Position& position) {
+    const auto dot = h.aggregate.name.find('.');
+    if (dot == std::string::npos) return ignore();
+    ReplicaState& r = s.replicas[{ResourceId(h.aggregate.name.substr(0, dot)), NodeId(h.aggregate.name.substr(dot + 1))}];
+    r.status = status;
+    r.method = std::move(method);
+    r.source = source;
+    r.position = position;
+    r.changed = log.sequence;
+    r.changed_ns = log.stored_ns;
+  }
+  void on(const ReplicaProvisioned& p) { replica(ReplicaState::Status::kProvisioned, p.method, p.source, p.position); }
+  void on(const ReplicaRejoined& p) { replica(ReplicaState::Status::kRejoined, p.method, p.source, p.position); }
+  void on(const ReplicaDiverged& p) { replica(ReplicaState::Status::kDiverged, {}, p.source, p.position); }
+  void on(const ReplicaRemoved&) { replica(ReplicaState::Status::kRemoved, {}, {}, {}); }
+  void on(const SlotDropped&) {}
+
+  // ---- route.*
+  void on(const RouteTableChanged& p) {
+    RouteState& r = s.routes[h.aggregate.name];
+    r.rules = p.rules;
+    r.changed = log.sequence;
+  }
+  void on(const CapabilityMoved& p) {
+    RouteState& r = s.routes[h.aggregate.name];
+    r.provider = p.provider;
+    r.changed = log.sequence;
+  }
+
+  // ---- operator.<resource or cluster>
+  OperatorState& by_operator() { return s.operators[h.aggregate.name]; }
+  void on(const Paused&) { by_operator().paused = log.sequence; }
+  void on(const Resumed&) { by_operator().resumed = log.sequence; }
+  void on(const SwitchoverRequested& p) {
+    const LeaseState* l = s.lease(ResourceId(h.aggregate.name));
+    by_operator().switchover = {.sequence = log.sequence, .event = h.id, .epoch = l ? l->epoch : Epoch{}, .from = p.from,
+                                .to = p.to, .forced = p.forced, .allow_data_loss = p.allow_data_loss, .valid_ms = p.valid_ms,
+                                .actor = h.actor, .reason = h.reason};
+    remember(p.request);
+  }
+  void on(const FencingConfirmed& p) {
+    OperatorState& o = by_operator();
+    o.fencing_confirmed = p.session;
+    o.fencing_sequence = log.sequence;
+  }
+  void on(const OverrideGranted&) {}
+  void remember(const std::string& request) {
+    if (request.empty()) return;
+    s.requests.push_back({request, h.id, log.sequence});
+    keep_newest(s.requests, kMaxRequests);
+    touch(Table::kRequest);
+  }
+
+  // ---- telemetry is folded elsewhere
+  void on(const ReplicaLagReported&) { ignore(); }
+  void on(const HealthReported&) { ignore(); }
+
+  /// Counts the event in its aggregate, whatever it says: the next append needs the next version.
+  void count() {
+    const Aggregate& a = h.aggregate;
+    if (a.kind == "cluster") {
+      s.log.version = h.version;
+      touch(Table::kLog);
+    } else if (a.kind == "topology") {
+      s.topology.version = h.version;
+      touch(Table::kTopology);
+    } else if (a.kind == "member") {
+      s.members[NodeId(a.name)].version = h.version;
+      touch(Table::kMember, a.name);
+    } else if (a.kind == "lease") {
+      s.leases[ResourceId(a.name)].version = h.version;
+      touch(Table::kLease, a.name);
+    } else if (a.kind == "operator") {
+      s.operators[a.name].version = h.version;
+      touch(Table::kOperator, a.name);
+    } else if (a.kind == "route") {
+      s.routes[a.name].version = h.version;
+      touch(Table::kRoute, a.name);
+    } else if (a.kind == "replica") {
+      const auto dot = a.name.find('.');
+      if (dot == std::string::npos) return;
+      s.replicas[{ResourceId(a.name.substr(0, dot)), NodeId(a.name.substr(dot + 1))}].version = h.version;
+      touch(Table::kReplica, a.name);
+    }
+  }
+};
+
+}  // namespace
+
+void fold_into(State& state, const LogEvent& event, std::vector<StateKey>& touched) {
+  DAARION_CHECK(event.sequence.value == state.applied.value + 1, "the fold takes every sequence in order");
+  Step step{state, event, event.event.header, touched};
+  // A version that is not the next one, or a payload on another kind's subject, is not of our writing: it changes nothing.
+  const Aggregate& aggregate = event.event.header.aggregate;
+  const bool fits = aggregate.kind == kind_of(event.event.payload);
+  if (fits && event.event.header.version.value == state.version_of(aggregate).value + 1) {
+    std::visit([&](const auto& payload) { step.on(payload); }, event.event.payload);
+    step.count();
+  } else {
+    step.ignore();
+  }
+  state.applied = event.sequence;
+  state.applied_ns = event.stored_ns;
+}
+
+State fold(State state, const LogEvent& event) {
+  std::vector<StateKey> touched;
+  fold_into(state, event, touched);
+  return state;
+}
+
+}  // namespace daarion

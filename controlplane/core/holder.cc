@@ -1,0 +1,119 @@
+#include "controlplane/core/holder.h"
+
+#include <algorithm>
+
+namespace daarion {
+
+void SentBeats::sent(std::uint64_t counter, Instant at) {
+  sent_.emplace_back(counter, at);
+  if (sent_.size() > kKept) sent_.pop_front();
+}
+
+std::optional<Instant> SentBeats::at(std::uint64_t counter) const {
+  const auto it = std::ranges::lower_bound(sent_, counter, {}, &std::pair<std::uint64_t, Instant>::first);
+  if (it == sent_.end() || it->first != counter) return std::nullopt;
+  return it->second;
+}
+
+void Holder::claim(Epoch epoch, SessionId session, std::uint64_t first_counter, Instant now) {
+  const bool raised = claim_ && claim_->session == session;
+  claim_ = Claim{resource_, epoch, session, timers_.ttl};
+  claimed_at_ = now;
+  first_counter_ = first_counter;
+  armed_counter_ = first_counter;
+  acked_.clear();
+  named_.clear();
+  refusals_.clear();
+  if (raised) return;
+  held_ = {};
+  held_at_ = {};
+  valid_until_ = {};
+}
+
+void Holder::resume(Epoch epoch, SessionId session, Instant valid_until, std::uint64_t first_counter, Instant now) {
+  claim(epoch, session, first_counter, now);
+  held_ = epoch;
+  held_at_ = now;
+  valid_until_ = valid_until;
+}
+
+void Holder::drop() {
+  claim_.reset();
+  acked_.clear();
+  named_.clear();
+  refusals_.clear();
+  held_ = {};
+  valid_until_ = {};
+}
+
+Instant Holder::deadline() const { return valid_until_ == kNever ? kNever : valid_until_ - timers_.fence_budget; }
+
+bool Holder::on_ack(const Ack& ack, Instant sent_at, const VoterSet& voters, const State& state, Instant now) {
+  if (!claim_ || ack.counter < first_counter_) return false;
+  if (ack.voter_set != voters.id || !voters.has(ack.voter, ack.instance)) return false;
+  for (const RefusedClaim& r : ack.refused)
+    if (r.resource == resource_ && r.epoch == claim_->epoch && r.session == claim_->session && r.promised > claim_->epoch)
+      refusals_[ack.voter] = r.promised;
+  const auto ours = [&](const AckedClaim& a) {
+    return a.resource == resource_ && a.epoch == claim_->epoch && a.session == claim_->session && a.length >= claim_->length;
+  };
+  const auto accepted = std::ranges::find_if(ack.accepted, ours);
+  if (accepted == ack.accepted.end()) return false;
+  refusals_.erase(ack.voter);
+  Instant& newest = acked_.try_emplace(ack.voter, sent_at).first->second;
+  newest = std::max(newest, sent_at);
+  if (ack.counter >= armed_counter_) named_[ack.voter] = std::max(named_[ack.voter], accepted->paused);
+  return count(voters, state, now, ack.voter);
+}
+
+bool Holder::count(const VoterSet& voters, const State& state, Instant now, const NodeId& voter) {
+  std::vector<Instant> newest;
+  std::uint32_t naming = 0;
+  const bool paused = state.paused(resource_);
+  const Sequence pause = state.newest_paused(resource_);
+  for (const VoterInstance& v : voters.voters) {
+    if (const auto it = acked_.find(v.node); it != acked_.end()) newest.push_back(it->second);
+    if (const auto it = named_.find(v.node); it != named_.end() && pause.value != 0 && it->second == pause) ++naming;
+  }
+  const std::uint32_t majority = voters.majority();
+  if (newest.size() < majority) return false;
+  std::ranges::sort(newest, std::greater<>());
+  const Instant until = later(newest[majority - 1], holder_length(timers_.ttl, timers_.drift_ppm));
+  if (until <= now) return false;  // acks of long ago give nothing, not even the epoch
+  if (held_ != claim_->epoch) {
+    held_ = claim_->epoch;
+    held_at_ = now;
+  }
+  const Instant before = valid_until_;
+  if (valid_until_ != kNever) valid_until_ = std::max(valid_until_, until);
+  if (paused && naming >= majority) valid_until_ = kNever;
+  if (valid_until_ == before) return false;
+  if (before > now && before != kNever) {
+    const Duration left = before - timers_.fence_budget - now;
+    if (left < margin_.least) margin_ = {.least = left, .slowest = voter};
+  }
+  return true;
+}
+
+bool Holder::on_state(const State& state, Instant now, std::uint64_t next_counter) {
+  const Sequence resumed = state.newest_resumed(resource_);
+  if (state.paused(resource_) || resumed <= resumed_) return false;
+  resumed_ = resumed;
+  armed_counter_ = next_counter;
+  named_.clear();
+  if (valid_until_ != kNever) return false;
+  valid_until_ = later(now, holder_length(timers_.ttl, timers_.drift_ppm));
+  return true;
+}
+
+bool Holder::refused(const VoterSet& voters) const {
+  if (!claim_) return false;
+  std::uint32_t refusals = 0;
+  for (const VoterInstance& v : voters.voters) {
+    const auto it = refusals_.find(v.node);
+    if (it != refusals_.end() && it->second > claim_->epoch) ++refusals;
+  }
+  return refusals >= voters.majority();
+}
+
+}  // namespace daarion

@@ -1,0 +1,150 @@
+#include "controlplane/core/housekeeper.h"
+
+#include <algorithm>
+
+namespace daarion {
+namespace {
+
+// Between one voter's turn and the next: many appends long, since nobody is waiting for these events.
+constexpr Duration kTurn = std::chrono::milliseconds(100);
+// Before the first append to an empty log: the node must have had time to hear that somebody else made it.
+constexpr Duration kSettle = std::chrono::milliseconds(200);
+
+AppendWish wish(Payload payload, std::string reason) { return {std::move(payload), {}, {}, std::move(reason), {}}; }
+
+}  // namespace
+
+std::vector<NodeId> suspects(const DeciderContext& c, Instant now) {
+  std::vector<NodeId> out;
+  for (const NodeSpec& node : c.spec.nodes)
+    if (node.id != c.self && c.peers.silent(node.id, now, c.start) > c.spec.lease.ttl) out.push_back(node.id);
+  return out;
+}
+
+/// Declared voters that are heard act in the order of their ids, each kTurn after the one before it.
+bool Housekeeper::my_turn(const DeciderContext& c, const std::string& what, Instant now) {
+  const auto [since, fresh] = since_.try_emplace(what, now);
+  int rank = 0;
+  bool mine = false;
+  std::vector<NodeId> voters = c.spec.voters;
+  std::ranges::sort(voters);
+  for (const NodeId& voter : voters) {
+    if (voter == c.self) {
+      mine = true;
+      break;
+    }
+    if (c.peers.silent(voter, now, Instant{}) <= c.spec.lease.ttl) ++rank;
+  }
+  if (!mine) return false;
+  const Instant turn = later(since->second, kSettle + kTurn * rank);
+  if (now < turn) next_ = std::min(next_, turn);
+  return now >= turn;
+}
+
+std::vector<MemberWish> Housekeeper::advance(const DeciderContext& c, const LogHead& log, bool blank, Instant now) {
+  next_ = kNever;
+  std::vector<MemberWish> out;
+  if (c.state.log.log.empty() || c.state.topology.version.value == 0 || c.state.voters.id.empty()) {
+    bootstrap(c, log, now, out);
+  } else {
+    wait_.reset();
+  }
+  if (c.state.log.log.empty() || !c.caught_up) return out;
+  announce(c, blank, out);
+  if (c.state.voters.has(c.self, c.instance)) {
+    watch(c, now, out);
+    follow_topology(c, now, out);
+  }
+  return out;
+}
+
+void Housekeeper::bootstrap(const DeciderContext& c, const LogHead& log, Instant now, std::vector<MemberWish>& out) {
+  if (c.state.log.log.empty()) {
+    if (!log.exists) {
+      wait_ = Wait{{}, "the log CLUSTER_LOG: a majority of core nats-servers", "daarionctl nodes", c.start};
+      return;
+    }
+    if (log.head.value == 0 && c.state.applied.value == 0 && my_turn(c, "log", now))
+      out.push_back({{}, wish(LogCreated{id_.fresh_log, c.spec.cluster, {}}, "the log is empty")});
+    return;
+  }
+  if (!c.caught_up) return;
+  if (c.state.topology.version.value == 0) {
+    if (my_turn(c, "topology", now))
+      out.push_back({{}, wish(TopologyChanged{c.spec, id_.topology_hash}, "the cluster's first topology")});
+    return;
+  }
+  // The first voter set: every declared voter, by the instance that it was heard with.
+  VoterSetChanged set;
+  std::string missing;
+  for (const NodeId& voter : c.spec.voters) {
+    const Peer* peer = c.peers.find(voter);
+    const bool heard = peer != nullptr && now - peer->heard <= c.spec.lease.ttl && !peer->beat.instance.empty();
+    if (heard)
+      set.voters.push_back({voter, peer->beat.instance});
+    else
+      missing += (missing.empty() ? "" : ", ") + voter.value;
+  }
+  if (!missing.empty()) {
+    if (!wait_ || !wait_->what.ends_with(missing))
+      wait_ = Wait{{}, "every declared voter to be heard once; silent: " + missing, "daarionctl nodes", now};
+    return;
+  }
+  wait_.reset();
+  std::ranges::sort(set.voters, {}, &VoterInstance::node);
+  if (my_turn(c, "voters", now)) out.push_back({{}, wish(std::move(set), "the cluster's first voter set")});
+}
+
+void Housekeeper::announce(const DeciderContext& c, bool blank, std::vector<MemberWish>& out) const {
+  const MemberState* me = c.state.member(id_.self);
+  if (me == nullptr || me->version.value == 0) {
+    out.push_back({id_.self, wish(MemberJoined{id_.role, id_.region, id_.address, id_.software, id_.instance, id_.boot, kFeatureLevel},
+                                  "first start in this log")});
+    return;
+  }
+  const bool rebooted = me->boot != id_.boot;
+  const bool replaced = me->instance != id_.instance;
+  if (me->reachable && !rebooted && !replaced && !blank) return;
+  const std::string why = replaced ? "with another voter record: a replaced disk" : rebooted ? "after a reboot" : "heard again";
+  out.push_back({id_.self, wish(MemberReturned{id_.instance, id_.boot, id_.run, id_.software, kFeatureLevel}, why)});
+}
+
+/// A member that a majority of voters suspects is unreachable.
+void Housekeeper::watch(const DeciderContext& c, Instant now, std::vector<MemberWish>& out) {
+  for (const NodeId& node : suspects(c, now)) {
+    const MemberState* member = c.state.member(node);
+    if (member == nullptr || !member->reachable || member->version.value == 0) {
+      since_.erase("silent " + node.value);
+      continue;
+    }
+    std::vector<NodeId> observers{c.self};
+    for (const VoterInstance& voter : c.state.voters.voters) {
+      const Peer* peer = c.peers.find(voter.node);
+      if (voter.node == c.self || peer == nullptr || now - peer->heard > c.spec.lease.ttl) continue;
+      if (std::ranges::find(peer->beat.suspects, node) != peer->beat.suspects.end()) observers.push_back(voter.node);
+    }
+    if (observers.size() < c.state.voters.majority() || !my_turn(c, "silent " + node.value, now)) continue;
+    const auto silent = static_cast<std::uint64_t>(to_ms(c.peers.silent(node, now, c.start)));
+    out.push_back({node, wish(MemberUnreachable{silent, std::move(observers)}, "silent for " + std::to_string(silent) + " ms")});
+  }
+  std::erase_if(since_, [&](const auto& due) {
+    return due.first.starts_with("silent ") && c.peers.silent(NodeId(due.first.substr(7)), now, c.start) <= c.spec.lease.ttl;
+  });
+}
+
+/// A changed cluster.yaml becomes the log's topology once every voter has it.
+void Housekeeper::follow_topology(const DeciderContext& c, Instant now, std::vector<MemberWish>& out) {
+  if (id_.topology_hash == c.state.topology.file_hash) {
+    since_.erase("new topology");
+    return;
+  }
+  for (const VoterInstance& voter : c.state.voters.voters) {
+    const Peer* peer = c.peers.find(voter.node);
+    if (voter.node == c.self) continue;
+    if (peer == nullptr || now - peer->heard > c.spec.lease.ttl || peer->beat.topology_hash != id_.topology_hash) return;
+  }
+  if (my_turn(c, "new topology", now))
+    out.push_back({{}, wish(TopologyChanged{c.spec, id_.topology_hash}, "every voter has this cluster.yaml")});
+}
+
+}  // namespace daarion

@@ -1,0 +1,61 @@
+// What keeps the log in step with the cluster's membership: its creation, the topology, the voter set, who joined, who is
+// silent, who returned. Every voter tries in a fixed order with small delays; the compare-and-append settles races.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "controlplane/core/agent.h"
+
+namespace daarion {
+
+struct Identity {
+  NodeId self;
+  RunId run;
+  BootId boot;
+  InstanceId instance;
+  NodeRole role = NodeRole::kReplica;
+  std::string address;
+  std::string region;
+  std::string software;
+  LogId fresh_log;            // the id to give a log that does not exist yet
+  std::string topology_hash;  // of this node's cluster.yaml
+};
+
+/// An event about a member (or the cluster), with whom it is about.
+struct MemberWish {
+  NodeId about;
+  AppendWish wish;
+};
+
+class Housekeeper {
+ public:
+  explicit Housekeeper(Identity identity) : id_(std::move(identity)) {}
+
+  /// What the log should be told now. `log` is what the log itself last said of itself; `blank` that the voter waits for its
+  /// own MemberReturned.
+  std::vector<MemberWish> advance(const DeciderContext& context, const LogHead& log, bool blank, Instant now);
+
+  /// What it waits for while there is no voter set.
+  const std::optional<Wait>& wait() const { return wait_; }
+  Instant next_change() const { return next_; }
+
+ private:
+  bool my_turn(const DeciderContext& context, const std::string& what, Instant now);
+  void bootstrap(const DeciderContext& context, const LogHead& log, Instant now, std::vector<MemberWish>& out);
+  void announce(const DeciderContext& context, bool blank, std::vector<MemberWish>& out) const;
+  void watch(const DeciderContext& context, Instant now, std::vector<MemberWish>& out);
+  void follow_topology(const DeciderContext& context, Instant now, std::vector<MemberWish>& out);
+
+  Identity id_;
+  std::map<std::string, Instant> since_;  // since when each thing has been due
+  std::optional<Wait> wait_;
+  Instant next_ = kNever;
+};
+
+/// Nodes of the spec that have been silent for longer than a ttl, as beats call them: suspects.
+std::vector<NodeId> suspects(const DeciderContext& context, Instant now);
+
+}  // namespace daarion

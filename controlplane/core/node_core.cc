@@ -1,0 +1,347 @@
+#include "controlplane/core/node_core.h"
+
+#include <algorithm>
+
+namespace daarion {
+namespace {
+
+// A conflict means that the aggregate moved on: the fold will show it. If it does not within this time, look again anyway.
+constexpr Duration kConflictRetry = std::chrono::milliseconds(500);
+// An append of unknown outcome was already read back by the shell: try again, as a new append of the same version.
+constexpr Duration kUnknownRetry = std::chrono::milliseconds(200);
+// The same event again, after it was stored and folded without effect: a bound against a loop of appends.
+constexpr Duration kSameAgain = std::chrono::seconds(5);
+// Lag is reported at least this often, so that a reader of telemetry can tell "no change" from "no reporter".
+constexpr Duration kLagAtLeast = std::chrono::seconds(10);
+// The timer fires at least this often: every rule that looks at elapsed time is then late by no more than this.
+constexpr Duration kIdleTimer = std::chrono::milliseconds(100);
+
+}  // namespace
+
+NodeCore::NodeCore(NodeConfig config, Instant now)
+    : config_(std::move(config)), start_(now), state_(std::make_shared<State>()), peers_(config_.identity.self),
+      voter_(config_.identity.self, config_.spec.lease, config_.record, config_.identity.run, config_.identity.boot, now,
+             config_.uptime),
+      housekeeper_(config_.identity), next_beat_(now), next_timer_(now) {
+  for (const ResourceSpec& r : config_.spec.resources) {
+    if (!r.leased) continue;
+    deciders_.emplace(r.id, Decider(r.id));
+    if (r.has_member(config_.identity.self)) agents_.emplace(r.id, Agent(config_.identity.self, r.id, config_.spec.lease));
+  }
+  VoterOutput out;
+  voter_.start(out);
+  flush(out, now);
+}
+
+bool NodeCore::state_loaded() const { return state_->applied.value != 0; }
+
+bool NodeCore::caught_up() const {
+  return state_loaded() && state_->applied >= peers_.head(state_->log.log);
+}
+
+DeciderContext NodeCore::context() const {
+  DeciderContext c{.state = *state_, .peers = peers_,
+                   .spec = state_->topology.version.value != 0 ? state_->topology.spec : config_.spec,
+                   .self = config_.identity.self, .instance = config_.identity.instance, .software = config_.identity.software,
+                   .caught_up = caught_up(), .start = start_, .live_wishes = {}};
+  for (const auto& [resource, wish] : wishes_)
+    if (wish.live) c.live_wishes.push_back(resource);
+  return c;
+}
+
+std::vector<Output> NodeCore::step(const Input& input, Instant now) {
+  take(input, now);
+  advance(now);
+  return std::exchange(out_, {});
+}
+
+void NodeCore::take(const Input& input, Instant now) {
+  std::visit([&](const auto& in) { on(in, now); }, input);
+}
+
+void NodeCore::on(const TimerFired&, Instant now) {
+  VoterOutput out;
+  voter_.on_time(*state_, now, out);
+  flush(out, now);
+}
+
+void NodeCore::on(const BeatHeard& in, Instant now) {
+  if (in.beat.node == config_.identity.self) {
+    // Our own, echoed; or a second daemon with our id: the voter falls silent if it even has our record.
+    if (in.beat.run != config_.identity.run && in.beat.instance == config_.identity.instance) {
+      VoterOutput out;
+      voter_.on_beat(in.beat, *state_, now, out);
+    }
+    return;
+  }
+  if (!peers_.hear(in.beat, now)) return;
+  for (const PromiseNote& note : in.beat.promises)
+    if (const auto agent = agents_.find(note.resource); note.node == config_.identity.self && agent != agents_.end())
+      agent->second.on_promise(note.session);
+  VoterOutput out;
+  voter_.on_beat(in.beat, *state_, now, out);
+  flush(out, now);
+}
+
+void NodeCore::on(const AckHeard& in, Instant now) { hear_ack(in.ack, now); }
+
+void NodeCore::hear_ack(const Ack& ack, Instant now) {
+  if (ack.holder != config_.identity.self || ack.run != config_.identity.run || ack.log != voter_.record().log) return;
+  const auto sent_at = sent_.at(ack.counter);
+  if (!sent_at) return;
+  for (auto& [resource, agent] : agents_) agent.on_ack(ack, *sent_at, voter_.record().voters, *state_, now);
+}
+
+void NodeCore::on(const VoteHeard& in, Instant now) {
+  const auto decider = deciders_.find(in.vote.resource);
+  if (decider == deciders_.end() || in.vote.log != state_->log.log) return;
+  decider->second.on_vote(in.vote, now);
+  if (const auto agent = agents_.find(in.vote.resource); agent != agents_.end()) agent->second.on_vote();
+}
+
+void NodeCore::on(const StateMoved& in, Instant now) {
+  state_ = in.state;
+  mark_ = in.mark;
+  peers_.folded(in.mark);
+  follow_wishes(now);
+  if (!ever_caught_up_ && caught_up()) {
+    ever_caught_up_ = true;
+    // What was asked before this run could know of it is not ours to carry out: nobody can tell how old it is.
+    for (auto& [resource, wish] : wishes_) wish.live = false;
+  }
+  VoterOutput out;
+  voter_.on_state(*state_, now, out);
+  flush(out, now);
+}
+
+void NodeCore::on(const LogHead& in, Instant) { log_ = in; }
+
+void NodeCore::on(const RecordWritten& in, Instant now) {
+  VoterOutput out;
+  voter_.on_recorded(in.generation, now, out);
+  flush(out, now);
+  VoterOutput again;
+  voter_.on_state(*state_, now, again);
+  flush(again, now);
+}
+
+void NodeCore::on(const GuardChanged& in, Instant now) {
+  const auto agent = agents_.find(in.report.resource);
+  if (agent == agents_.end()) return;
+  const bool news = in.report.next != agent->second.guard().next || in.report.ended != agent->second.guard().ended;
+  agent->second.on_guard(in.report, now);
+  if (news) beat_now_ = true;
+}
+
+void NodeCore::on(const EngineObserved& in, Instant now) {
+  if (const auto agent = agents_.find(in.report.resource); agent != agents_.end()) agent->second.on_engine(in.report, now);
+}
+
+void NodeCore::on(const DriverDone& in, Instant now) {
+  if (const auto agent = agents_.find(in.result.resource); agent != agents_.end()) agent->second.on_done(in.result, now);
+}
+
+void NodeCore::on(const AppendDone& in, Instant now) {
+  for (auto& [aggregate, flight] : in_flight_) {
+    if (flight.id != in.result.id) continue;
+    flight.done = true;
+    flight.stored = in.result.outcome == AppendResult::Outcome::kStored ? in.result.sequence : Sequence{};
+    flight.retry = now + (in.result.outcome == AppendResult::Outcome::kConflict ? kConflictRetry : kUnknownRetry);
+    return;
+  }
+}
+
+void NodeCore::on(const LeadersSeen& in, Instant) { leaders_ = in; }
+
+void NodeCore::on(const StopRequested&, Instant) { stopping_ = true; }
+
+void NodeCore::flush(VoterOutput& out, Instant now) {
+  if (out.record) out_.push_back(WriteRecord{std::move(*out.record), out.generation});
+  for (Ack& ack : out.acks) {
+    if (ack.holder == config_.identity.self)
+      hear_ack(ack, now);
+    else
+      out_.push_back(SendAck{std::move(ack)});
+  }
+  out = {};
+}
+
+void NodeCore::append(const AppendWish& wish, const NodeId& about, const ResourceId& resource, Instant now) {
+  const Aggregate aggregate = aggregate_of(wish.payload, about, resource);
+  const Version version{state_->version_of(aggregate).value + 1};
+  if (const auto it = in_flight_.find(aggregate); it != in_flight_.end()) {
+    const InFlight& flight = it->second;
+    if (!flight.done) return;
+    if (flight.stored.value != 0 && state_->applied < flight.stored && now < flight.since + config_.spec.lease.ttl) return;
+    if (flight.version >= version && now < flight.retry) return;
+    // It was stored and folded and changed nothing: saying it again at once will not help.
+    if (flight.stored.value != 0 && flight.payload == wish.payload && now < flight.since + kSameAgain) return;
+  }
+  in_flight_[aggregate] = {.id = next_append_, .version = version, .since = now, .done = false, .stored = {}, .retry = now,
+                          .payload = wish.payload};
+  const std::string actor = wish.actor.empty() ? "node:" + config_.identity.self.value : wish.actor;
+  out_.push_back(Append{AppendRequest{next_append_++, wish.payload, aggregate, version, resource, wish.epoch, actor, wish.reason,
+                                      wish.cause}});
+}
+
+void NodeCore::advance(Instant now) {
+  follow_wishes(now);
+  advance_agents(now);
+  if (beat_now_ || now >= next_beat_) {
+    const bool on_time = now >= next_beat_;
+    send_beat(now);
+    send_votes(now, on_time);
+    advance_agents(now);
+  } else {
+    send_votes(now, false);
+  }
+  advance_deciders(now);
+  advance_housekeeping(now);
+  for (const StepDown& step_down : steering_.advance(context(), leaders_, now)) out_.push_back(step_down);
+  report_lag(now);
+  const bool quiet = std::ranges::all_of(agents_, [](const auto& a) { return a.second.stopped(); });
+  if (stopping_ && quiet && !stopped_said_) {
+    stopped_said_ = true;
+    out_.push_back(Stopped{});
+  }
+
+  next_timer_ = std::min({next_beat_, voter_.next_change(now), housekeeper_.next_change(), now + kIdleTimer});
+  for (const auto& [resource, agent] : agents_) next_timer_ = std::min(next_timer_, agent.next_change());
+  for (const auto& [resource, decider] : deciders_) next_timer_ = std::min(next_timer_, decider.next_change());
+}
+
+void NodeCore::advance_agents(Instant now) {
+  const DeciderContext cluster = context();
+  const AgentContext c{.cluster = cluster, .voters = voter_.record().voters, .next_counter = counter_ + 1,
+                       .state_loaded = state_loaded(), .stopping = stopping_};
+  for (const auto& [resource, lease] : state_->leases) {
+    if (agents_.contains(resource)) continue;
+    for (const OpenDecision& d : lease.open)
+      if (d.node == config_.identity.self)
+        append({PromotionFailed{d.session}, d.epoch, d.event, "this node does not run " + resource.value, {}}, config_.identity.self,
+               resource, now);
+  }
+  for (auto& [resource, agent] : agents_) {
+    AgentOutput out;
+    agent.advance(c, now, out);
+    for (GuardCommand& command : out.guard) out_.push_back(Guard{std::move(command)});
+    for (const AppendWish& wish : out.appends) append(wish, config_.identity.self, resource, now);
+    if (out.drive) out_.push_back(Drive{std::move(*out.drive)});
+    // A fresh position is news only while somebody may have to decide on it.
+    if (agent.take_observed() && !voting_.empty()) beat_now_ = true;
+    if (out.beat_now) beat_now_ = true;
+  }
+}
+
+void NodeCore::send_beat(Instant now) {
+  const DeciderContext c = context();
+  Beat beat{.node = config_.identity.self, .run = config_.identity.run, .counter = ++counter_, .instance = config_.identity.instance,
+            .boot = config_.identity.boot, .log = state_loaded() ? state_->log.log : voter_.record().log,
+            .voter_set = voter_.record().voters.id, .feature_level = kFeatureLevel, .claims = {}, .next = {}, .ended = {},
+            .resumed = {}, .promises = {}, .applied = state_->applied, .digest = mark_.digest, .chain = mark_.chain, .suspects = suspects(c, now),
+            .engines = {}, .topology_hash = config_.identity.topology_hash, .region = config_.identity.region};
+  for (const auto& [resource, agent] : agents_) {
+    if (const auto claim = agent.claim()) beat.claims.push_back(*claim);
+    if (!agent.next_session().empty()) beat.next.push_back({resource, agent.next_session()});
+    for (const SessionId& s : agent.ended_to_say(*state_)) beat.ended.push_back({resource, s});
+    if (agent.resumed().value != 0) beat.resumed.push_back({resource, agent.resumed()});
+    beat.engines.push_back(agent.engine(now));
+  }
+  beat.promises = voter_.promises(now);
+  sent_.sent(beat.counter, now);
+  beat_now_ = false;
+  // The rhythm is the wall's, not the work's: beats sent early for news do not shift it.
+  while (next_beat_ <= now) next_beat_ += config_.spec.lease.beat;
+  peers_.hear(beat, now);
+  out_.push_back(SendBeat{beat});
+  VoterOutput out;
+  voter_.on_beat(beat, *state_, now, out);
+  flush(out, now);
+}
+
+/// Says which promises are over: at once when one comes to be, and with every beat.
+void NodeCore::send_votes(Instant now, bool all) {
+  for (auto& [resource, decider] : deciders_) {
+    const bool over = voter_.may_vote(resource, *state_, now);
+    const auto was = voting_.find(resource);
+    if (!over) {
+      if (was != voting_.end()) voting_.erase(was);
+      continue;
+    }
+    if (was != voting_.end() && !all) continue;
+    voting_[resource] = true;
+    Vote vote = voter_.vote(resource, *state_, now);
+    for (const auto& [node, peer] : peers_.all())
+      vote.heard.push_back({node, static_cast<std::uint64_t>(to_ms(now - peer.heard))});
+    on(VoteHeard{vote}, now);
+    out_.push_back(SendVote{std::move(vote)});
+  }
+}
+
+void NodeCore::advance_deciders(Instant now) {
+  const DeciderContext c = context();
+  for (auto& [resource, decider] : deciders_) {
+    auto nomination = decider.advance(c, now);
+    if (!nomination) continue;
+    Decision& d = nomination->decision;
+    const SwitchoverState* wish = c.wish(resource);
+    AppendWish out{PromotionDecided{.to = *d.to, .session = d.session, .kind = nomination->evidence.kind, .loss_bytes = d.loss_bytes,
+                                    .evidence = std::move(nomination->evidence), .verdicts = std::move(d.verdicts)},
+                   d.epoch, wish ? wish->event : EventId{}, wish ? wish->reason : d.reason, wish ? wish->actor : std::string{}};
+    append(out, *d.to, resource, now);
+  }
+}
+
+void NodeCore::advance_housekeeping(Instant now) {
+  const DeciderContext c = context();
+  for (const MemberWish& wish : housekeeper_.advance(c, log_, voter_.wants_return(*state_), now)) append(wish.wish, wish.about, {}, now);
+}
+
+void NodeCore::follow_wishes(Instant now) {
+  for (const auto& [resource, decider] : deciders_) {
+    const OperatorState* said = state_->operator_of(resource);
+    Wish& wish = wishes_[resource];
+    if (said == nullptr || said->switchover.sequence.value == 0) {
+      wish = {};
+      continue;
+    }
+    if (wish.sequence != said->switchover.sequence) wish = {.sequence = said->switchover.sequence, .seen = now, .live = true};
+    if (now - wish.seen > std::chrono::milliseconds(said->switchover.valid_ms)) wish.live = false;
+  }
+}
+
+void NodeCore::report_lag(Instant now) {
+  const TopologySpec& spec = config_.spec;
+  for (const auto& [resource, agent] : agents_) {
+    const EngineReport engine = agent.engine(now);
+    const PrimaryTrack* primary = peers_.primary(resource);
+    if (engine.state != EngineState::kStandby || primary == nullptr) continue;
+    const std::uint64_t have = engine.position.lsn.value;
+    const std::uint64_t lag = primary->position.lsn.value > have ? primary->position.lsn.value - have : 0;
+    LagReport& last = lag_[resource];
+    const std::string state = engine.streaming ? "streaming" : text_of(engine.state);
+    const Duration since = now - last.at;
+    const bool changed = lag != last.bytes || state != last.state;
+    if (last.at != Instant{} && since < (changed ? Duration(std::chrono::milliseconds(spec.report_interval_ms)) : kLagAtLeast)) continue;
+    last = {now, lag, state};
+    out_.push_back(Report{ReplicaLagReported{.node = config_.identity.self, .primary = primary->node, .position = engine.position,
+                                             .lag_bytes = lag, .lag_ms = lag == 0 ? 0 : engine.contact_age_ms, .state = state},
+                          resource});
+  }
+}
+
+std::vector<Wait> NodeCore::waits() const {
+  std::vector<Wait> out;
+  if (housekeeper_.wait()) out.push_back(*housekeeper_.wait());
+  for (const auto& [resource, decider] : deciders_)
+    if (decider.wait()) out.push_back(*decider.wait());
+  for (const auto& [resource, agent] : agents_)
+    if (agent.wait()) out.push_back(*agent.wait());
+  return out;
+}
+
+Decider::Nomination NodeCore::preview(const ResourceId& resource, bool holder_dead, Instant now) const {
+  return Decider::preview(resource, context(), holder_dead, now);
+}
+
+}  // namespace daarion

@@ -1,0 +1,93 @@
+#include "controlplane/core/peers.h"
+
+#include <algorithm>
+
+namespace daarion {
+namespace {
+constexpr Duration kRateWindow = std::chrono::seconds(1);
+}
+
+bool Peers::hear(const Beat& beat, Instant now) {
+  Peer& peer = peers_[beat.node];
+  if (peer.beat.run == beat.run && beat.counter <= peer.beat.counter) return false;
+  peer.beat = beat;
+  peer.heard = now;
+  track_primary(beat, now);
+  if (beat.node != self_) compare(beat.node, {beat.applied, beat.digest, beat.chain});
+  return true;
+}
+
+const Peer* Peers::find(const NodeId& node) const {
+  const auto it = peers_.find(node);
+  return it == peers_.end() ? nullptr : &it->second;
+}
+
+Duration Peers::silent(const NodeId& node, Instant now, Instant start) const {
+  const Peer* peer = find(node);
+  return now - (peer ? peer->heard : start);
+}
+
+Sequence Peers::head(const LogId& log) const {
+  Sequence head;
+  for (const auto& [node, peer] : peers_)
+    if (peer.beat.log == log) head = std::max(head, peer.beat.applied);
+  return head;
+}
+
+const PrimaryTrack* Peers::primary(const ResourceId& resource) const {
+  const auto it = primaries_.find(resource);
+  return it == primaries_.end() ? nullptr : &it->second;
+}
+
+void Peers::track_primary(const Beat& beat, Instant now) {
+  for (const EngineReport& engine : beat.engines) {
+    if (engine.state != EngineState::kPrimary) continue;
+    const auto claim = std::ranges::find(beat.claims, engine.resource, &Claim::resource);
+    if (claim == beat.claims.end()) continue;
+    PrimaryTrack& track = primaries_[engine.resource];
+    if (claim->epoch < track.epoch) continue;
+    if (track.node != beat.node || track.position.timeline != engine.position.timeline) {
+      track = {.node = beat.node, .epoch = claim->epoch, .session = claim->session, .position = engine.position,
+               .timeline_start = engine.timeline_start, .heard = now, .rate = 0, .rate_from = engine.position, .rate_since = now};
+      continue;
+    }
+    track.epoch = claim->epoch;
+    track.session = claim->session;
+    if (engine.position.lsn >= track.position.lsn) track.position = engine.position;
+    track.heard = now - std::chrono::milliseconds(engine.age_ms);
+    if (now - track.rate_since >= kRateWindow) {
+      const auto ms = static_cast<std::uint64_t>(to_ms(now - track.rate_since));
+      track.rate = (track.position.lsn.value - track.rate_from.lsn.value) * 1000 / ms;
+      track.rate_from = track.position;
+      track.rate_since = now;
+    }
+  }
+}
+
+void Peers::folded(const FoldMark& mark) {
+  if (!marks_.empty() && mark.sequence <= marks_.back().sequence) marks_.clear();  // folded anew
+  marks_.push_back(mark);
+  if (marks_.size() > kMarks) marks_.pop_front();
+  std::erase_if(ahead_, [&](const auto& entry) {
+    if (entry.second.sequence > mark.sequence) return false;
+    compare(entry.first, entry.second);
+    return true;
+  });
+}
+
+void Peers::compare(const NodeId& node, const FoldMark& theirs) {
+  if (theirs.sequence.value == 0 || theirs.chain.empty()) return;
+  if (marks_.empty() || theirs.sequence > marks_.back().sequence) {
+    ahead_[node] = theirs;
+    return;
+  }
+  const auto it = std::ranges::lower_bound(marks_, theirs.sequence, {}, &FoldMark::sequence);
+  if (it == marks_.end() || it->sequence != theirs.sequence) return;
+  if (*it == theirs) {
+    disagreeing_.erase(node);
+  } else {
+    disagreeing_[node] = theirs.sequence;
+  }
+}
+
+}  // namespace daarion

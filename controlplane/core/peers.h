@@ -1,0 +1,77 @@
+// What this node hears of the others: newest beat of each, how long ago, and what follows from it.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "controlplane/core/messages.h"
+#include "controlplane/core/state.h"
+
+namespace daarion {
+
+/// (sequence, digest, chain) of a fold at one moment. Equal sequences must have equal digests, on every node.
+struct FoldMark {
+  Sequence sequence;
+  Digest digest;
+  Chain chain;
+  bool operator==(const FoldMark&) const = default;
+};
+
+struct Peer {
+  Beat beat;         // newest
+  Instant heard{};   // when it came
+};
+
+/// What is known of a resource's primary from its beats: survives the beats that no longer come.
+struct PrimaryTrack {
+  NodeId node;
+  Epoch epoch;           // of the claim in the same beat
+  SessionId session;
+  Position position;
+  Lsn timeline_start;
+  Instant heard{};
+  std::uint64_t rate = 0;  // bytes per second, over about the last second
+  Position rate_from;
+  Instant rate_since{};
+};
+
+class Peers {
+ public:
+  explicit Peers(NodeId self) : self_(std::move(self)) {}
+
+  /// Takes a beat. Returns false if it is a repeat or older than one already heard of that run: drop it.
+  bool hear(const Beat& beat, Instant now);
+
+  const std::map<NodeId, Peer>& all() const { return peers_; }
+  const Peer* find(const NodeId& node) const;
+  /// How long the node has been silent; since `start` if never heard.
+  Duration silent(const NodeId& node, Instant now, Instant start) const;
+
+  /// The highest sequence that any beat of this log names.
+  Sequence head(const LogId& log) const;
+
+  const PrimaryTrack* primary(const ResourceId& resource) const;
+
+  /// Own fold moved: remembers the mark, and compares it with what others said of the same sequence.
+  void folded(const FoldMark& mark);
+  /// Nodes whose digest or chain differed from ours at the same sequence, with the sequence.
+  const std::map<NodeId, Sequence>& disagreeing() const { return disagreeing_; }
+
+ private:
+  void track_primary(const Beat& beat, Instant now);
+  void compare(const NodeId& node, const FoldMark& theirs);
+
+  static constexpr std::size_t kMarks = 1024;  // sequences whose digests are kept to be compared
+
+  NodeId self_;
+  std::map<NodeId, Peer> peers_;
+  std::map<ResourceId, PrimaryTrack> primaries_;
+  std::deque<FoldMark> marks_;
+  std::map<NodeId, FoldMark> ahead_;  // a peer's mark that our fold has not reached yet
+  std::map<NodeId, Sequence> disagreeing_;
+};
+
+}  // namespace daarion

@@ -1,0 +1,61 @@
+#include "controlplane/core/state.h"
+
+#include <algorithm>
+
+namespace daarion {
+namespace {
+constexpr const char* kWholeCluster = "cluster";
+
+template <class Map, class Key>
+auto find_or_null(const Map& map, const Key& key) -> const typename Map::mapped_type* {
+  const auto it = map.find(key);
+  return it == map.end() ? nullptr : &it->second;
+}
+}  // namespace
+
+bool VoterSet::has(const NodeId& node, const InstanceId& instance) const {
+  return std::ranges::find(voters, VoterInstance{node, instance}) != voters.end();
+}
+
+bool LeaseState::has_ended(const SessionId& s) const {
+  return std::ranges::find(ended, s, &EndedSession::session) != ended.end();
+}
+
+const LeaseState* State::lease(const ResourceId& r) const { return find_or_null(leases, r); }
+const MemberState* State::member(const NodeId& n) const { return find_or_null(members, n); }
+const OperatorState* State::operator_of(const ResourceId& r) const { return find_or_null(operators, r.value); }
+
+Version State::version_of(const Aggregate& a) const {
+  const auto version = [](const auto* part) { return part ? part->version : Version{}; };
+  if (a.kind == "cluster") return log.version;
+  if (a.kind == "topology") return topology.version;
+  if (a.kind == "member") return version(member(NodeId(a.name)));
+  if (a.kind == "lease") return version(lease(ResourceId(a.name)));
+  if (a.kind == "operator") return version(find_or_null(operators, a.name));
+  if (a.kind == "route") return version(find_or_null(routes, a.name));
+  if (a.kind == "replica") {
+    const auto dot = a.name.find('.');
+    if (dot == std::string::npos) return {};
+    return version(find_or_null(replicas, std::pair(ResourceId(a.name.substr(0, dot)), NodeId(a.name.substr(dot + 1)))));
+  }
+  return {};
+}
+
+Sequence State::newest_paused(const ResourceId& r) const {
+  const auto* all = find_or_null(operators, kWholeCluster);
+  const auto* own = operator_of(r);
+  return std::max(all ? all->paused : Sequence{}, own ? own->paused : Sequence{});
+}
+
+Sequence State::newest_resumed(const ResourceId& r) const {
+  const auto* all = find_or_null(operators, kWholeCluster);
+  const auto* own = operator_of(r);
+  return std::max(all ? all->resumed : Sequence{}, own ? own->resumed : Sequence{});
+}
+
+bool State::paused(const ResourceId& r) const {
+  const auto stands = [](const OperatorState* o) { return o && o->paused > o->resumed; };
+  return stands(find_or_null(operators, kWholeCluster)) || stands(operator_of(r));
+}
+
+}  // namespace daarion

@@ -1,0 +1,212 @@
+// Everything the log says, folded. A value: ordered containers, ==, no time but the log's own.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "controlplane/core/event.h"
+#include "controlplane/core/topology_spec.h"
+#include "controlplane/core/types.h"
+
+namespace daarion {
+
+inline constexpr std::uint32_t kFeatureLevel = 1;  // what this software can fold
+
+// Bounds of what the state remembers per resource. Older entries go: they only speed things up or feed a window.
+inline constexpr std::size_t kMaxEndedSessions = 64;  // an end forgotten: a promise to it runs out by time instead
+inline constexpr std::size_t kMaxDecisions = 16;      // an older decision's completion or end is not taken up any more
+inline constexpr std::size_t kMaxTimelines = 64;      // a candidate on an older fork than these is refused
+inline constexpr std::size_t kMaxPromotions = 64;     // more than any sensible max_promotions
+inline constexpr std::size_t kMaxRequests = 64;       // idempotency keys
+
+struct LogState {
+  Version version;
+  LogId log;
+  std::string cluster;
+  LogId parent;
+  std::uint32_t feature_level = 1;
+  std::vector<Sequence> regressions;  // where LogRegressed stands, newest last
+  bool operator==(const LogState&) const = default;
+};
+
+struct VoterSet {
+  EventId id;  // of the event that made it; names the set in beats, acks and votes; empty: no set yet
+  Sequence sequence;
+  std::vector<VoterInstance> voters;
+  bool operator==(const VoterSet&) const = default;
+
+  bool has(const NodeId& node, const InstanceId& instance) const;
+  std::uint32_t majority() const { return static_cast<std::uint32_t>(voters.size() / 2 + 1); }
+};
+
+struct TopologyState {
+  Version version;
+  Sequence sequence;
+  TopologySpec spec;
+  std::string file_hash;
+  bool operator==(const TopologyState&) const = default;
+};
+
+struct MemberState {
+  Version version;
+  NodeRole role = NodeRole::kReplica;
+  std::string region;
+  std::string address;
+  std::string software;
+  std::uint32_t feature_level = 0;
+  InstanceId instance;
+  BootId boot;           // of the newest MemberJoined or MemberReturned
+  RunId returned_run;    // of the newest MemberReturned
+  Sequence returned;     // where that stands
+  MemberIntent intent = MemberIntent::kActive;
+  bool reachable = true;
+  Sequence changed;
+  std::int64_t changed_ns = 0;  // log time
+  bool operator==(const MemberState&) const = default;
+};
+
+struct EndedSession {
+  SessionId session;
+  NodeId node;
+  Epoch epoch;
+  bool operator==(const EndedSession&) const = default;
+};
+
+/// A decision whose end the log does not show yet: its session may have been opened, and its node may say so late.
+struct OpenDecision {
+  Epoch epoch;
+  NodeId node;
+  SessionId session;
+  DecisionKind kind = DecisionKind::kFailover;
+  Sequence decided;
+  EventId event;
+  bool operator==(const OpenDecision&) const = default;
+};
+
+struct CompletedLease {
+  Epoch epoch;  // 0: none ever
+  NodeId node;
+  SessionId session;
+  Sequence decided;
+  Sequence sequence;
+  std::int64_t stored_ns = 0;
+  bool operator==(const CompletedLease&) const = default;
+};
+
+struct LeaseState {
+  enum class Phase { kNone, kDecided, kActive, kEnded };
+  Version version;
+  // the newest decision
+  Epoch epoch;
+  NodeId holder;
+  SessionId session;
+  DecisionKind kind = DecisionKind::kBootstrap;
+  Phase phase = Phase::kNone;
+  Sequence decided;
+  EventId decided_event;
+  std::vector<OpenDecision> open;  // this one and older ones, newest last
+  // the newest decision that was completed: whose data the others follow
+  CompletedLease completed;
+  Position position;            // of that holder: where its timeline began, or where it stopped
+  bool final_position = false;  // it stopped cleanly there
+  std::vector<TimelineStart> timelines;
+  std::vector<EndedSession> ended;           // newest last
+  std::vector<std::int64_t> promotions_ns;   // automatic ones, log time of completion, newest last
+  bool operator==(const LeaseState&) const = default;
+
+  bool has_ended(const SessionId& s) const;
+  /// Whether the newest completed holder still holds, as far as the log knows.
+  bool has_holder() const { return completed.epoch.value != 0 && !has_ended(completed.session); }
+};
+
+struct ReplicaState {
+  enum class Status { kNone, kProvisioned, kRejoined, kDiverged, kRemoved };
+  Version version;
+  Status status = Status::kNone;
+  std::string method;
+  NodeId source;
+  Position position;
+  Sequence changed;
+  std::int64_t changed_ns = 0;
+  bool operator==(const ReplicaState&) const = default;
+};
+
+struct SwitchoverState {
+  Sequence sequence;  // 0: none pending
+  EventId event;
+  Epoch epoch;        // of the lease when it was asked: another epoch makes it void
+  NodeId from, to;
+  bool forced = false;
+  bool allow_data_loss = false;
+  std::uint64_t valid_ms = 0;
+  std::string actor, reason;
+  bool operator==(const SwitchoverState&) const = default;
+};
+
+/// What operators said of one resource, or of the cluster (key "cluster").
+struct OperatorState {
+  Version version;
+  Sequence paused;   // the newest Paused, 0: never
+  Sequence resumed;  // the newest Resumed, 0: never
+  SessionId fencing_confirmed;
+  Sequence fencing_sequence;
+  SwitchoverState switchover;
+  bool operator==(const OperatorState&) const = default;
+};
+
+struct RequestState {
+  std::string request;
+  EventId event;
+  Sequence sequence;
+  bool operator==(const RequestState&) const = default;
+};
+
+struct RouteState {
+  Version version;
+  std::vector<RouteRule> rules;  // route.table
+  std::string provider;          // route.<capability>
+  Sequence changed;
+  bool operator==(const RouteState&) const = default;
+};
+
+struct State {
+  Sequence applied;
+  std::int64_t applied_ns = 0;  // log time of that event
+  std::uint64_t ignored = 0;    // events that no rule of the fold accepts: stale, foreign or doubled
+  LogState log;
+  VoterSet voters;
+  TopologyState topology;
+  std::map<NodeId, MemberState> members;
+  std::map<ResourceId, LeaseState> leases;
+  std::map<std::pair<ResourceId, NodeId>, ReplicaState> replicas;
+  std::map<std::string, OperatorState> operators;
+  std::map<std::string, RouteState> routes;
+  std::vector<RequestState> requests;  // newest last
+  bool operator==(const State&) const = default;
+
+  const LeaseState* lease(const ResourceId& r) const;
+  const MemberState* member(const NodeId& n) const;
+  const OperatorState* operator_of(const ResourceId& r) const;
+  Version version_of(const Aggregate& aggregate) const;
+
+  /// The newest Paused that concerns the resource, of the cluster's and its own; 0: never.
+  Sequence newest_paused(const ResourceId& r) const;
+  /// The newest Resumed that concerns it and ended a Paused.
+  Sequence newest_resumed(const ResourceId& r) const;
+  /// Whether a Paused stands: of the cluster or of the resource.
+  bool paused(const ResourceId& r) const;
+};
+
+/// The parts of the state that are stored under keys of their own.
+enum class Table { kLog, kVoters, kTopology, kMember, kLease, kReplica, kOperator, kRoute, kRequest };
+
+struct StateKey {
+  Table table = Table::kLog;
+  std::string name;  // empty where there is one
+  friend auto operator<=>(const StateKey&, const StateKey&) = default;
+};
+
+}  // namespace daarion

@@ -1,0 +1,44 @@
+#include "controlplane/core/steering.h"
+
+#include <algorithm>
+
+namespace daarion {
+namespace {
+
+// A step-down picks the new leader itself: another try must leave the first time to show its result.
+constexpr Duration kBetween = std::chrono::seconds(2);
+
+bool holds_lease(const State& state, const NodeId& node) {
+  return std::ranges::any_of(state.leases, [&](const auto& entry) {
+    const LeaseState& lease = entry.second;
+    return (lease.has_holder() && lease.completed.node == node) ||
+           (lease.phase == LeaseState::Phase::kDecided && lease.holder == node);
+  });
+}
+
+}  // namespace
+
+std::vector<StepDown> Steering::advance(const DeciderContext& c, const LeadersSeen& leaders, Instant now) {
+  std::vector<StepDown> out;
+  if (c.state.voters.voters.size() < 3) return out;
+  const auto live = [&](const NodeId& node) { return node == c.self || c.peers.silent(node, now, Instant{}) <= c.spec.lease.ttl; };
+  std::size_t free = 0;  // live voters without a lease: where a leader may be
+  NodeId first;
+  for (const VoterInstance& voter : c.state.voters.voters) {
+    if (!live(voter.node)) continue;
+    if (first.empty()) first = voter.node;
+    if (!holds_lease(c.state, voter.node)) ++free;
+  }
+  // A majority of servers must live, or a step-down would only make things worse.
+  if (first != c.self || free == 0) return out;
+  const auto steer = [&](const NodeId& leader, Instant& last, bool meta) {
+    if (leader.empty() || !holds_lease(c.state, leader) || (last != Instant{} && now - last < kBetween)) return;
+    last = now;
+    out.push_back({meta});
+  };
+  steer(leaders.log, last_log_, false);
+  steer(leaders.meta, last_meta_, true);
+  return out;
+}
+
+}  // namespace daarion

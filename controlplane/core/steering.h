@@ -1,0 +1,20 @@
+// Keeps raft leaders off the nodes that hold leases. A step-down costs 0.28 s of appends, an election after a death 4 to 9 s: a
+// node that is holder and leader at once would make its own failover wait for that election.
+#pragma once
+
+#include "controlplane/core/decider.h"
+#include "controlplane/core/io.h"
+
+namespace daarion {
+
+class Steering {
+ public:
+  /// Which leaders should step down now. Only the first live voter steers, and not more often than every 2 s each.
+  std::vector<StepDown> advance(const DeciderContext& context, const LeadersSeen& leaders, Instant now);
+
+ private:
+  Instant last_log_{};
+  Instant last_meta_{};
+};
+
+}  // namespace daarion

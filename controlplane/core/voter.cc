@@ -1,0 +1,360 @@
+#include "controlplane/core/voter.h"
+
+#include <algorithm>
+
+#include "controlplane/core/check.h"
+
+namespace daarion {
+namespace {
+constexpr std::size_t kMaxKnownEnds = 64;  // an end forgotten: the promise runs out by time instead
+}
+
+Voter::Voter(NodeId self, const LeaseTimers& timers, VoterRecord record, RunId run, BootId boot, Instant now, Duration uptime)
+    : self_(std::move(self)), drift_ppm_(timers.drift_ppm), record_(std::move(record)), started_(now) {
+  const bool same_boot = record_.boot == boot;
+  Duration longest = timers.ttl;  // the record may be an old one that lacks promises
+  for (const auto& [resource, rec] : record_.promises) {
+    Promise& p = promises_[resource];
+    p.needs_log = !same_boot;
+    p.named_paused = rec.paused;
+    p.ends = same_boot ? later(now, promise_length(rec.longest, drift_ppm_)) : now;
+    p.over_since = now;
+    longest = std::max(longest, rec.longest);
+  }
+  if (!same_boot && !record_.boot.empty()) {
+    blank_ = true;
+    const Duration silence = promise_length(longest, drift_ppm_);
+    blank_until_ = uptime >= silence ? now : later(now, silence - uptime);
+  }
+  if (!record_.run.empty() && record_.run != run) {
+    record_.earlier_runs.push_back(record_.run);
+    if (record_.earlier_runs.size() > kMaxEarlierRuns) record_.earlier_runs.erase(record_.earlier_runs.begin());
+  }
+  record_.run = run;
+  record_.boot = boot;
+}
+
+bool Voter::answers(const State& state, Instant) const {
+  return !blank_ && !clone_heard_ && recorded_ >= gate_ && !record_.voters.id.empty() &&
+         record_.voters.has(self_, record_.instance) && !foreign_log(state) &&
+         (state.voters.id.empty() || state.voters.id == record_.voters.id);
+}
+
+bool Voter::foreign_log(const State& state) const {
+  return !record_.log.empty() && !state.log.log.empty() && state.log.log != record_.log && state.log.parent != record_.log;
+}
+
+void Voter::start(VoterOutput& out) {
+  write(out);
+  gate_ = generation_;
+}
+
+bool Voter::wants_return(const State& state) const {
+  if (!blank_) return false;
+  const MemberState* me = state.member(self_);
+  return me == nullptr || me->boot != record_.boot || me->returned.value == 0;
+}
+
+bool Voter::endless(const ResourceId& resource) const {
+  const auto rec = record_.promises.find(resource);
+  return rec != record_.promises.end() && rec->second.paused.value != 0;
+}
+
+bool Voter::over(const ResourceId& resource, Instant now) const {
+  const auto it = promises_.find(resource);
+  if (it == promises_.end()) return true;
+  if (it->second.ended) return true;
+  return !endless(resource) && now >= it->second.ends;
+}
+
+bool Voter::passes_log(const Claim& claim, const State& state) const {
+  const auto floor = record_.floors.find(claim.resource);
+  if (floor != record_.floors.end() && claim.epoch < floor->second) return false;
+  const LeaseState* lease = state.lease(claim.resource);
+  return lease == nullptr || claim.epoch >= lease->epoch;
+}
+
+std::optional<Instant> Voter::promised_until(const ResourceId& resource, const SessionId& session, Instant now) const {
+  const auto rec = record_.promises.find(resource);
+  if (rec == record_.promises.end() || rec->second.session != session || over(resource, now)) return std::nullopt;
+  return endless(resource) ? kNever : promises_.at(resource).ends;
+}
+
+Ack Voter::answer(const Beat& beat) const {
+  return Ack{.voter = self_, .instance = record_.instance, .log = record_.log, .voter_set = record_.voters.id,
+             .holder = beat.node, .run = beat.run, .counter = beat.counter, .accepted = {}, .refused = {}};
+}
+
+void Voter::on_beat(const Beat& beat, const State& state, Instant now, VoterOutput& out) {
+  const bool own_run = beat.run == record_.run || std::ranges::find(record_.earlier_runs, beat.run) != record_.earlier_runs.end();
+  if (beat.instance == record_.instance && !own_run) clone_heard_ = true;
+  if (beat.log.empty() || beat.log != record_.log) return;
+  for (const SessionNote& note : beat.ended) {
+    const auto rec = record_.promises.find(note.resource);
+    if (rec != record_.promises.end() && rec->second.node == beat.node) hear_end(note.resource, note.session, now);
+  }
+  if (!answers(state, now) || beat.claims.empty()) return;
+  Ack ack = answer(beat);
+  for (const Claim& claim : beat.claims) {
+    if (withheld_.contains(claim.resource)) continue;
+    hear_resumed(beat, claim, now, out);
+    consider(beat, claim, state, now, ack, out);
+  }
+  if (!ack.accepted.empty() || !ack.refused.empty()) out.acks.push_back(std::move(ack));
+}
+
+/// A beat of the promised session that names a later Resumed gives the promise an end again.
+void Voter::hear_resumed(const Beat& beat, const Claim& claim, Instant now, VoterOutput& out) {
+  const auto note = std::ranges::find(beat.resumed, claim.resource, &ResumeNote::resource);
+  const auto rec = record_.promises.find(claim.resource);
+  if (note == beat.resumed.end() || rec == record_.promises.end() || rec->second.session != claim.session) return;
+  Promise& promise = promises_[claim.resource];
+  promise.resumed = std::max(promise.resumed, note->resumed);
+  if (rec->second.paused.value == 0 || note->resumed <= rec->second.paused) return;
+  rec->second.paused = {};
+  promise.named_paused = {};
+  promise.ends = later(now, promise_length(rec->second.longest, drift_ppm_));
+  write(out);  // ungated: until it is on disk, the record errs to the longer promise
+}
+
+void Voter::consider(const Beat& beat, const Claim& claim, const State& state, Instant now, Ack& ack, VoterOutput& out) {
+  const auto refuse = [&] {
+    const auto rec = record_.promises.find(claim.resource);
+    ack.refused.push_back({claim.resource, claim.epoch, claim.session,
+                           rec == record_.promises.end() ? Epoch{} : rec->second.epoch});
+  };
+  const auto& ends = known_ends_[claim.resource];
+  if (std::ranges::find(ends, claim.session) != ends.end()) return refuse();
+
+  if (const auto waiting = pending_.find(claim.resource); waiting != pending_.end()) {
+    // The same claim goes on while its record is being written: the ack will answer its newest beat.
+    const PromiseRecord& next = waiting->second.next;
+    if (next.epoch == claim.epoch && next.session == claim.session && waiting->second.run == beat.run)
+      waiting->second.counter = beat.counter;
+    return;
+  }
+
+  const auto rec = record_.promises.find(claim.resource);
+  if (rec != record_.promises.end() && rec->second.epoch == claim.epoch && rec->second.session == claim.session) {
+    Promise& promise = promises_[claim.resource];
+    if (promise.needs_log && !passes_log(claim, state)) return refuse();
+    if (claim.length > rec->second.longest) return begin(beat, claim, state, out);
+    promise.needs_log = false;
+    return accept(claim, now, ack);
+  }
+
+  const bool higher = rec == record_.promises.end() || claim.epoch > rec->second.epoch;
+  const bool free = rec == record_.promises.end() || over(claim.resource, now) || rec->second.session == claim.session;
+  if (!higher || !free || !passes_log(claim, state)) return refuse();
+  begin(beat, claim, state, out);
+}
+
+void Voter::accept(const Claim& claim, Instant now, Ack& ack) {
+  Promise& promise = promises_[claim.resource];
+  promise.ended = false;
+  promise.ends = std::max(promise.ends, later(now, promise_length(claim.length, drift_ppm_)));
+  ack.accepted.push_back({claim.resource, claim.epoch, claim.session, claim.length, promise.named_paused});
+}
+
+void Voter::begin(const Beat& beat, const Claim& claim, const State& state, VoterOutput& out) {
+  const auto rec = record_.promises.find(claim.resource);
+  const bool same = rec != record_.promises.end() && rec->second.session == claim.session;
+  PromiseRecord next{.epoch = claim.epoch, .session = claim.session, .node = beat.node, .longest = claim.length, .paused = {}};
+  if (same) {
+    next.longest = std::max(next.longest, rec->second.longest);
+    next.paused = rec->second.paused;
+  }
+  if (state.paused(claim.resource)) next.paused = std::max(next.paused, state.newest_paused(claim.resource));
+  VoterRecord whole = record_;
+  whole.promises[claim.resource] = next;
+  ++generation_;
+  pending_[claim.resource] = {.next = next, .generation = generation_, .holder = beat.node, .run = beat.run,
+                              .counter = beat.counter, .length = claim.length};
+  for (const auto& [resource, other] : pending_) whole.promises[resource] = other.next;
+  out.record = std::move(whole);
+  out.generation = generation_;
+}
+
+void Voter::write(VoterOutput& out) {
+  ++generation_;
+  out.record = record_;
+  for (const auto& [resource, other] : pending_) out.record->promises[resource] = other.next;
+  out.generation = generation_;
+}
+
+void Voter::on_recorded(std::uint64_t generation, Instant now, VoterOutput& out) {
+  recorded_ = std::max(recorded_, generation);
+  for (auto it = pending_.begin(); it != pending_.end();) {
+    const Pending& p = it->second;
+    if (p.generation > recorded_) {
+      ++it;
+      continue;
+    }
+    const ResourceId& resource = it->first;
+    const auto& ends = known_ends_[resource];
+    record_.promises[resource] = p.next;
+    Promise& promise = promises_[resource];
+    promise = Promise{.ends = later(now, promise_length(p.next.longest, drift_ppm_)), .needs_log = false,
+                      .ended = std::ranges::find(ends, p.next.session) != ends.end(), .over_since = now,
+                      .named_paused = p.next.paused};
+    if (!promise.ended && recorded_ >= gate_ && !clone_heard_) {
+      Ack ack{.voter = self_, .instance = record_.instance, .log = record_.log, .voter_set = record_.voters.id,
+              .holder = p.holder, .run = p.run, .counter = p.counter, .accepted = {}, .refused = {}};
+      ack.accepted.push_back({resource, p.next.epoch, p.next.session, p.length, p.next.paused});
+      out.acks.push_back(std::move(ack));
+    }
+    it = pending_.erase(it);
+  }
+  for (auto& [resource, promise] : promises_)
+    if (!pending_.contains(resource) && recorded_ == generation_) promise.named_paused = record_.promises[resource].paused;
+}
+
+void Voter::hear_end(const ResourceId& resource, const SessionId& session, Instant now) {
+  auto& ends = known_ends_[resource];
+  if (std::ranges::find(ends, session) == ends.end()) {
+    ends.push_back(session);
+    if (ends.size() > kMaxKnownEnds) ends.erase(ends.begin());
+  }
+  const auto rec = record_.promises.find(resource);
+  if (rec == record_.promises.end() || rec->second.session != session) return;
+  Promise& promise = promises_[resource];
+  if (promise.ended) return;
+  promise.ended = true;
+  promise.over_since = now;
+}
+
+void Voter::on_state(const State& state, Instant now, VoterOutput& out) {
+  if (foreign_log(state)) return;
+  adopt(state, now, out);
+  bool changed = false;
+  for (const auto& [resource, lease] : state.leases) {
+    Epoch& floor = record_.floors[resource];
+    floor = std::max(floor, lease.epoch);
+    for (const EndedSession& end : lease.ended) hear_end(resource, end.session, now);
+    const auto rec = record_.promises.find(resource);
+    if (rec == record_.promises.end()) continue;
+    // A completed higher epoch had a majority, which no older promise can be part of any more.
+    if (lease.completed.epoch > rec->second.epoch && lease.completed.session != rec->second.session)
+      hear_end(resource, rec->second.session, now);
+    changed |= fold_pause(resource, state, now);
+  }
+  if (changed) write(out);
+  try_return(state, now, out);
+}
+
+/// Returns whether the record changed.
+bool Voter::fold_pause(const ResourceId& resource, const State& state, Instant now) {
+  PromiseRecord& rec = record_.promises.at(resource);
+  Promise& promise = promises_[resource];
+  const Sequence paused = state.newest_paused(resource);
+  // A word that the holder is fenced gives an endless promise one more length, no more.
+  const OperatorState* said = state.operator_of(resource);
+  const bool fenced = said && said->fencing_confirmed == rec.session && said->fencing_sequence > paused;
+  if (fenced && rec.paused.value != 0) {
+    rec.paused = {};
+    promise.named_paused = {};
+    promise.ends = later(now, promise_length(rec.longest, drift_ppm_));
+    return true;
+  }
+  if (fenced || !state.paused(resource) || rec.paused >= paused || promise.resumed > paused || over(resource, now)) return false;
+  rec.paused = paused;
+  return true;
+}
+
+/// The voter set and log id of the state become those of the record, on disk before the next ack.
+void Voter::adopt(const State& state, Instant now, VoterOutput& out) {
+  if (state.log.log.empty()) return;
+  const bool new_log = state.log.log != record_.log;
+  const bool new_set = !state.voters.id.empty() && state.voters.id != record_.voters.id;
+  if (!new_log && !new_set) return;
+  record_.log = state.log.log;
+  if (new_set) record_.voters = state.voters;
+  for (auto& [resource, promise] : promises_) {
+    promise.needs_log = true;
+    promise.over_since = std::max(promise.over_since, now);
+  }
+  write(out);
+  gate_ = generation_;
+}
+
+void Voter::on_time(const State& state, Instant now, VoterOutput& out) { try_return(state, now, out); }
+
+/// Ends the silence after a reboot, resource by resource.
+void Voter::try_return(const State& state, Instant now, VoterOutput& out) {
+  bool changed = false;
+  if (blank_) {
+    const MemberState* me = state.member(self_);
+    const bool returned = me && me->boot == record_.boot && me->returned.value != 0;
+    if (now < blank_until_ || !returned) return;
+    blank_ = false;
+    for (const auto& [resource, lease] : state.leases) withheld_.insert(resource);
+    changed = true;
+  }
+  for (auto it = withheld_.begin(); it != withheld_.end();) {
+    if (settle(*it, state)) {
+      it = withheld_.erase(it);
+      changed = true;
+    } else {
+      ++it;
+    }
+  }
+  if (changed) {
+    write(out);
+    gate_ = generation_;
+  }
+}
+
+/// What a voter owes that was blank (lease.h, "pause"). Returns whether it may answer for the resource now.
+bool Voter::settle(const ResourceId& resource, const State& state) {
+  const LeaseState* lease = state.lease(resource);
+  if (lease == nullptr) return true;
+  const CompletedLease& holder = lease->completed;
+  const bool has_holder = lease->has_holder();
+  const bool ever_paused = state.newest_paused(resource).value != 0;
+  const bool paused_since = !has_holder || state.paused(resource) || state.newest_paused(resource) > holder.decided ||
+                            state.newest_resumed(resource) > holder.decided;
+  if (!ever_paused || !paused_since) return true;
+  if (lease->phase == LeaseState::Phase::kDecided) return false;
+  if (!has_holder) return true;
+  PromiseRecord& rec = record_.promises[resource];
+  if (rec.epoch > holder.epoch) return true;
+  if (rec.session != holder.session) rec = {.epoch = holder.epoch, .session = holder.session, .node = holder.node};
+  rec.paused = std::max(rec.paused, state.newest_paused(resource));
+  promises_[resource].ended = false;
+  promises_[resource].needs_log = true;
+  return true;
+}
+
+bool Voter::may_vote(const ResourceId& resource, const State& state, Instant now) const {
+  return answers(state, now) && !withheld_.contains(resource) && !pending_.contains(resource) && over(resource, now);
+}
+
+Vote Voter::vote(const ResourceId& resource, const State& state, Instant now) const {
+  Instant since = started_;
+  Epoch highest;
+  if (const auto rec = record_.promises.find(resource); rec != record_.promises.end()) {
+    highest = rec->second.epoch;
+    const Promise& p = promises_.at(resource);
+    since = p.ended ? p.over_since : std::max(p.ends, p.over_since);
+  }
+  if (const LeaseState* lease = state.lease(resource)) highest = std::max(highest, lease->epoch);
+  return Vote{.voter = self_, .instance = record_.instance, .run = record_.run, .log = record_.log,
+              .voter_set = record_.voters.id, .resource = resource, .highest = highest,
+              .over_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(0, to_ms(now - since))), .heard = {}};
+}
+
+std::vector<PromiseNote> Voter::promises(Instant now) const {
+  std::vector<PromiseNote> out;
+  for (const auto& [resource, rec] : record_.promises)
+    if (!over(resource, now)) out.push_back({resource, rec.node, rec.session});
+  return out;
+}
+
+Instant Voter::next_change(Instant now) const {
+  Instant next = blank_ && blank_until_ > now ? blank_until_ : kNever;
+  for (const auto& [resource, promise] : promises_)
+    if (!promise.ended && !endless(resource) && promise.ends > now) next = std::min(next, promise.ends);
+  return next;
+}
+
+}  // namespace daarion

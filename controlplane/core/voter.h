@@ -1,0 +1,138 @@
+// One voter: its promises, its record, its votes. The rules are in lease.h.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "controlplane/core/lease.h"
+#include "controlplane/core/messages.h"
+#include "controlplane/core/state.h"
+
+namespace daarion {
+
+struct PromiseRecord {
+  Epoch epoch;
+  SessionId session;
+  NodeId node;
+  Duration longest{};  // longest length ever promised to this claim
+  Sequence paused;     // the Paused that makes it endless; 0: none
+  bool operator==(const PromiseRecord&) const = default;
+};
+
+/// What a voter knows for ever: one small file, synced before the first ack of each promise.
+struct VoterRecord {
+  InstanceId instance;
+  RunId run;
+  BootId boot;
+  LogId log;
+  VoterSet voters;
+  std::vector<RunId> earlier_runs;  // of this record, newest last
+  std::map<ResourceId, PromiseRecord> promises;
+  std::map<ResourceId, Epoch> floors;  // the highest epoch folded when the record was written
+  bool operator==(const VoterRecord&) const = default;
+};
+
+inline constexpr std::size_t kMaxEarlierRuns = 16;  // beats of older runs than these are long gone from every buffer
+
+/// What the voter wants done; filled by its calls, in the order in which it must happen.
+struct VoterOutput {
+  std::optional<VoterRecord> record;  // write and sync, then call on_recorded(generation)
+  std::uint64_t generation = 0;
+  std::vector<Ack> acks;
+};
+
+class Voter {
+ public:
+  /// Takes up the record. `uptime` is how long this boot has lasted at `now`.
+  /// A record of another boot makes the voter blank; one of this boot counts its promises as made now.
+  Voter(NodeId self, const LeaseTimers& timers, VoterRecord record, RunId run, BootId boot, Instant now, Duration uptime);
+
+  /// Writes the record with this run's id. Call once, first.
+  void start(VoterOutput& out);
+
+  /// Hears a beat: acks what it may, refuses the rest, or keeps silent. Pre: beats of one run come in order of their counter.
+  void on_beat(const Beat& beat, const State& state, Instant now, VoterOutput& out);
+
+  /// The record of this generation, and all before it, is on disk.
+  void on_recorded(std::uint64_t generation, Instant now, VoterOutput& out);
+
+  /// The state moved: ends, pauses, confirmations, the voter set. Also after on_recorded: a promise may just have been made.
+  void on_state(const State& state, Instant now, VoterOutput& out);
+
+  /// Time passed.
+  void on_time(const State& state, Instant now, VoterOutput& out);
+
+  /// Whether the promise for the resource is over and the voter may say so.
+  bool may_vote(const ResourceId& resource, const State& state, Instant now) const;
+  Vote vote(const ResourceId& resource, const State& state, Instant now) const;
+
+  /// The promises that are not over.
+  std::vector<PromiseNote> promises(Instant now) const;
+
+  /// When something here changes by time alone; kNever if nothing will.
+  Instant next_change(Instant now) const;
+
+  /// Whether it answers at all: it belongs to the voter set, is not blank, and no clone of it was heard.
+  bool answers(const State& state, Instant now) const;
+  bool blank() const { return blank_; }
+  bool clone_heard() const { return clone_heard_; }
+  /// Whether the log that is folded here is neither the record's nor its child: somebody else's, or made anew.
+  bool foreign_log(const State& state) const;
+  /// Whether it waits for its own MemberReturned (blank, or returned in an earlier boot).
+  bool wants_return(const State& state) const;
+  const VoterRecord& record() const { return record_; }
+  /// For invariants: the end of the promise (kNever: endless), or nothing if there is none or it is over.
+  std::optional<Instant> promised_until(const ResourceId& resource, const SessionId& session, Instant now) const;
+
+ private:
+  struct Promise {
+    Instant ends{};
+    bool needs_log = false;  // since a reboot or a change of set: the same claim must pass the log once more
+    bool ended = false;      // its node said that the session ended
+    Instant over_since{};
+    Sequence named_paused;   // on disk, so it may be named
+    Sequence resumed;        // the newest Resumed that a beat of this claim named
+  };
+  struct Pending {  // a promise being written
+    PromiseRecord next;
+    std::uint64_t generation = 0;
+    NodeId holder;
+    RunId run;
+    std::uint64_t counter = 0;
+    Duration length{};
+  };
+
+  bool over(const ResourceId& resource, Instant now) const;
+  bool endless(const ResourceId& resource) const;
+  bool passes_log(const Claim& claim, const State& state) const;
+  void consider(const Beat& beat, const Claim& claim, const State& state, Instant now, Ack& ack, VoterOutput& out);
+  void accept(const Claim& claim, Instant now, Ack& ack);
+  void begin(const Beat& beat, const Claim& claim, const State& state, VoterOutput& out);
+  void hear_resumed(const Beat& beat, const Claim& claim, Instant now, VoterOutput& out);
+  void hear_end(const ResourceId& resource, const SessionId& session, Instant now);
+  void write(VoterOutput& out);
+  void try_return(const State& state, Instant now, VoterOutput& out);
+  bool fold_pause(const ResourceId& resource, const State& state, Instant now);
+  bool settle(const ResourceId& resource, const State& state);
+  void adopt(const State& state, Instant now, VoterOutput& out);
+  Ack answer(const Beat& beat) const;
+
+  NodeId self_;
+  std::uint32_t drift_ppm_;
+  VoterRecord record_;
+  std::map<ResourceId, Promise> promises_;
+  std::map<ResourceId, Pending> pending_;
+  std::set<ResourceId> withheld_;  // after blank: the log does not show who holds
+  std::map<ResourceId, std::vector<SessionId>> known_ends_;
+  std::uint64_t generation_ = 0;   // of the newest record asked to be written
+  std::uint64_t recorded_ = 0;     // on disk
+  std::uint64_t gate_ = 0;         // no ack before this generation is on disk
+  bool blank_ = false;
+  Instant blank_until_{};
+  bool clone_heard_ = false;
+  Instant started_{};
+};
+
+}  // namespace daarion

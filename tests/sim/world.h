@@ -1,0 +1,196 @@
+// The simulated cluster: hosts with clocks of their own, a network, a log that behaves like JetStream at its worst, guards,
+// engines and drivers. The core that runs in it is the daemon's own. One thread, one source of chance, no clock.
+//
+// A run has two phases. Safety: faults come as the schedule deals them, and the checker watches every instant. Liveness: all is
+// healed, and within a bound there must be a writer, and one state everywhere.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <queue>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "controlplane/core/node_core.h"
+#include "tests/sim/checker.h"
+#include "tests/sim/random.h"
+
+namespace daarion::sim {
+
+/// What a seed deals: sizes, timers, rates of chance. Printed with a failure.
+struct Knobs {
+  int nodes = 3;
+  int voters = 3;
+  Duration safety{};            // length of the phase with faults
+  int faults = 3;
+  LeaseTimers timers;
+  bool tight = false;           // the fence budget is small, and fences take most of it
+  double loss = 0;              // of messages
+  double duplicate = 0;
+  double slow = 0;              // share of messages that take up to slow_by
+  Duration slow_by{};
+  double append_unknown = 0;    // appends whose answer is lost
+  double tail_gap = 0;          // events that the live tail loses
+  bool log_faults_only = false; // JetStream alone suffers: nobody may be demoted
+  double nominations = 0;       // chance per second of an arbitrary decision in the log
+};
+
+Knobs deal(std::uint64_t seed);
+
+/// An engine's data, as they survive a crash.
+struct EngineData {
+  bool exists = false;
+  Position position;
+  std::vector<TimelineStart> history;
+  SessionId opened;          // on this host, under this session
+  bool was_primary = false;  // and not stopped cleanly: its end may be one that nobody else has
+};
+
+struct Engine {
+  EngineData data;
+  bool running = false;
+  bool primary = false;
+  NodeId upstream;
+  bool streaming = false;
+  bool diverged = false;
+  Epoch epoch;            // under which it was opened
+  SessionId session;
+  Instant contact{};      // world time
+  bool writable() const { return running && primary; }
+};
+
+struct GuardSim {
+  bool alive = false;
+  SessionId next;
+  std::optional<TakenSession> taken;
+  std::vector<SessionEnd> ended;
+  std::uint64_t incarnation = 0;
+  bool fencing = false;
+  std::uint64_t generation = 0;  // of the process; stale events are void
+};
+
+struct Host {
+  NodeId id;
+  int index = 0;
+  bool up = true;
+  bool daemon_up = false;
+  std::uint64_t life = 0;          // counts daemon starts: events of earlier lives are void
+  Instant paused_until{};          // SIGSTOP of the daemon, world time
+  std::vector<Input> backlog;      // what waits for a paused daemon
+  double rate = 1.0;               // of its clock
+  Duration offset{};
+  BootId boot;
+  Instant booted{};                // world time
+  std::optional<VoterRecord> record;    // on disk
+  std::optional<VoterRecord> old_record;  // an old backup of it
+  std::uint64_t pending_records = 0;
+  std::unique_ptr<NodeCore> core;
+  std::shared_ptr<const State> state;   // folded by this daemon
+  Instant timer{};                 // world time of the pending timer event
+  GuardSim guard;
+  Engine engine;
+  std::uint64_t engine_life = 0;   // counts engine starts and stops
+};
+
+struct StoredEvent {
+  LogEvent event;
+};
+
+class World {
+ public:
+  World(std::uint64_t seed, Knobs knobs, bool trace);
+  ~World();
+
+  /// Runs both phases. Returns the checker's verdict: empty if nothing was broken.
+  std::string run();
+
+  // ---- for faults and checker
+  Instant now() const { return now_; }
+  Random& random() { return random_; }
+  const Knobs& knobs() const { return knobs_; }
+  std::vector<std::unique_ptr<Host>>& hosts() { return hosts_; }
+  Checker& checker() { return checker_; }
+  const std::vector<LogEvent>& log() const { return log_; }
+  const State& reference() const { return reference_; }
+  Counters& counters() { return counters_; }
+  void after(Duration d, std::function<void()> what);
+  void note(const std::string& what);
+  std::uint64_t trace_hash() const { return trace_hash_; }
+
+  void start_host(Host& host);
+  void start_daemon(Host& host);
+  void kill_daemon(Host& host);
+  void kill_host(Host& host, bool reboot, bool restore_record);
+  void kill_guard(Host& host);
+  void crash_engine(Host& host);
+  void pause_daemon(Host& host, Duration length);
+  void cut(int from, int to, bool is_cut) { cut_[static_cast<std::size_t>(from)][static_cast<std::size_t>(to)] = is_cut; }
+  void heal();
+  void lose_log_leader(Duration length);
+  void set_nats(bool up) { nats_up_ = up; }
+  void append_by_hand(Payload payload, const ResourceId& resource, Epoch epoch, const std::string& actor, const NodeId& node);
+
+  Instant local(const Host& host) const;
+
+ private:
+  struct Scheduled {
+    Instant at;
+    std::uint64_t order;
+    std::function<void()> what;
+    bool operator>(const Scheduled& o) const { return at != o.at ? at > o.at : order > o.order; }
+  };
+
+  void give(Host& host, const Input& input);
+  void perform(Host& host, std::vector<Output> outputs);
+  void set_timer(Host& host);
+  Duration to_world(const Host& host, Instant local_time) const;
+  void send(Host& from, int to, Input input);
+  bool reaches(int from, int to) const;
+  bool reaches_log(const Host& host) const;
+
+  void on_append(Host& host, const AppendRequest& request);
+  AppendResult store(const NodeId& node, const AppendRequest& request);
+  void tell_tail(const LogEvent& event);
+  void fold_up_to(Host& host, std::size_t count);
+  void poll_log(Host& host);
+
+  void guard_report(Host& host);
+  void guard_command(Host& host, const GuardCommand& command);
+  void watch_deadline(Host& host);
+  void fence(Host& host, EndCause cause);
+  void end_session(Host& host, EndCause cause);
+  void start_guard(Host& host);
+  void stop_engine_process(Host& host);
+
+  void drive(Host& host, const DriverCommand& command);
+  void finish(Host& host, const DriverCommand& command, std::uint64_t engine_life);
+  void observe(Host& host);
+  EngineReport report_of(Host& host) const;
+  bool follows_history(const Engine& standby, const Engine& primary) const;
+  void tick_engines();
+
+  Knobs knobs_;
+  Random random_;
+  bool trace_;
+  Instant now_{};
+  std::uint64_t order_ = 0;
+  std::priority_queue<Scheduled, std::vector<Scheduled>, std::greater<>> queue_;
+  std::vector<std::unique_ptr<Host>> hosts_;
+  std::array<std::array<bool, 8>, 8> cut_{};
+  bool nats_up_ = true;
+  Instant log_back_{};             // leaderless until then
+  std::vector<LogEvent> log_;
+  std::set<std::pair<Aggregate, Version>> stored_;
+  State reference_;
+  TopologySpec spec_;
+  ResourceId resource_{"postgres"};
+  Counters counters_;
+  Checker checker_;
+  std::uint64_t trace_hash_ = 1469598103934665603ULL;
+};
+
+}  // namespace daarion::sim
