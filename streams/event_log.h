@@ -1,0 +1,54 @@
+// CLUSTER_LOG as an appender and a reader see it.
+//
+// Append is compare-and-append: the version is in the subject and every append expects subject sequence 0, so the first append
+// of a version wins, on every server and through mirrors. It carries Nats-Msg-Id (the event's id). A timeout means "may have
+// happened": the subject is read back before anything is answered, and kUnknown is said only if that fails too.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "controlplane/core/io.h"
+#include "controlplane/core/result.h"
+#include "streams/message.h"
+
+namespace daarion {
+
+struct NatsEndpoint {
+  std::vector<std::string> urls;  // tried in order, then round; nats://user:password@host:port
+  std::string user, password;     // of the account; taken before those in the URL
+  std::string name;               // of the connection, for people
+};
+
+/// Threads: any; calls block for at most `limit`.
+class Appender {
+ public:
+  virtual ~Appender() = default;
+  /// Appends `payload` under `subject`, expecting nothing there yet.
+  /// kStored: it is in the log at `sequence` (also if an earlier try of the same id is). kConflict: another event has the
+  /// subject. kUnknown: neither could be found out within `limit`.
+  virtual AppendResult append(const std::string& subject, const std::string& payload, const EventId& id, Duration limit) = 0;
+};
+
+/// Reads the log in order, from a sequence on, without a gap: live tail by cluster.events.> on two connections, gaps by direct get,
+/// catch-up by an ordered consumer. Threads: one reader; next() blocks.
+class LogReader {
+ public:
+  virtual ~LogReader() = default;
+  /// The next message in sequence, or nothing within `wait`. Errors: kStop on regression (the log ends before what was read).
+  virtual Result<std::optional<StoredMessage>> next(Duration wait) = 0;
+  /// A head heard in a beat: what is missing up to it is fetched.
+  virtual void heard_head(Sequence head) = 0;
+};
+
+/// What the stream's leader says of the log's end.
+class LogInfo {
+ public:
+  virtual ~LogInfo() = default;
+  virtual Result<LogHead> head(Duration limit) = 0;
+};
+
+}  // namespace daarion
