@@ -36,6 +36,8 @@ class NodeCore {
 
   // ---- for status, tests and invariants
   const State& state() const { return *state_; }
+  std::shared_ptr<const State> state_ptr() const { return state_; }
+  const FoldMark& mark() const { return mark_; }
   const Peers& peers() const { return peers_; }
   const Voter& voter() const { return voter_; }
   const std::map<ResourceId, Agent>& agents() const { return agents_; }

@@ -1,0 +1,59 @@
+# make test | sim SEEDS= SEED= TRACE=1 | model | race | crash N= | test-asan | test-tsan | tidy | format
+# Everything is built by CMake and Ninja below build/<preset>; this file only knows the commands.
+PRESET ?= release
+BUILD := build/$(PRESET)
+BIN := $(BUILD)/bin
+JOBS ?= $(shell nproc)
+
+.PHONY: build test sim model race crash bench-log test-asan test-tsan tidy format clean bootstrap
+.DEFAULT_GOAL := build
+
+bootstrap:
+	@deploy/bootstrap
+
+build: bootstrap
+	@cmake --preset $(PRESET) > $(or $(TMPDIR),/tmp)/daarion-configure.$$$$.log 2>&1 \
+	  || { cat $(or $(TMPDIR),/tmp)/daarion-configure.$$$$.log; rm -f $(or $(TMPDIR),/tmp)/daarion-configure.$$$$.log; exit 1; }; \
+	  rm -f $(or $(TMPDIR),/tmp)/daarion-configure.$$$$.log
+	@cmake --build --preset $(PRESET) -j $(JOBS)
+
+# Real servers need the machine to themselves: only what is pure runs two at a time.
+test: build
+	@ctest --test-dir $(BUILD) -L 'unit|scenario|sim' -j $(JOBS) --output-on-failure --no-tests=error
+	@ctest --test-dir $(BUILD) -LE 'unit|scenario|sim' --output-on-failure --no-tests=error
+	@$(BIN)/daarion-sim --seeds 2000
+	@tests/model/run.sh --quick build
+
+SEEDS ?= 1000
+sim: build
+	@$(BIN)/daarion-sim $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(if $(TRACE),--trace)
+
+model: bootstrap
+	@tests/model/run.sh build
+
+race: build
+	@ctest --test-dir $(BUILD) -L race --verbose --no-tests=error
+
+N ?= 200
+crash: build
+	@CRASH_N=$(N) ctest --test-dir $(BUILD) -L crash --verbose --no-tests=error
+
+bench-log: build
+	@$(BIN)/daarion-bench-log
+
+test-asan:
+	@$(MAKE) PRESET=asan-ubsan build
+	@ctest --test-dir build/asan-ubsan --output-on-failure --no-tests=error
+
+test-tsan:
+	@$(MAKE) PRESET=tsan build
+	@ctest --test-dir build/tsan --output-on-failure --no-tests=error
+
+tidy: build
+	@git ls-files '*.cc' | xargs clang-tidy -p $(BUILD) --quiet
+
+format:
+	@git ls-files '*.cc' '*.h' | xargs clang-format -i
+
+clean:
+	@rm -rf build

@@ -1,0 +1,245 @@
+#include <rocksdb/db.h>
+#include <rocksdb/write_batch.h>
+#include <xxhash.h>
+
+#include <array>
+#include <filesystem>
+#include <set>
+
+#include "consumers/state_codec.h"
+#include "consumers/state_store.h"
+#include "controlplane/core/check.h"
+#include "controlplane/core/fold.h"
+#include "streams/codec.h"
+
+namespace daarion {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Column families; each projection's keys are in one. "default" holds what belongs to all: where the fold is.
+const std::array<std::string, 5> kFamilies = {"default", "membership", "replication", "promotion", "routing"};
+constexpr const char* kMarkKey = "mark";
+constexpr std::size_t kMemtableBytes = 8 << 20;  // the state is small: flushes are for the clock (60 s), not for space
+
+std::size_t family_of(Table table) {
+  switch (table) {
+    case Table::kLog: case Table::kVoters: case Table::kTopology: case Table::kMember: return 1;
+    case Table::kReplica: return 2;
+    case Table::kLease: case Table::kOperator: case Table::kRequest: return 3;
+    case Table::kRoute: return 4;
+  }
+  return 0;
+}
+
+/// One key and value in the digest. Lengths go in, so that no bytes can move between key and value.
+Digest hash_of(const std::string& key, const std::string& value) {
+  std::string text = std::to_string(key.size()) + ":" + key + value;
+  const XXH128_hash_t hash = XXH3_128bits(text.data(), text.size());
+  return {hash.high64, hash.low64};
+}
+
+void add(Digest& sum, const Digest& d) {
+  sum.lo += d.lo;
+  sum.hi += d.hi + (sum.lo < d.lo ? 1 : 0);
+}
+void subtract(Digest& sum, const Digest& d) {
+  sum.hi -= d.hi + (sum.lo < d.lo ? 1 : 0);
+  sum.lo -= d.lo;
+}
+
+/// Where the fold is, as one line of text: schema, sequence, log time, ignored events, digest, chain.
+std::string mark_text(const State& s, const FoldMark& mark) {
+  return std::to_string(kStateSchema) + " " + std::to_string(s.applied.value) + " " + std::to_string(s.applied_ns) + " " +
+         std::to_string(s.ignored) + " " + to_text(mark.digest) + " " + mark.chain;
+}
+
+bool parse_mark(const std::string& text, State& s, FoldMark& mark) {
+  unsigned schema = 0;
+  unsigned long long applied = 0, ignored = 0;
+  long long ns = 0;
+  std::array<char, 40> digest{};
+  std::array<char, 72> chain{};
+  if (std::sscanf(text.c_str(), "%u %llu %lld %llu %36s %64s", &schema, &applied, &ns, &ignored, digest.data(), chain.data()) != 6)
+    return false;
+  if (schema != kStateSchema || !parse_id_text(digest.data(), mark.digest.hi, mark.digest.lo)) return false;
+  s.applied = {applied};
+  s.applied_ns = ns;
+  s.ignored = ignored;
+  mark.sequence = s.applied;
+  mark.chain = chain.data();
+  return mark.chain.size() == 64;
+}
+
+class RocksStateStore final : public StateStore {
+ public:
+  ~RocksStateStore() override { close(); }
+
+  /// Empty: it opened and holds what it says. Otherwise why not. `locked` tells a folder in use from a bad one.
+  std::string try_open(const std::string& folder, bool& locked) {
+    rocksdb::Options options;
+    options.create_if_missing = true;
+    options.create_missing_column_families = true;
+    options.atomic_flush = true;
+    options.paranoid_checks = true;
+    options.keep_log_file_num = 2;
+    options.max_open_files = 64;
+    options.write_buffer_size = kMemtableBytes;
+    std::vector<rocksdb::ColumnFamilyDescriptor> families;
+    for (const std::string& name : kFamilies) families.emplace_back(name, rocksdb::ColumnFamilyOptions(options));
+    rocksdb::DB* db = nullptr;
+    const rocksdb::Status opened = rocksdb::DB::Open(options, folder, families, &handles_, &db);
+    db_.reset(db);
+    if (!opened.ok()) {
+      const std::string text = opened.ToString();
+      locked = opened.IsIOError() && text.find("lock") != std::string::npos;
+      return text;
+    }
+    return read_all();
+  }
+
+  void close() {
+    for (rocksdb::ColumnFamilyHandle* handle : handles_) db_->DestroyColumnFamilyHandle(handle);
+    handles_.clear();
+    db_.reset();
+    state_ = {};
+    mark_ = {};
+    hashes_.clear();
+  }
+
+  void say_rebuilt(std::string why) { rebuilt_ = std::move(why); }
+
+  const State& state() const override { return state_; }
+  FoldMark mark() const override { return mark_; }
+  const std::string& rebuilt() const override { return rebuilt_; }
+
+  Result<void> apply(const std::vector<StoredMessage>& messages) override {
+    std::vector<StateKey> touched;
+    tl::unexpected<Error> bad = fail(Remedy::kStop, "");
+    bool failed = false;
+    for (const StoredMessage& message : messages) {
+      DAARION_CHECK(message.sequence.value == state_.applied.value + 1, "events are applied without a gap");
+      const auto event = decode_event(message);
+      if (!event) {
+        bad = tl::unexpected(event.error());
+        failed = true;
+        break;
+      }
+      fold_into(state_, *event, touched);
+      mark_.chain = chain_next(mark_.chain, message);
+    }
+    if (state_.applied == mark_.sequence) return failed ? Result<void>(bad) : Result<void>();
+    if (const auto written = write(touched); !written) return written;
+    return failed ? Result<void>(bad) : Result<void>();
+  }
+
+  Result<void> flush() override {
+    rocksdb::FlushOptions options;
+    options.wait = true;
+    const rocksdb::Status done = db_->Flush(options, handles_);
+    if (!done.ok()) return fail(Remedy::kRetry, "flush the state store: " + done.ToString());
+    return {};
+  }
+
+ private:
+  /// One batch: the parts touched, and where the fold is. A crash at any byte leaves it whole or absent.
+  Result<void> write(const std::vector<StateKey>& touched) {
+    rocksdb::WriteBatch batch;
+    for (const StateKey& key : std::set<StateKey>(touched.begin(), touched.end())) {
+      const std::string name = key_text(key);
+      const auto value = encode_part(state_, key);
+      rocksdb::ColumnFamilyHandle* family = handles_[family_of(key.table)];
+      if (const auto old = hashes_.find(name); old != hashes_.end()) {
+        subtract(mark_.digest, old->second);
+        hashes_.erase(old);
+      }
+      if (!value) {
+        batch.Delete(family, name);
+        continue;
+      }
+      const Digest hash = hash_of(name, *value);
+      add(mark_.digest, hash);
+      hashes_.emplace(name, hash);
+      batch.Put(family, name, *value);
+    }
+    mark_.sequence = state_.applied;
+    batch.Put(handles_[0], kMarkKey, mark_text(state_, mark_));
+    rocksdb::WriteOptions options;
+    options.disableWAL = true;  // the stream is the WAL
+    const rocksdb::Status done = db_->Write(options, &batch);
+    if (!done.ok()) return fail(Remedy::kStop, "write the state store: " + done.ToString(), Effect::kMaybe);
+    return {};
+  }
+
+  std::string read_all() {
+    rocksdb::ReadOptions options;
+    options.verify_checksums = true;
+    std::string text;
+    const rocksdb::Status got = db_->Get(options, handles_[0], kMarkKey, &text);
+    if (!got.ok() && !got.IsNotFound()) return got.ToString();
+    const bool empty = got.IsNotFound();
+    if (!empty && !parse_mark(text, state_, mark_)) return "where its fold was cannot be read, or is of another state schema";
+    Digest sum;
+    for (std::size_t family = 1; family < handles_.size(); ++family) {
+      const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(options, handles_[family]));
+      for (it->SeekToFirst(); it->Valid(); it->Next()) {
+        const std::string name = it->key().ToString(), value = it->value().ToString();
+        const auto key = parse_key(name);
+        if (!key || family_of(key->table) != family) return "it holds a key that is not ours: " + name;
+        if (const auto read = decode_part(state_, *key, value); !read) return read.error().message;
+        const Digest hash = hash_of(name, value);
+        add(sum, hash);
+        hashes_.emplace(name, hash);
+      }
+      if (!it->status().ok()) return it->status().ToString();
+    }
+    if (empty && !hashes_.empty()) return "it holds a state but not where its fold was";
+    if (sum != mark_.digest) return "its content does not have the digest that it names";
+    return {};
+  }
+
+  std::unique_ptr<rocksdb::DB> db_;
+  std::vector<rocksdb::ColumnFamilyHandle*> handles_;
+  State state_;
+  FoldMark mark_;
+  std::map<std::string, Digest> hashes_;  // of every live key: the digest moves by differences
+  std::string rebuilt_;
+};
+
+std::string set_aside(const std::string& folder, std::error_code& error) {
+  for (int n = 1;; ++n) {
+    const std::string to = folder + ".bad-" + std::to_string(n);
+    if (fs::exists(to)) continue;
+    fs::rename(folder, to, error);
+    return to;
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<StateStore>> StateStore::open(const std::string& folder) {
+  std::error_code error;
+  fs::create_directories(fs::path(folder).parent_path(), error);
+  auto store = std::make_unique<RocksStateStore>();
+  bool locked = false;
+  const std::string why = store->try_open(folder, locked);
+  if (why.empty()) return store;
+  if (locked)
+    return fail(Remedy::kFixInput, "open " + folder + ": another process has it; end the other daariond of this node first");
+  store->close();
+  if (!fs::exists(folder)) return fail(Remedy::kFixInput, "open " + folder + ": " + why);
+  const std::string aside = set_aside(folder, error);
+  if (error) return fail(Remedy::kFixInput, "move " + folder + " aside: " + error.message() + "; it is unusable: " + why);
+  const std::string again = store->try_open(folder, locked);
+  if (!again.empty()) return fail(Remedy::kFixInput, "open " + folder + ": " + again);
+  store->say_rebuilt("the state store was unusable (" + why + "): moved to " + aside + ", rebuilt by replay of the log");
+  return store;
+}
+
+Digest state_digest(const State& state) {
+  Digest sum;
+  for (const StateKey& key : keys_of(state)) add(sum, hash_of(key_text(key), *encode_part(state, key)));
+  return sum;
+}
+
+}  // namespace daarion

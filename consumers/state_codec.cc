@@ -1,0 +1,114 @@
+#include "consumers/state_codec.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
+#include <array>
+
+#include "consumers/describe_state.h"
+#include "proto/daarion/v1/state.pb.h"
+#include "streams/wire.h"
+
+namespace daarion {
+namespace {
+
+constexpr std::array<const char*, 9> kNames = {"log", "voters", "topology", "member", "lease", "replica", "operator", "route", "request"};
+
+template <class Message, class T>
+std::string encode(const T& value) {
+  Message message;
+  wire::Writer writer(message);
+  describe(writer, value);
+  return message.SerializeAsString();  // no maps in it: the bytes are deterministic
+}
+
+template <class Message, class T>
+std::string decode(const std::string& bytes, T& value) {
+  Message message;
+  if (!message.ParseFromString(bytes)) return "the bytes are truncated";
+  std::string what;
+  wire::Reader reader(message, what);
+  describe(reader, value);
+  return what;
+}
+
+/// All requests are one value: their order matters, and there are few.
+struct Requests {
+  std::vector<RequestState> requests;
+};
+template <class A>
+void describe(A& a, Is<Requests> auto& x) { a(1, x.requests); }
+
+template <class Message, class Map, class Key>
+std::optional<std::string> encode_of(const Map& map, const Key& key) {
+  const auto at = map.find(key);
+  if (at == map.end()) return std::nullopt;
+  return encode<Message>(at->second);
+}
+
+std::pair<ResourceId, NodeId> replica_key(const std::string& name) {
+  const auto dot = name.find('.');
+  return {ResourceId(name.substr(0, dot)), NodeId(dot == std::string::npos ? "" : name.substr(dot + 1))};
+}
+
+}  // namespace
+
+std::optional<std::string> encode_part(const State& s, const StateKey& key) {
+  switch (key.table) {
+    case Table::kLog: return s.log == LogState{} ? std::nullopt : std::optional(encode<v1::LogState>(s.log));
+    case Table::kVoters: return s.voters == VoterSet{} ? std::nullopt : std::optional(encode<v1::VoterSetState>(s.voters));
+    case Table::kTopology: return s.topology == TopologyState{} ? std::nullopt : std::optional(encode<v1::TopologyState>(s.topology));
+    case Table::kMember: return encode_of<v1::MemberState>(s.members, NodeId(key.name));
+    case Table::kLease: return encode_of<v1::LeaseState>(s.leases, ResourceId(key.name));
+    case Table::kReplica: return encode_of<v1::ReplicaState>(s.replicas, replica_key(key.name));
+    case Table::kOperator: return encode_of<v1::OperatorState>(s.operators, key.name);
+    case Table::kRoute: return encode_of<v1::RouteState>(s.routes, key.name);
+    case Table::kRequest: return s.requests.empty() ? std::nullopt : std::optional(encode<v1::Requests>(Requests{s.requests}));
+  }
+  return std::nullopt;
+}
+
+Result<void> decode_part(State& s, const StateKey& key, const std::string& bytes) {
+  std::string what;
+  switch (key.table) {
+    case Table::kLog: what = decode<v1::LogState>(bytes, s.log); break;
+    case Table::kVoters: what = decode<v1::VoterSetState>(bytes, s.voters); break;
+    case Table::kTopology: what = decode<v1::TopologyState>(bytes, s.topology); break;
+    case Table::kMember: what = decode<v1::MemberState>(bytes, s.members[NodeId(key.name)]); break;
+    case Table::kLease: what = decode<v1::LeaseState>(bytes, s.leases[ResourceId(key.name)]); break;
+    case Table::kReplica: what = decode<v1::ReplicaState>(bytes, s.replicas[replica_key(key.name)]); break;
+    case Table::kOperator: what = decode<v1::OperatorState>(bytes, s.operators[key.name]); break;
+    case Table::kRoute: what = decode<v1::RouteState>(bytes, s.routes[key.name]); break;
+    case Table::kRequest: {
+      Requests requests;
+      what = decode<v1::Requests>(bytes, requests);
+      s.requests = std::move(requests.requests);
+      break;
+    }
+  }
+  if (!what.empty()) return fail(Remedy::kStop, "read state " + key_text(key) + ": " + what);
+  return {};
+}
+
+std::vector<StateKey> keys_of(const State& s) {
+  std::vector<StateKey> keys = {{Table::kLog, {}}, {Table::kVoters, {}}, {Table::kTopology, {}}, {Table::kRequest, {}}};
+  for (const auto& [node, part] : s.members) keys.push_back({Table::kMember, node.value});
+  for (const auto& [resource, part] : s.leases) keys.push_back({Table::kLease, resource.value});
+  for (const auto& [pair, part] : s.replicas) keys.push_back({Table::kReplica, pair.first.value + "." + pair.second.value});
+  for (const auto& [name, part] : s.operators) keys.push_back({Table::kOperator, name});
+  for (const auto& [name, part] : s.routes) keys.push_back({Table::kRoute, name});
+  std::erase_if(keys, [&](const StateKey& key) { return !encode_part(s, key); });
+  return keys;
+}
+
+std::string key_text(const StateKey& key) { return std::string(kNames[static_cast<std::size_t>(key.table)]) + "/" + key.name; }
+
+std::optional<StateKey> parse_key(const std::string& text) {
+  const auto slash = text.find('/');
+  if (slash == std::string::npos) return std::nullopt;
+  for (std::size_t i = 0; i < kNames.size(); ++i)
+    if (text.compare(0, slash, kNames[i]) == 0) return StateKey{static_cast<Table>(i), text.substr(slash + 1)};
+  return std::nullopt;
+}
+
+}  // namespace daarion

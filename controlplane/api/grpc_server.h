@@ -1,0 +1,28 @@
+// The gRPC admin API: daarion.v1.Admin, reflection and grpc.health.v1.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "controlplane/api/operator.h"
+#include "controlplane/api/status.h"
+#include "controlplane/core/result.h"
+#include "streams/event_log.h"
+
+namespace daarion {
+
+struct AdminPorts {
+  std::function<std::shared_ptr<const StatusView>()> view;
+  std::shared_ptr<Operator> operations;
+  std::function<Result<std::unique_ptr<LogReader>>(Sequence from)> reader;
+};
+
+class GrpcServer {
+ public:
+  virtual ~GrpcServer() = default;
+  /// Listens on bind:port. Errors: kFixInput if the port is taken, naming it.
+  static Result<std::unique_ptr<GrpcServer>> start(const std::string& bind, std::uint32_t port, AdminPorts ports);
+};
+
+}  // namespace daarion

@@ -1,0 +1,144 @@
+#include "controlplane/api/operator.h"
+
+#include <algorithm>
+
+#include "streams/codec.h"
+
+namespace daarion {
+namespace {
+
+// A wish that nobody could carry out in this time is not carried out later by surprise.
+constexpr std::uint64_t kWishValidMs = 30'000;
+// Above a stream election (4 to 9 s): the operator gets a clear answer rather than "may have happened".
+constexpr Duration kAppendLimit = std::chrono::seconds(10);
+
+std::string known(const std::vector<std::string>& names) {
+  std::string out;
+  for (const std::string& name : names) out += (out.empty() ? "" : ", ") + name;
+  return out;
+}
+
+}  // namespace
+
+Result<const ResourceSpec*> Operator::resource_of(const ResourceId& id) const {
+  const ResourceSpec* spec = ports_.spec.resource(id);
+  if (spec != nullptr && spec->leased) return spec;
+  std::vector<std::string> names;
+  for (const ResourceSpec& r : ports_.spec.resources)
+    if (r.leased) names.push_back(r.id.value);
+  return fail(Remedy::kFixInput, spec == nullptr ? "unknown resource " + id.value + "; there are: " + known(names)
+                                                 : id.value + " is not led by this control plane; these are: " + known(names));
+}
+
+Result<OperatorAnswer> Operator::switchover(const ResourceId& resource, const NodeId& from, const NodeId& to, const OperatorIntent& intent) {
+  const auto spec = resource_of(resource);
+  if (!spec) return tl::unexpected(spec.error());
+  if (!to.empty() && !(*spec)->has_member(to))
+    return fail(Remedy::kFixInput, "switchover " + resource.value + ": " + to.value + " does not run it; see `daarionctl resources`");
+  const auto view = ports_.view();
+  const LeaseState* lease = view->state->lease(resource);
+  if (lease == nullptr || !lease->has_holder())
+    return fail(Remedy::kStepDown, "switchover " + resource.value + ": nobody holds it now; use `daarionctl failover`, or see `daarionctl status`");
+  const NodeId holder = lease->completed.node;
+  if (!from.empty() && from != holder)
+    return fail(Remedy::kRefold, "switchover " + resource.value + ": its holder is " + holder.value + ", not " + from.value);
+  if (to == holder) return fail(Remedy::kStepDown, "switchover " + resource.value + ": " + to.value + " is its holder already");
+  const Decider::Nomination& then = view->if_holder_dies.at(resource);
+  for (std::size_t i = 0; i < then.decision.verdicts.size(); ++i) {
+    const Verdict& verdict = then.decision.verdicts[i];
+    if (verdict.node != to || verdict.eligible || verdict.rule == "not_wanted") continue;
+    return fail(Remedy::kStepDown, "switchover " + resource.value + " to " + to.value + " refused: " + verdict.rule + ": " + verdict.detail +
+                                       "; see `daarionctl why-not " + resource.value + "`");
+  }
+  if (to.empty() && !then.decision.to)
+    return fail(Remedy::kStepDown, "switchover " + resource.value + " refused: " + then.decision.reason);
+  const NodeId target = to.empty() ? *then.decision.to : to;
+  SwitchoverRequested wish{.from = holder, .to = to, .valid_ms = kWishValidMs, .request = intent.request};
+  return append(wish, {}, resource, intent, holder.value + " stops cleanly and releases, then " + target.value + " is promoted; nothing is lost");
+}
+
+Result<OperatorAnswer> Operator::failover(const ResourceId& resource, const NodeId& to, bool allow_data_loss, const OperatorIntent& intent) {
+  const auto spec = resource_of(resource);
+  if (!spec) return tl::unexpected(spec.error());
+  if (!to.empty() && !(*spec)->has_member(to))
+    return fail(Remedy::kFixInput, "failover " + resource.value + ": " + to.value + " does not run it; see `daarionctl resources`");
+  const auto view = ports_.view();
+  const LeaseState* lease = view->state->lease(resource);
+  const NodeId holder = lease && lease->has_holder() ? lease->completed.node : NodeId{};
+  if (!holder.empty() && to == holder) return fail(Remedy::kStepDown, "failover " + resource.value + ": " + to.value + " is its holder already");
+  const Decider::Nomination& then = view->if_holder_dies.at(resource);
+  for (const Verdict& verdict : then.decision.verdicts) {
+    if (verdict.node != to || verdict.eligible || verdict.rule == "not_wanted") continue;
+    const bool loss = verdict.rule == "lag_bytes" || verdict.rule == "lag_ms" || verdict.rule == "staleness" || verdict.rule == "loses_writes" ||
+                      verdict.rule == "diverged";
+    if (verdict.rule == "nofailover" || (loss && allow_data_loss)) continue;
+    return fail(Remedy::kStepDown, "failover " + resource.value + " to " + to.value + " refused: " + verdict.rule + ": " + verdict.detail +
+                                       (loss ? "; --allow-data-loss accepts that" : ""));
+  }
+  SwitchoverRequested wish{.from = holder, .to = to, .forced = true, .allow_data_loss = allow_data_loss, .valid_ms = kWishValidMs,
+                           .request = intent.request};
+  return append(wish, {}, resource, intent,
+                holder.empty() ? "the best candidate is promoted" : "once the lease of " + holder.value + " has ended, another node is promoted");
+}
+
+Result<OperatorAnswer> Operator::pause(const ResourceId& resource, const OperatorIntent& intent) {
+  if (!resource.empty())
+    if (const auto spec = resource_of(resource); !spec) return tl::unexpected(spec.error());
+  return append(Paused{}, {}, resource, intent, "nothing fails over by itself until `daarionctl resume`; the holder keeps writing");
+}
+
+Result<OperatorAnswer> Operator::resume(const ResourceId& resource, const OperatorIntent& intent) {
+  if (!resource.empty())
+    if (const auto spec = resource_of(resource); !spec) return tl::unexpected(spec.error());
+  return append(Resumed{}, {}, resource, intent, "failover is automatic again");
+}
+
+Result<OperatorAnswer> Operator::set_member_intent(const NodeId& node, MemberIntent wanted, const OperatorIntent& intent) {
+  if (ports_.spec.node(node) == nullptr) {
+    std::vector<std::string> names;
+    for (const NodeSpec& n : ports_.spec.nodes) names.push_back(n.id.value);
+    return fail(Remedy::kFixInput, "unknown node " + node.value + "; there are: " + known(names));
+  }
+  return append(MemberIntentChanged{wanted}, node, {}, intent,
+                wanted == MemberIntent::kActive ? node.value + " may be promoted again" : node.value + " is not promoted any more");
+}
+
+Result<OperatorAnswer> Operator::append(Payload payload, const NodeId& about, const ResourceId& resource, const OperatorIntent& intent,
+                                        std::string outcome) {
+  if (intent.reason.empty()) return fail(Remedy::kFixInput, "a reason is mandatory: the log keeps it; give --reason");
+  const auto view = ports_.view();
+  const State& state = *view->state;
+  if (state.applied.value == 0) return fail(Remedy::kStepDown, "this node has folded nothing of the log yet; see `daarionctl status`");
+  if (intent.expected.value != 0 && state.applied != intent.expected)
+    return fail(Remedy::kRefold, "the log moved: expected sequence " + std::to_string(intent.expected.value) + ", it is " +
+                                     std::to_string(state.applied.value));
+  OperatorAnswer answer{.event = {}, .subject = {}, .dry_run = intent.dry_run, .outcome = std::move(outcome)};
+  Event& event = answer.event.event;
+  const std::int64_t wall = ports_.wall_ns();
+  const LeaseState* lease = state.lease(resource);
+  event.header = {.id = ports_.new_id(wall), .node = ports_.self, .actor = "operator:" + (intent.actor.empty() ? "unnamed" : intent.actor),
+                  .reason = intent.reason, .cause = {}, .resource = resource, .epoch = lease ? lease->epoch : Epoch{}, .wall_time_ns = wall,
+                  .aggregate = aggregate_of(payload, about, resource), .version = {}};
+  event.header.version = Version{state.version_of(event.header.aggregate).value + 1};
+  event.payload = std::move(payload);
+  answer.subject = log_subject(event.header.aggregate, event.header.version);
+  if (!intent.request.empty())
+    if (const auto at = std::ranges::find(state.requests, intent.request, &RequestState::request); at != state.requests.end()) {
+      answer.event.sequence = at->sequence;
+      answer.outcome = "request " + intent.request + " was taken before: nothing new is done";
+      return answer;
+    }
+  if (intent.dry_run) return answer;
+  const AppendResult result = ports_.appender->append(answer.subject, encode_event(event), event.header.id, kAppendLimit);
+  switch (result.outcome) {
+    case AppendResult::Outcome::kStored: answer.event.sequence = result.sequence; return answer;
+    case AppendResult::Outcome::kConflict:
+      return fail(Remedy::kRefold, "somebody else changed " + event.header.aggregate.kind + " " + event.header.aggregate.name +
+                                       " in the same moment; look again and repeat");
+    case AppendResult::Outcome::kUnknown: break;
+  }
+  return fail(Remedy::kRetry, "no answer from the log within 10 s: it may have happened; see `daarionctl events`, and repeat with the same --request-id",
+              Effect::kMaybe);
+}
+
+}  // namespace daarion

@@ -1,0 +1,59 @@
+// What an operator asks for, turned into one event of the log or into a refusal with its reason. Checks against what this node has
+// folded; the compare-and-append settles what moved meanwhile.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "controlplane/api/status.h"
+#include "controlplane/core/result.h"
+#include "streams/event_log.h"
+#include "streams/message.h"
+
+namespace daarion {
+
+struct OperatorIntent {
+  std::string reason;            // mandatory
+  Sequence expected;             // of the fold; 0: any
+  std::string request;           // idempotency key; empty: none
+  bool dry_run = false;
+  std::string actor;             // of a person; empty: "unnamed"
+};
+
+struct OperatorAnswer {
+  LogEvent event;
+  std::string subject;
+  bool dry_run = false;
+  std::string outcome;           // what will follow, for people
+};
+
+/// Threads: any; calls block for at most a few seconds (an append).
+class Operator {
+ public:
+  struct Ports {
+    NodeId self;
+    TopologySpec spec;
+    std::function<std::shared_ptr<const StatusView>()> view;
+    std::shared_ptr<Appender> appender;
+    std::function<std::int64_t()> wall_ns;
+    std::function<EventId(std::int64_t)> new_id;
+  };
+  explicit Operator(Ports ports) : ports_(std::move(ports)) {}
+
+  // Errors: kFixInput malformed or unknown name; kStepDown refused by a rule or no quorum; kRefold the state moved; kRetry with
+  // Effect::kMaybe: no answer from the log in time.
+  Result<OperatorAnswer> switchover(const ResourceId& resource, const NodeId& from, const NodeId& to, const OperatorIntent& intent);
+  Result<OperatorAnswer> failover(const ResourceId& resource, const NodeId& to, bool allow_data_loss, const OperatorIntent& intent);
+  Result<OperatorAnswer> pause(const ResourceId& resource, const OperatorIntent& intent);   // empty: the cluster
+  Result<OperatorAnswer> resume(const ResourceId& resource, const OperatorIntent& intent);
+  Result<OperatorAnswer> set_member_intent(const NodeId& node, MemberIntent wanted, const OperatorIntent& intent);
+
+ private:
+  Result<OperatorAnswer> append(Payload payload, const NodeId& about, const ResourceId& resource, const OperatorIntent& intent,
+                                std::string outcome);
+  Result<const ResourceSpec*> resource_of(const ResourceId& id) const;
+  Ports ports_;
+};
+
+}  // namespace daarion

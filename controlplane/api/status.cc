@@ -1,0 +1,200 @@
+#include "controlplane/api/status.h"
+
+#include <algorithm>
+
+#include "controlplane/api/json.h"
+#include "controlplane/api/views.h"
+#include "controlplane/core/decide.h"
+#include "controlplane/core/lease.h"
+#include "proto/daarion/v1/admin.pb.h"
+
+namespace daarion {
+namespace {
+
+// From the last promise's end to the first write: votes, decision, claim and promotion, rounded up.
+constexpr std::int64_t kAfterVotesMs = 300;
+
+const char* node_state(const NodeCore& core, const NodeId& node, Instant now) {
+  if (core.peers().find(node) == nullptr) return "unheard";
+  return core.peers().silent(node, now, core.started()) > core.spec().lease.ttl ? "unreachable" : "reachable";
+}
+
+bool is_reachable(const NodeCore& core, const NodeId& node, Instant now) {
+  return core.peers().find(node) != nullptr && core.peers().silent(node, now, core.started()) <= core.spec().lease.ttl;
+}
+
+const EngineReport* engine_of(const Peers& peers, const NodeId& node, const ResourceId& resource) {
+  const Peer* peer = peers.find(node);
+  if (peer == nullptr) return nullptr;
+  const auto at = std::ranges::find(peer->beat.engines, resource, &EngineReport::resource);
+  return at == peer->beat.engines.end() ? nullptr : &*at;
+}
+
+void fill_nodes(const NodeCore& core, Instant now, v1::Status& out) {
+  for (const NodeSpec& node : core.spec().nodes) {
+    const MemberState* member = core.state().member(node.id);
+    v1::NodeStatus& to = *out.add_nodes();
+    to.set_id(node.id.value);
+    to.set_role(text_of(node.role));
+    to.set_state(node_state(core, node.id, now));
+    to.set_intent(text_of(member ? member->intent : MemberIntent::kActive));
+    to.set_age_ms(to_ms(core.peers().silent(node.id, now, core.started())));
+    to.set_region(node.region);
+  }
+}
+
+void fill_replicas(const NodeId& holder, const Decider::Nomination& then, v1::ResourceStatus& out) {
+  for (std::size_t i = 0; i < then.evidence.candidates.size() && i < then.decision.verdicts.size(); ++i) {
+    const CandidateEvidence& candidate = then.evidence.candidates[i];
+    const Verdict& verdict = then.decision.verdicts[i];
+    if (candidate.node == holder) continue;
+    v1::ReplicaView& to = *out.add_replicas();
+    to.set_node(candidate.node.value);
+    to.set_state(candidate.engine.streaming ? "streaming" : text_of(candidate.engine.state));
+    to.set_lag_bytes(lag_bytes(then.evidence, candidate));
+    to.set_lag_ms(candidate.lag_ms);
+    to.set_candidate(verdict.eligible);
+    to.set_verdict(verdict.detail.empty() ? verdict.rule : verdict.rule + ": " + verdict.detail);
+  }
+}
+
+void fill_resource(const NodeCore& core, const ResourceSpec& spec, const Decider::Nomination& then, Instant now, v1::ResourceStatus& out) {
+  const LeaseState* lease = core.state().lease(spec.id);
+  const NodeId holder = lease && lease->has_holder() ? lease->completed.node : NodeId{};
+  const EngineReport* engine = holder.empty() ? nullptr : engine_of(core.peers(), holder, spec.id);
+  out.set_id(spec.id.value);
+  out.set_engine(spec.engine);
+  out.set_epoch(lease ? lease->epoch.value : 0);
+  if (!holder.empty()) out.set_holder(holder.value);
+  out.set_writable(!holder.empty() && is_reachable(core, holder, now) && engine != nullptr && engine->state == EngineState::kPrimary);
+  out.set_paused(core.state().paused(spec.id));
+  fill_replicas(holder, then, out);
+  v1::IfHolderDies& dies = *out.mutable_if_holder_dies();
+  if (then.decision.to) {
+    dies.set_to(then.decision.to->value);
+    dies.set_expected_ms(to_ms(promise_length(core.spec().lease.ttl, core.spec().lease.drift_ppm)) + kAfterVotesMs);
+    dies.set_loss_bytes(then.decision.loss_bytes);
+  } else {
+    dies.set_reason(then.decision.reason);
+    dies.set_unblock(then.decision.unblock);
+  }
+}
+
+void fill_margin(const NodeCore& core, v1::Status& out) {
+  const LeaseMargin* least = nullptr;
+  for (const auto& [resource, agent] : core.agents()) {
+    const LeaseMargin& margin = agent.holder().margin();
+    if (margin.least != Duration::max() && (least == nullptr || margin.least < least->least)) least = &margin;
+  }
+  if (least == nullptr) return;
+  out.set_lease_margin_min_ms(to_ms(least->least));
+  out.set_lease_margin_slowest(least->slowest.value);
+}
+
+std::vector<std::string> not_ready(const NodeCore& core) {
+  std::vector<std::string> reasons;
+  if (core.state().applied.value == 0)
+    reasons.push_back("nothing of the log is folded yet");
+  else if (!core.caught_up())
+    reasons.push_back("folded to " + std::to_string(core.state().applied.value) + " of " +
+                      std::to_string(core.peers().head(core.state().log.log).value));
+  const MemberState* me = core.state().member(core.identity().self);
+  if (me != nullptr && me->intent != MemberIntent::kActive) reasons.push_back(std::string("this node is ") + text_of(me->intent));
+  return reasons;
+}
+
+void fill_quorum(const NodeCore& core, Instant now, v1::Status& out) {
+  const VoterSet& set = core.state().voters;
+  std::uint32_t reachable = 0;
+  for (const VoterInstance& v : set.voters) reachable += is_reachable(core, v.node, now) ? 1 : 0;
+  v1::Quorum& quorum = *out.mutable_quorum();
+  quorum.set_voters(static_cast<std::uint32_t>(set.voters.size()));
+  quorum.set_reachable(reachable);
+  quorum.set_failure_tolerance(reachable >= set.majority() ? reachable - set.majority() : 0);
+}
+
+void fill_warnings(const NodeCore& core, const std::vector<std::string>& said, v1::Status& out) {
+  for (const std::string& warning : said) out.add_warnings(warning);
+  for (const auto& [node, sequence] : core.peers().disagreeing())
+    out.add_warnings("the digest of " + node.value + " differs from this node's at sequence " + std::to_string(sequence.value) +
+                     "; run daarionctl replay on both");
+  if (core.voter().clone_heard()) out.add_warnings("another daemon runs with this node's voter record: this voter is silent; end one");
+  if (core.voter().foreign_log(core.state())) out.add_warnings("the log is not the one that this node's voter record names");
+  if (core.state().voters.voters.size() == 1) out.add_warnings("one voter: nothing fails over by itself, and a lost host is an outage");
+}
+
+v1::Status status_of(const NodeCore& core, const StatusView& view, const std::vector<std::string>& said, Instant now, std::int64_t wall_ns) {
+  v1::Status out;
+  out.set_schema_version(1);
+  out.set_ready(view.ready);
+  out.set_cluster(core.spec().cluster);
+  out.set_node(core.identity().self.value);
+  out.set_log_id(to_text(core.state().log.log));
+  out.set_sequence(core.state().applied.value);
+  out.set_digest(to_text(core.mark().digest));
+  out.set_chain(core.mark().chain);
+  out.set_feature_level(core.state().log.feature_level);
+  fill_quorum(core, now, out);
+  fill_margin(core, out);
+  fill_nodes(core, now, out);
+  bool paused = false, writable = true;
+  for (const ResourceSpec& spec : core.spec().resources) {
+    if (!spec.leased) continue;
+    fill_resource(core, spec, view.if_holder_dies.at(spec.id), now, *out.add_resources());
+    paused = paused || core.state().paused(spec.id);
+    writable = writable && out.resources().rbegin()->writable();
+  }
+  for (const Wait& wait : core.waits()) {
+    v1::WaitStatus& to = *out.add_waits();
+    to.set_resource(wait.resource.value);
+    to.set_what(wait.what);
+    to.set_since(time_text(wall_ns - (now - wait.since).count()));
+    to.set_unblock(wait.unblock);
+  }
+  fill_warnings(core, said, out);
+  for (const std::string& reason : view.reasons) out.add_not_ready(reason);
+  const bool whole = writable && out.quorum().reachable() == out.quorum().voters() && out.warnings().empty();
+  out.set_status(paused ? "maintenance" : whole ? "ok" : "degraded");
+  return out;
+}
+
+v1::Peers peers_of(const NodeCore& core, Instant now) {
+  v1::Peers out;
+  out.set_schema_version(1);
+  out.set_node(core.identity().self.value);
+  for (const auto& [node, peer] : core.peers().all()) {
+    if (node == core.identity().self) continue;
+    v1::PeerStatus& to = *out.add_peers();
+    to.set_id(node.value);
+    v1::PathStatus& path = *to.add_paths();
+    path.set_via("nats");
+    path.set_connected(is_reachable(core, node, now));
+    path.set_last_beat_age_ms(to_ms(now - peer.heard));
+  }
+  return out;
+}
+
+}  // namespace
+
+StatusView make_status(const NodeCore& core, const std::vector<std::string>& warnings, Instant now, std::int64_t wall_ns) {
+  StatusView view;
+  view.reasons = not_ready(core);
+  view.ready = view.reasons.empty();
+  view.state = core.state_ptr();
+  for (const ResourceSpec& spec : core.spec().resources)
+    if (spec.leased) view.if_holder_dies[spec.id] = core.preview(spec.id, true, now);
+  view.status = std::make_shared<const v1::Status>(status_of(core, view, warnings, now, wall_ns));
+  view.status_json = to_json(*view.status);
+  view.peers_json = to_json(peers_of(core, now));
+  for (const auto& [resource, agent] : core.agents()) {
+    const EngineReport engine = agent.engine(now);
+    StatusView::Role role{.resource = resource, .primary = engine.state == EngineState::kPrimary && agent.holder().has_lease(now),
+                          .replica = engine.state == EngineState::kStandby && engine.streaming, .lag_bytes = 0};
+    if (const PrimaryTrack* primary = core.peers().primary(resource); primary && primary->position.lsn > engine.position.lsn)
+      role.lag_bytes = primary->position.lsn.value - engine.position.lsn.value;
+    view.roles.push_back(role);
+  }
+  return view;
+}
+
+}  // namespace daarion

@@ -1,0 +1,38 @@
+// What HTTP and people see of a node, made from the core's memory. One snake_case JSON (INTERFACES: /cluster/status, /cluster/peers).
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "controlplane/core/node_core.h"
+
+namespace daarion::v1 {
+class Status;
+}
+
+namespace daarion {
+
+/// Answers kept as text: whoever asks never waits on anything, nor anything on him.
+struct StatusView {
+  bool ready = false;
+  std::vector<std::string> reasons;  // why not ready
+  std::shared_ptr<const State> state;
+  std::map<ResourceId, Decider::Nomination> if_holder_dies;  // the decision as it would be
+  std::shared_ptr<const v1::Status> status;
+  std::string status_json;
+  std::string peers_json;
+  struct Role {
+    ResourceId resource;
+    bool primary = false;            // this node holds the lease and its engine is writable
+    bool replica = false;            // a streaming standby
+    std::uint64_t lag_bytes = 0;
+  };
+  std::vector<Role> roles;           // of this node's resources
+};
+
+/// Units: ms and bytes, as the names say. Errors: none. Source: the newest beats and the fold. `wall_ns` labels `now`.
+StatusView make_status(const NodeCore& core, const std::vector<std::string>& warnings, Instant now, std::int64_t wall_ns);
+
+}  // namespace daarion

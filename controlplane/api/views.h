@@ -1,0 +1,28 @@
+// Events and decisions as people read them: the one place that turns the log's values into the API's messages.
+#pragma once
+
+#include <string>
+
+#include "controlplane/core/decider.h"
+#include "controlplane/core/event.h"
+#include "controlplane/core/result.h"
+#include "proto/daarion/v1/admin.pb.h"
+
+namespace daarion {
+
+/// RFC 3339 in UTC with milliseconds: "2026-11-24T01:02:03.456Z". Units: ns since 1970.
+std::string time_text(std::int64_t ns);
+
+/// The payload in one line, without its name.
+std::string summary_of(const Payload& payload);
+
+v1::EventView view_of(const LogEvent& event, const std::string& subject);
+
+/// `why`: the decision as it was made, and whether this software makes the same one from the same evidence.
+/// Errors: kFixInput if the event is no PromotionDecided, naming what it is.
+Result<v1::Explanation> explain(const LogEvent& event);
+
+/// `why-not`: the same rules on evidence of this moment.
+v1::Explanation explain_now(const Decider::Nomination& nomination);
+
+}  // namespace daarion

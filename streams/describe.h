@@ -1,0 +1,162 @@
+// Which field number of the wire form each member has: one line per message of event.proto and beat.proto, read in both directions by
+// streams/wire.h. A test holds it against the .proto and every member against loss.
+#pragma once
+
+#include <concepts>
+#include <type_traits>
+
+#include "controlplane/core/event.h"
+#include "controlplane/core/messages.h"
+
+namespace daarion {
+
+/// T or const T.
+template <class X, class T>
+concept Is = std::same_as<std::remove_const_t<X>, T>;
+
+// ---- proto/daarion/v1/event.proto
+template <class A>
+void describe(A& a, Is<LogCreated> auto& x) { a(1, x.log); a(2, x.cluster); a(3, x.parent); }
+template <class A>
+void describe(A& a, Is<LogRegressed> auto& x) { a(1, x.folded); a(2, x.head); a(3, x.known_lost); }
+template <class A>
+void describe(A& a, Is<FeatureLevelRaised> auto& x) { a(1, x.level); }
+template <class A>
+void describe(A& a, Is<VoterInstance> auto& x) { a(1, x.node); a(2, x.instance); }
+template <class A>
+void describe(A& a, Is<VoterSetChanged> auto& x) { a(1, x.voters); }
+template <class A>
+void describe(A& a, Is<TopologyChanged> auto& x) { a(1, x.spec); a(2, x.file_hash); }
+template <class A>
+void describe(A& a, Is<NodeSpec> auto& x) { a(1, x.id); a(2, x.address); a(3, x.region); a(4, x.role); }
+template <class A>
+void describe(A& a, Is<LeaseTimers> auto& x) { a(1, x.ttl); a(2, x.beat); a(3, x.fence_budget); a(4, x.drift_ppm); }
+template <class A>
+void describe(A& a, Is<LagLimits> auto& x) { a(1, x.bytes); a(2, x.time_ms); a(3, x.staleness_ms); }
+template <class A>
+void describe(A& a, Is<ResourceTags> auto& x) { a(1, x.nofailover); a(2, x.noloadbalance); a(3, x.priority); }
+template <class A>
+void describe(A& a, Is<ResourceSpec> auto& x) {
+  a(1, x.id); a(2, x.engine); a(3, x.leased); a(4, x.declared_primary); a(5, x.members); a(6, x.sync); a(7, x.port);
+  a(8, x.data_dir); a(9, x.runner); a(10, x.max_lag); a(11, x.tags);
+}
+template <class A>
+void describe(A& a, Is<RouteRule> auto& x) { a(1, x.name); a(2, x.subjects); a(3, x.cls); a(4, x.max_age_s); a(5, x.max_bytes); }
+template <class A>
+void describe(A& a, Is<TopologySpec> auto& x) {
+  a(1, x.cluster); a(2, x.nodes); a(3, x.voters); a(4, x.witness); a(5, x.lease); a(6, x.max_promotions);
+  a(7, x.promotion_window_s); a(8, x.report_interval_ms); a(9, x.resources); a(10, x.routes); a(11, x.capabilities);
+}
+template <class A>
+void describe(A& a, Is<MemberJoined> auto& x) {
+  a(1, x.role); a(2, x.region); a(3, x.address); a(4, x.software); a(5, x.instance); a(6, x.boot); a(7, x.feature_level);
+}
+template <class A>
+void describe(A& a, Is<MemberUnreachable> auto& x) { a(1, x.silent_ms); a(2, x.observers); }
+template <class A>
+void describe(A& a, Is<MemberReturned> auto& x) {
+  a(1, x.instance); a(2, x.boot); a(3, x.run); a(4, x.software); a(5, x.feature_level);
+}
+template <class A>
+void describe(A& a, Is<MemberIntentChanged> auto& x) { a(1, x.intent); }
+template <class A>
+void describe(A& a, Is<Position> auto& x) { a(1, x.timeline); a(2, x.lsn); a(3, x.identity); }
+template <class A>
+void describe(A& a, Is<PromotionDecided> auto& x) {
+  a(1, x.to); a(2, x.session); a(3, x.kind); a(4, x.loss_bytes); a(5, x.evidence); a(6, x.verdicts);
+}
+template <class A>
+void describe(A& a, Is<PromotionCompleted> auto& x) { a(1, x.session); a(2, x.position); a(3, x.claimed_ms); a(4, x.promoted_ms); }
+template <class A>
+void describe(A& a, Is<PromotionFailed> auto& x) { a(1, x.session); }
+template <class A>
+void describe(A& a, Is<LeaseReleased> auto& x) { a(1, x.session); a(2, x.cause); a(3, x.final_position); a(4, x.position); }
+template <class A>
+void describe(A& a, Is<EngineReport> auto& x) {
+  a(1, x.resource); a(2, x.state); a(3, x.incarnation); a(4, x.position); a(5, x.timeline_start); a(6, x.opened);
+  a(7, x.replayed); a(8, x.upstream); a(9, x.streaming); a(10, x.diverged); a(11, x.contact_age_ms); a(12, x.age_ms);
+  a(13, x.version); a(14, x.health);
+}
+template <class A>
+void describe(A& a, Is<VoteEvidence> auto& x) { a(1, x.voter); a(2, x.highest); a(3, x.over_ms); a(4, x.age_ms); }
+template <class A>
+void describe(A& a, Is<CandidateEvidence> auto& x) {
+  a(1, x.node); a(2, x.intent); a(3, x.tags); a(4, x.beat_age_ms); a(5, x.heard); a(6, x.session); a(7, x.engine); a(8, x.lag_ms);
+}
+template <class A>
+void describe(A& a, Is<TimelineStart> auto& x) { a(1, x.timeline); a(2, x.lsn); }
+template <class A>
+void describe(A& a, Is<Evidence> auto& x) {
+  a(1, x.resource); a(2, x.kind); a(3, x.decider); a(4, x.software); a(5, x.folded); a(6, x.log_epoch); a(7, x.last_holder);
+  a(8, x.last_position); a(9, x.final_position); a(10, x.last_position_age_ms); a(11, x.write_rate); a(12, x.timelines);
+  a(13, x.voters); a(14, x.votes); a(15, x.wanted); a(16, x.allow_data_loss); a(17, x.limits); a(18, x.unreachable_ms);
+  a(19, x.paused); a(20, x.promotions); a(21, x.max_promotions); a(22, x.declared_primary); a(23, x.candidates);
+}
+template <class A>
+void describe(A& a, Is<Verdict> auto& x) { a(1, x.node); a(2, x.eligible); a(3, x.rule); a(4, x.detail); }
+template <class A>
+void describe(A& a, Is<ReplicaProvisioned> auto& x) { a(1, x.method); a(2, x.source); a(3, x.position); }
+template <class A>
+void describe(A& a, Is<ReplicaRejoined> auto& x) { a(1, x.method); a(2, x.source); a(3, x.position); }
+template <class A>
+void describe(A& a, Is<ReplicaDiverged> auto& x) { a(1, x.source); a(2, x.position); }
+template <class A>
+void describe(A&, Is<ReplicaRemoved> auto&) {}
+template <class A>
+void describe(A& a, Is<SlotDropped> auto& x) { a(1, x.slot); }
+template <class A>
+void describe(A& a, Is<RouteTableChanged> auto& x) { a(1, x.rules); }
+template <class A>
+void describe(A& a, Is<CapabilityMoved> auto& x) { a(1, x.capability); a(2, x.provider); }
+template <class A>
+void describe(A&, Is<Paused> auto&) {}
+template <class A>
+void describe(A&, Is<Resumed> auto&) {}
+template <class A>
+void describe(A& a, Is<SwitchoverRequested> auto& x) {
+  a(1, x.from); a(2, x.to); a(3, x.forced); a(4, x.allow_data_loss); a(5, x.valid_ms); a(6, x.request);
+}
+template <class A>
+void describe(A& a, Is<FencingConfirmed> auto& x) { a(1, x.session); a(2, x.how); }
+template <class A>
+void describe(A& a, Is<OverrideGranted> auto& x) { a(1, x.parent); a(2, x.voters); a(3, x.others_off); }
+template <class A>
+void describe(A& a, Is<ReplicaLagReported> auto& x) {
+  a(1, x.node); a(2, x.primary); a(3, x.position); a(4, x.lag_bytes); a(5, x.lag_ms); a(6, x.state);
+}
+template <class A>
+void describe(A& a, Is<HealthReported> auto& x) { a(1, x.node); a(2, x.what); a(3, x.healthy); a(4, x.cause); }
+
+// ---- proto/daarion/v1/beat.proto
+template <class A>
+void describe(A& a, Is<Claim> auto& x) { a(1, x.resource); a(2, x.epoch); a(3, x.session); a(4, x.length); }
+template <class A>
+void describe(A& a, Is<SessionNote> auto& x) { a(1, x.resource); a(2, x.session); }
+template <class A>
+void describe(A& a, Is<ResumeNote> auto& x) { a(1, x.resource); a(2, x.resumed); }
+template <class A>
+void describe(A& a, Is<PromiseNote> auto& x) { a(1, x.resource); a(2, x.node); a(3, x.session); }
+template <class A>
+void describe(A& a, Is<Beat> auto& x) {
+  a(1, x.node); a(2, x.run); a(3, x.counter); a(4, x.instance); a(5, x.boot); a(6, x.log); a(7, x.voter_set);
+  a(8, x.feature_level); a(9, x.claims); a(10, x.next); a(11, x.ended); a(12, x.resumed); a(13, x.promises); a(14, x.applied);
+  a(15, x.digest); a(16, x.chain); a(17, x.suspects); a(18, x.engines); a(19, x.topology_hash); a(20, x.region);
+}
+template <class A>
+void describe(A& a, Is<AckedClaim> auto& x) { a(1, x.resource); a(2, x.epoch); a(3, x.session); a(4, x.length); a(5, x.paused); }
+template <class A>
+void describe(A& a, Is<RefusedClaim> auto& x) { a(1, x.resource); a(2, x.epoch); a(3, x.session); a(4, x.promised); }
+template <class A>
+void describe(A& a, Is<Ack> auto& x) {
+  a(1, x.voter); a(2, x.instance); a(3, x.log); a(4, x.voter_set); a(5, x.holder); a(6, x.run); a(7, x.counter); a(8, x.accepted);
+  a(9, x.refused);
+}
+template <class A>
+void describe(A& a, Is<HeardNode> auto& x) { a(1, x.node); a(2, x.silent_ms); }
+template <class A>
+void describe(A& a, Is<Vote> auto& x) {
+  a(1, x.voter); a(2, x.instance); a(3, x.run); a(4, x.log); a(5, x.voter_set); a(6, x.resource); a(7, x.highest);
+  a(8, x.over_ms); a(9, x.heard);
+}
+
+}  // namespace daarion

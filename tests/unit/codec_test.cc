@@ -1,0 +1,177 @@
+#include "streams/codec.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "tests/unit/random_values.h"
+
+namespace daarion {
+namespace {
+
+using test::Filler;
+
+template <std::size_t I = 0>
+Payload make_payload(std::size_t index, Filler& filler) {
+  if constexpr (I < std::variant_size_v<Payload>) {
+    if (index == I) return filler.make<std::variant_alternative_t<I, Payload>>();
+    return make_payload<I + 1>(index, filler);
+  } else {
+    return Paused{};
+  }
+}
+
+Event make_event(std::size_t payload, std::uint64_t seed) {
+  Filler filler(seed);
+  Event event;
+  event.payload = make_payload(payload, filler);
+  event.header = {.id = {filler.next() | 1, filler.next()}, .schema = 1, .node = NodeId("node1"), .actor = "node:node1", .reason = "why",
+                  .cause = {filler.next() | 1, 7}, .resource = ResourceId("postgres"), .epoch = {filler.next() | 1},
+                  .wall_time_ns = 1'790'000'000'000'000'000, .min_feature = 1,
+                  .aggregate = aggregate_of(event.payload, NodeId("node1"), ResourceId("postgres")), .version = {1 + filler.next() % 1000}};
+  return event;
+}
+
+StoredMessage stored(const Event& event, std::uint64_t sequence = 9) {
+  return {.sequence = {sequence}, .stored_ns = 5, .subject = log_subject(event.header.aggregate, event.header.version),
+          .payload = encode_event(event)};
+}
+
+std::string hex(const std::string& bytes) {
+  std::string out;
+  for (const char c : bytes) {
+    out += "0123456789abcdef"[static_cast<unsigned char>(c) >> 4];
+    out += "0123456789abcdef"[static_cast<unsigned char>(c) & 15];
+  }
+  return out;
+}
+
+TEST(EventCodec, CarriesEveryMemberOfEveryPayload) {
+  for (std::size_t payload = 0; payload < std::variant_size_v<Payload>; ++payload)
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+      const Event event = make_event(payload, seed);
+      const auto back = decode_event(stored(event));
+      ASSERT_TRUE(back) << back.error().message;
+      EXPECT_EQ(back->event, event) << payload_name(event.payload);
+      EXPECT_EQ(back->sequence.value, 9u);
+      EXPECT_EQ(back->stored_ns, 5);
+    }
+}
+
+TEST(EventCodec, GivesTheSameBytesAsTheGoldenFile) {
+  const std::string path = std::string(DAARION_SOURCE_DIR) + "/tests/golden/events.hex";
+  std::string now;
+  for (std::size_t payload = 0; payload < std::variant_size_v<Payload>; ++payload) {
+    const Event event = make_event(payload, payload);
+    now += std::string(payload_name(event.payload)) + " " + hex(encode_event(event)) + "\n";
+  }
+  if (std::getenv("DAARION_UPDATE_GOLDEN")) std::ofstream(path) << now;
+  std::ifstream in(path);
+  const std::string then((std::istreambuf_iterator<char>(in)), {});
+  EXPECT_EQ(now, then) << "events already in logs would be read differently";
+}
+
+TEST(EventCodec, RefusesTruncatedBytesOrReadsAnotherEvent) {
+  for (std::size_t payload = 0; payload < std::variant_size_v<Payload>; ++payload) {
+    const Event event = make_event(payload, 3);
+    const StoredMessage whole = stored(event);
+    for (std::size_t size = 0; size < whole.payload.size(); ++size) {
+      StoredMessage cut = whole;
+      cut.payload.resize(size);
+      const auto back = decode_event(cut);
+      if (back) {
+        EXPECT_NE(back->event, event);
+      }
+    }
+  }
+}
+
+TEST(EventCodec, NamesSequenceAndSubjectOfWhatItCannotRead) {
+  StoredMessage message = stored(make_event(0, 1), 812);
+  message.payload = "\xff\xff\xff";
+  const auto back = decode_event(message);
+  ASSERT_FALSE(back);
+  EXPECT_EQ(back.error().remedy, Remedy::kStop);
+  EXPECT_NE(back.error().message.find("812"), std::string::npos);
+  EXPECT_NE(back.error().message.find("cluster.log.cluster.log."), std::string::npos);
+}
+
+TEST(EventCodec, StopsAtAHigherFeatureLevelAnUnknownTypeAnUnknownFieldAndAMissingReason) {
+  Event event = make_event(0, 1);
+  event.header.min_feature = kFeatureLevel + 1;
+  auto back = decode_event(stored(event));
+  ASSERT_FALSE(back);
+  EXPECT_NE(back.error().message.find("feature level 2"), std::string::npos) << back.error().message;
+
+  event = make_event(0, 1);
+  event.header.reason.clear();
+  EXPECT_FALSE(decode_event(stored(event)));
+
+  StoredMessage unknown = stored(make_event(20, 1));  // Paused: the payload is empty, so its field is the last two or three bytes
+  unknown.payload += std::string("\xfa\x3f\x00", 3);  // field 1023, length 0
+  back = decode_event(unknown);
+  ASSERT_FALSE(back);
+  EXPECT_NE(back.error().message.find("1023"), std::string::npos) << back.error().message;
+}
+
+TEST(LogSubject, IsReadBackAndRefusesWhatIsNotOne) {
+  const auto replica = parse_log_subject("cluster.log.replica.postgres.node2.4");
+  ASSERT_TRUE(replica);
+  EXPECT_EQ(replica->first, (Aggregate{"replica", "postgres.node2"}));
+  EXPECT_EQ(replica->second.value, 4u);
+  for (const char* bad : {"cluster.log.lease.postgres", "cluster.log.lease.postgres.0", "cluster.log.lease.postgres.08", "cluster.log.lease.postgres.x",
+                          "cluster.events.lease.postgres.1", "cluster.log..postgres.1", "cluster.log.lease..1", "", "cluster.log.1"})
+    EXPECT_FALSE(parse_log_subject(bad)) << bad;
+}
+
+template <class T>
+void carries(std::string (*encode)(const T&), Result<T> (*decode)(std::string_view)) {
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    Filler filler(seed);
+    const T value = filler.make<T>();
+    const auto back = decode(encode(value));
+    ASSERT_TRUE(back) << back.error().message;
+    EXPECT_EQ(*back, value);
+  }
+  EXPECT_FALSE(decode("\xff\xff"));
+}
+TEST(BeatCodec, CarriesEveryMember) {
+  carries<Beat>(encode_beat, decode_beat);
+  carries<Ack>(encode_ack, decode_ack);
+  carries<Vote>(encode_vote, decode_vote);
+}
+
+TEST(Chain, ChangesWithAnyByteOfAnyOfHundredEvents) {
+  std::vector<StoredMessage> log;
+  for (std::uint64_t i = 1; i <= 100; ++i) log.push_back(stored(make_event(i % 25, i), i));
+  const auto chain_of = [](const std::vector<StoredMessage>& messages) {
+    Chain chain;
+    for (const StoredMessage& m : messages) chain = chain_next(chain, m);
+    return chain;
+  };
+  const Chain whole = chain_of(log);
+  EXPECT_EQ(whole.size(), 64u);
+  EXPECT_EQ(chain_of(log), whole);
+  // From event i on only: the chain before it does not change.
+  Chain before;
+  std::size_t flips = 0;
+  for (std::size_t i = 0; i < log.size(); ++i) {
+    const Chain own = chain_next(before, log[i]);
+    for (std::size_t byte = 0; byte < log[i].payload.size(); ++byte, ++flips) {
+      StoredMessage flipped = log[i];
+      flipped.payload[byte] = static_cast<char>(flipped.payload[byte] ^ (1 << (byte % 8)));
+      ASSERT_NE(chain_next(before, flipped), own) << "event " << i + 1 << " byte " << byte;
+    }
+    before = own;
+  }
+  EXPECT_GT(flips, 10'000u);
+}
+
+TEST(Chain, DoesNotLetBytesMoveBetweenSubjectAndPayload) {
+  const StoredMessage a{.sequence = {1}, .subject = "ab", .payload = "c"};
+  const StoredMessage b{.sequence = {1}, .subject = "a", .payload = "bc"};
+  EXPECT_NE(chain_next({}, a), chain_next({}, b));
+}
+
+}  // namespace
+}  // namespace daarion
