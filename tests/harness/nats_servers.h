@@ -1,0 +1,58 @@
+// Real nats-servers for tests: on loopback addresses of their own, ended by pid.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "streams/event_log.h"
+
+namespace daarion::test {
+
+/// A core cluster of `size` servers (1: standalone), accounts SYS, CONTROL and APP, JetStream domain "core"; and, if asked for, one edge
+/// server attached as a leaf node, domain "edge".
+class NatsServers {
+ public:
+  struct Options {
+    int size = 3;
+    bool edge = false;
+    std::string binary;  // empty: NATS_SERVER, else nats-server of the PATH
+  };
+  explicit NatsServers(Options options);
+  ~NatsServers();
+  NatsServers(const NatsServers&) = delete;
+  NatsServers& operator=(const NatsServers&) = delete;
+
+  int size() const { return static_cast<int>(servers_.size()); }   // the edge, if any, is the last
+  std::string name(int index) const;
+  std::string url(int index) const;
+  NatsEndpoint endpoint(std::vector<int> order, const std::string& name) const;  // of CONTROL
+  void kill(int index);      // SIGKILL
+  void freeze(int index);    // SIGSTOP
+  void thaw(int index);
+  void start(int index);     // after kill()
+  bool runs(int index) const;
+  const std::string& version() const { return version_; }
+
+  static constexpr const char* kUser = "control";
+  static constexpr const char* kPassword = "test-control";
+
+ private:
+  struct Server {
+    std::string name;
+    std::string address;
+    std::string config;
+    pid_t pid = -1;
+  };
+  void write_config(int index);
+  Options options_;
+  std::string folder_;
+  std::string network_;      // "127.80.41."
+  int lock_ = -1;
+  std::string version_;
+  std::vector<Server> servers_;
+};
+
+}  // namespace daarion::test

@@ -1,0 +1,240 @@
+// The log on real servers: append, read, repair, and what happens when servers die meanwhile.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "streams/log_stream.h"
+#include "streams/nats_appender.h"
+#include "streams/nats_beat_link.h"
+#include "streams/nats_handles.h"
+#include "streams/nats_log_reader.h"
+#include "tests/harness/nats_servers.h"
+
+namespace daarion {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using test::NatsServers;
+using Outcome = AppendResult::Outcome;
+
+std::shared_ptr<Connection> connect(const NatsServers& servers, std::vector<int> order) {
+  auto connection = Connection::open(servers.endpoint(std::move(order), "test"));
+  EXPECT_TRUE(connection) << connection.error().message;
+  const auto up = (*connection)->wait_connected(seconds(10));
+  EXPECT_TRUE(up) << up.error().message;
+  return *connection;
+}
+
+/// Until it works or 30 s are over: a young cluster elects its leaders first.
+Result<void> until_done(const std::function<Result<void>()>& what) {
+  const auto end = std::chrono::steady_clock::now() + seconds(30);
+  for (;;) {
+    const auto done = what();
+    if (done || std::chrono::steady_clock::now() > end) return done;
+    std::this_thread::sleep_for(milliseconds(50));
+  }
+}
+
+void provision(Connection& connection, int replicas) {
+  const auto done = until_done([&] { return provision_core_streams(connection, replicas, seconds(2)); });
+  ASSERT_TRUE(done) << done.error().message;
+}
+
+std::string subject(std::uint64_t version) { return log_subject({"lease", "stub"}, {version}); }
+
+/// Reads `count` messages, or fails after 20 s.
+std::vector<StoredMessage> read(LogReader& reader, std::size_t count) {
+  std::vector<StoredMessage> out;
+  const auto end = std::chrono::steady_clock::now() + seconds(20);
+  while (out.size() < count && std::chrono::steady_clock::now() < end) {
+    auto next = reader.next(milliseconds(100));
+    EXPECT_TRUE(next) << next.error().message;
+    if (!next) break;
+    if (*next) out.push_back(std::move(**next));
+  }
+  EXPECT_EQ(out.size(), count);
+  return out;
+}
+
+TEST(LogStream, IsMadeAndMendedAndNeverMadeAnew) {
+  const NatsServers servers({.size = 1});
+  const auto connection = connect(servers, {0});
+  provision(*connection, 1);
+  const auto appender = make_nats_appender(connection);
+  ASSERT_EQ(appender->append(subject(1), "one", {1, 1}, seconds(5)).outcome, Outcome::kStored);
+  // Somebody turns direct gets off, and lets messages be dropped.
+  const std::string damaged = R"({"name":"CLUSTER_LOG","subjects":["cluster.log.>"],"retention":"limits","storage":"file","num_replicas":1,)"
+                              R"("republish":{"src":"cluster.log.>","dest":"cluster.events.>"},"max_msgs":1000,"discard":"old","deny_delete":true,"deny_purge":true,"allow_direct":false})";
+  natsMsg* answer = nullptr;
+  ASSERT_EQ(natsConnection_Request(&answer, connection->handles().nc, "$JS.API.STREAM.UPDATE.CLUSTER_LOG", damaged.data(),
+                                   static_cast<int>(damaged.size()), 2000), NATS_OK);
+  const auto config = [](natsMsg* m) { return data_of(m); };
+  const std::string said = config(MsgPtr(answer).get());
+  ASSERT_NE(said.find("\"max_msgs\":1000"), std::string::npos) << said;
+  ASSERT_TRUE(provision_core_streams(*connection, 1, seconds(2)));
+  ASSERT_EQ(natsConnection_Request(&answer, connection->handles().nc, "$JS.API.STREAM.INFO.CLUSTER_LOG", nullptr, 0, 2000), NATS_OK);
+  const MsgPtr mended(answer);
+  EXPECT_NE(config(mended.get()).find("\"max_msgs\":-1"), std::string::npos) << config(mended.get());
+  EXPECT_NE(config(mended.get()).find("\"allow_direct\":true"), std::string::npos);
+  EXPECT_NE(config(mended.get()).find("cluster.events."), std::string::npos);
+  const auto info = make_nats_log_info(connection);
+  const auto head = info->head(seconds(2));
+  ASSERT_TRUE(head);
+  EXPECT_TRUE(head->exists);
+  EXPECT_EQ(head->head.value, 1u);
+}
+
+TEST(Appender, FirstOfAVersionWinsAndARepeatIsTheSameEvent) {
+  const NatsServers servers({.size = 1});
+  const auto connection = connect(servers, {0});
+  provision(*connection, 1);
+  const auto appender = make_nats_appender(connection);
+  const AppendResult first = appender->append(subject(1), "ours", {7, 1}, seconds(5));
+  EXPECT_EQ(first.outcome, Outcome::kStored);
+  const AppendResult again = appender->append(subject(1), "ours", {7, 1}, seconds(5));
+  EXPECT_EQ(again.outcome, Outcome::kStored);
+  EXPECT_EQ(again.sequence, first.sequence);
+  const AppendResult other = appender->append(subject(1), "theirs", {8, 1}, seconds(5));
+  EXPECT_EQ(other.outcome, Outcome::kConflict);
+  EXPECT_EQ(other.sequence, first.sequence);
+}
+
+TEST(Appender, SaysUnknownWhenNobodyAnswersAndFindsTheTruthLater) {
+  NatsServers servers({.size = 1});
+  const auto connection = connect(servers, {0});
+  provision(*connection, 1);
+  const auto appender = make_nats_appender(connection);
+  servers.kill(0);
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_EQ(appender->append(subject(1), "late", {1, 1}, milliseconds(1500)).outcome, Outcome::kUnknown);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, seconds(4));
+  servers.start(0);
+  const AppendResult after = appender->append(subject(1), "late", {1, 1}, seconds(20));
+  EXPECT_EQ(after.outcome, Outcome::kStored) << "whether stored then or now, it is ours";
+  EXPECT_EQ(after.sequence.value, 1u);
+}
+
+TEST(Connection, NamesWhatIsWrong) {
+  const NatsServers servers({.size = 1});
+  (void)connect(servers, {0});
+  NatsEndpoint wrong = servers.endpoint({0}, "wrong");
+  wrong.password = "no";
+  auto refused = Connection::open(wrong);
+  ASSERT_TRUE(refused);
+  const auto why = (*refused)->wait_connected(seconds(3));
+  ASSERT_FALSE(why);
+  EXPECT_EQ(why.error().remedy, Remedy::kFixInput) << why.error().message;
+  EXPECT_NE(why.error().message.find(servers.url(0)), std::string::npos);
+  auto nobody = Connection::open({.urls = {"nats://127.0.0.1:1"}, .user = {}, .password = {}, .name = "nobody"});
+  ASSERT_TRUE(nobody);
+  const auto silence = (*nobody)->wait_connected(milliseconds(300));
+  ASSERT_FALSE(silence);
+  EXPECT_EQ(silence.error().remedy, Remedy::kRetry);
+  EXPECT_NE(silence.error().message.find("127.0.0.1:1"), std::string::npos);
+}
+
+TEST(LogReader, CatchesUpThenFollowsWithoutGapOrRepeat) {
+  const NatsServers servers({.size = 1});
+  const auto a = connect(servers, {0}), b = connect(servers, {0});
+  provision(*a, 1);
+  const auto appender = make_nats_appender(a);
+  for (std::uint64_t i = 1; i <= 300; ++i) ASSERT_EQ(appender->append(subject(i), "e" + std::to_string(i), {1, i}, seconds(5)).sequence.value, i);
+  const auto reader = make_nats_log_reader({a, b}, kClusterLog, {1});
+  auto seen = read(*reader, 300);
+  for (std::uint64_t i = 301; i <= 400; ++i) appender->append(subject(i), "e" + std::to_string(i), {1, i}, seconds(5));
+  for (auto& message : read(*reader, 100)) seen.push_back(message);
+  for (std::uint64_t i = 1; i <= seen.size(); ++i) {
+    EXPECT_EQ(seen[i - 1].sequence.value, i);
+    EXPECT_EQ(seen[i - 1].subject, subject(i));
+    EXPECT_EQ(seen[i - 1].payload, "e" + std::to_string(i));
+    EXPECT_GT(seen[i - 1].stored_ns, 1'700'000'000'000'000'000) << "JetStream's own time";
+  }
+  // From the middle, on another connection: the same bytes and the same times, however they came.
+  const auto other = make_nats_log_reader({b}, kClusterLog, {250});
+  const auto again = read(*other, 151);
+  for (std::size_t i = 0; i < again.size(); ++i) EXPECT_EQ(again[i], seen[249 + i]);
+}
+
+TEST(LogReader, SaysThatTheLogLostEvents) {
+  const NatsServers servers({.size = 1});
+  const auto connection = connect(servers, {0});
+  provision(*connection, 1);
+  ASSERT_EQ(make_nats_appender(connection)->append(subject(1), "one", {1, 1}, seconds(5)).outcome, Outcome::kStored);
+  const auto reader = make_nats_log_reader({connection}, kClusterLog, {10});
+  const auto next = reader->next(seconds(3));
+  ASSERT_FALSE(next);
+  EXPECT_EQ(next.error().remedy, Remedy::kStop);
+  EXPECT_NE(next.error().message.find("ends at 1"), std::string::npos) << next.error().message;
+}
+
+TEST(LogReader, AnEdgeReadsItsMirrorWithTheSameBytesAndTimes) {
+  const NatsServers servers({.size = 1, .edge = true});
+  const auto core = connect(servers, {0}), edge = connect(servers, {1});
+  provision(*core, 1);
+  const auto done = until_done([&] { return provision_edge_mirror(*edge, "core", "edge", seconds(2)); });
+  ASSERT_TRUE(done) << done.error().message;
+  const auto appender = make_nats_appender(core);
+  for (std::uint64_t i = 1; i <= 100; ++i) ASSERT_EQ(appender->append(subject(i), "e" + std::to_string(i), {1, i}, seconds(5)).outcome, Outcome::kStored);
+  const auto at_core = make_nats_log_reader({core}, kClusterLog, {1});
+  const auto at_edge = make_nats_log_reader({edge}, kLogMirror, {1});
+  EXPECT_EQ(read(*at_core, 100), read(*at_edge, 100));
+}
+
+/// Three servers, one appender and one reader while the stream's leader is killed: nothing that was acknowledged is missing.
+TEST(LogReader, LosesNothingWhenTheLeaderDies) {
+  NatsServers servers({.size = 3});
+  const auto a = connect(servers, {0, 1, 2}), b = connect(servers, {1, 2, 0});
+  provision(*a, 3);
+  const auto reader = make_nats_log_reader({a, b}, kClusterLog, {1});
+  const auto appender = make_nats_appender(b);
+  std::string leader;
+  const auto found = until_done([&]() -> Result<void> {
+    leader = stream_leader(*a, kClusterLog, seconds(1));
+    if (leader.empty()) return fail(Remedy::kRetry, "no leader");
+    return {};
+  });
+  ASSERT_TRUE(found);
+  std::uint64_t stored = 0;
+  for (std::uint64_t i = 1; i <= 60; ++i) {
+    if (i == 20)
+      for (int s = 0; s < 3; ++s)
+        if (servers.name(s) == leader) servers.kill(s);
+    const AppendResult result = appender->append(subject(i), "e" + std::to_string(i), {1, i}, seconds(30));
+    ASSERT_EQ(result.outcome, Outcome::kStored) << i;
+    EXPECT_EQ(result.sequence.value, i);
+    stored = i;
+  }
+  const auto seen = read(*reader, stored);
+  for (std::uint64_t i = 1; i <= seen.size(); ++i) EXPECT_EQ(seen[i - 1].payload, "e" + std::to_string(i));
+}
+
+TEST(BeatLink, ReachesTheOtherNodeAlsoWhenOneServerIsFrozen) {
+  NatsServers servers({.size = 3});
+  const auto a1 = connect(servers, {0, 1, 2}), a2 = connect(servers, {1, 2, 0}), b1 = connect(servers, {1, 0, 2}), b2 = connect(servers, {2, 1, 0});
+  std::atomic<std::uint64_t> heard = 0, acked = 0;
+  const auto one = make_nats_beat_link({a1, a2}, NodeId("node1"), {.beat = [](Beat) {}, .ack = [&](Ack ack) { acked = ack.counter; }, .vote = [](Vote) {}});
+  std::unique_ptr<BeatLink> two;
+  two = make_nats_beat_link({b1, b2}, NodeId("node2"),
+                            {.beat = [&](Beat beat) { if (beat.node.value == "node1") heard = beat.counter; }, .ack = [](Ack) {}, .vote = [](Vote) {}});
+  const auto reaches = [&](std::uint64_t counter) {
+    const auto end = std::chrono::steady_clock::now() + seconds(10);
+    while ((heard < counter || acked < counter) && std::chrono::steady_clock::now() < end) {
+      one->send(Beat{.node = NodeId("node1"), .counter = counter});
+      two->send(Ack{.voter = NodeId("node2"), .holder = NodeId("node1"), .counter = counter});
+      std::this_thread::sleep_for(milliseconds(10));
+    }
+    return heard == counter && acked == counter;
+  };
+  ASSERT_TRUE(reaches(1));
+  servers.freeze(0);
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_TRUE(reaches(2));
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, milliseconds(1400)) << "the lease leaves 1.48 s";
+  servers.thaw(0);
+}
+
+}  // namespace
+}  // namespace daarion
