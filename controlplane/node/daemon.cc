@@ -1,0 +1,305 @@
+#include "controlplane/node/daemon.h"
+
+#include <sched.h>
+#include <spdlog/spdlog.h>
+#include <sys/mman.h>
+
+#include "controlplane/core/check.h"
+#include "controlplane/node/clock.h"
+#include "controlplane/node/ids.h"
+#include "streams/codec.h"
+
+namespace daarion {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// Inputs waiting for the protocol thread. It needs some 50 us each: a queue this long means it has stood still for seconds, and
+// the guards are fencing.
+constexpr std::size_t kInboxBound = 1 << 16;
+constexpr std::size_t kQueueBound = 1024;
+// Aggregates that may wait for a stream quorum at once. Few move at the same time; more threads would only queue at the server.
+constexpr int kAppenders = 4;
+// Longer than an append without a fault (2 ms), shorter than a stream election (4 to 9 s): the core then looks again and decides.
+constexpr Duration kAppendLimit = seconds(2);
+constexpr Duration kObserveEvery = milliseconds(250);
+constexpr Duration kInfoEvery = seconds(1);
+constexpr Duration kInfoLimit = seconds(2);
+constexpr Duration kFlushEvery = seconds(60);  // bounds the tail that a restart folds again
+constexpr Duration kWatchEvery = milliseconds(200);
+constexpr Duration kTryAgain = seconds(1);
+constexpr std::size_t kBatch = 4096;  // messages folded as one batch in catch-up
+constexpr std::size_t kMaxWarnings = 32;
+
+void raise_priority() {
+  sched_param low{.sched_priority = 10};
+  if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &low) != 0)
+    spdlog::info("protocol thread stays at ordinary priority: SCHED_FIFO is not allowed here");
+  if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) spdlog::info("memory is not locked: mlockall is not allowed here");
+}
+
+}  // namespace
+
+Daemon::Daemon(NodeConfig config, RecordFile record, DaemonPorts ports)
+    : config_(std::move(config)), record_(std::move(record)), ports_(std::move(ports)), inbox_(kInboxBound), records_(kQueueBound),
+      appends_(kQueueBound), step_downs_(kQueueBound), heads_(kQueueBound), stopped_(4) {}
+
+Daemon::~Daemon() {
+  ending_ = true;
+  inbox_.close();
+  records_.close();
+  appends_.close();
+  step_downs_.close();
+  heads_.close();
+  for (auto& [resource, seat] : seats_) seat->commands.close();
+  for (std::thread& t : threads_) t.join();
+  for (auto& [resource, seat] : seats_)
+    if (seat->thread.joinable()) seat->thread.join();
+  beats_.reset();
+}
+
+void Daemon::start() {
+  for (EngineSeat& spec : ports_.engines) {
+    auto seat = std::make_unique<Seat>();
+    seat->spec = std::move(spec);
+    seats_[seat->spec.resource] = std::move(seat);
+  }
+  beats_ = ports_.beats({.beat = [this](Beat b) { inbox_.push(BeatHeard{std::move(b)}); },
+                         .ack = [this](Ack a) { inbox_.push(AckHeard{std::move(a)}); },
+                         .vote = [this](Vote v) { inbox_.push(VoteHeard{std::move(v)}); }});
+  threads_.emplace_back([this] { run_record(); });
+  threads_.emplace_back([this] { run_protocol(); });
+  for (auto& [resource, seat] : seats_) seat->thread = std::thread([this, s = seat.get()] { run_driver(*s); });
+  threads_.emplace_back([this] { run_fold(); });
+  for (int i = 0; i < kAppenders; ++i) threads_.emplace_back([this] { run_append(); });
+  threads_.emplace_back([this] { run_info(); });
+}
+
+void Daemon::post(Input input) {
+  if (!inbox_.push(std::move(input))) DAARION_CHECK(ending_, "the protocol thread takes its inputs");  // a result lost here would never be asked for again
+}
+
+void Daemon::request_stop() { post(StopRequested{}); }
+
+bool Daemon::wait_stopped(Duration limit) { return stopped_.pop(limit).has_value(); }
+
+void Daemon::warn(std::string text) {
+  spdlog::warn("{}", text);
+  const std::lock_guard lock(warnings_mutex_);
+  if (std::find(warnings_.begin(), warnings_.end(), text) != warnings_.end()) return;
+  if (warnings_.size() >= kMaxWarnings) warnings_.erase(warnings_.begin());
+  warnings_.push_back(std::move(text));
+}
+
+std::vector<std::string> Daemon::warnings() const {
+  const std::lock_guard lock(warnings_mutex_);
+  return warnings_;
+}
+
+void Daemon::run_protocol() {
+  raise_priority();
+  NodeCore core(config_, node_now());
+  Instant watched{};
+  Sequence head;
+  while (!ending_) {
+    const Duration wait = std::max(Duration{}, core.next_timer() - node_now());
+    std::optional<Input> input = inbox_.pop(wait);
+    const Instant now = node_now();
+    for (Output& output : core.step(input ? *input : Input(TimerFired{}), now)) perform(std::move(output));
+    if (const Sequence heard = core.peers().head(core.state().log.log); heard > head) {
+      head = heard;
+      heads_.push(heard);
+    }
+    if (watch_ && now >= watched + kWatchEvery) {
+      watched = now;
+      watch_(core, now);
+    }
+  }
+}
+
+void Daemon::perform(Output output) {
+  std::visit(
+      [&](auto& out) {
+        using T = std::decay_t<decltype(out)>;
+        if constexpr (std::is_same_v<T, WriteRecord>) {
+          DAARION_CHECK(records_.push(std::move(out)) || ending_, "the record thread takes its records");
+        } else if constexpr (std::is_same_v<T, SendBeat>) {
+          beats_->send(out.beat);
+        } else if constexpr (std::is_same_v<T, SendAck>) {
+          beats_->send(out.ack);
+        } else if constexpr (std::is_same_v<T, SendVote>) {
+          beats_->send(out.vote);
+        } else if constexpr (std::is_same_v<T, Guard>) {
+          const auto seat = seats_.find(out.command.resource);
+          GuardClient* guard = seat == seats_.end() ? nullptr : seat->second->reachable.load();
+          if (guard != nullptr) guard->send(out.command);
+        } else if constexpr (std::is_same_v<T, Drive>) {
+          const auto seat = seats_.find(out.command.resource);
+          if (seat != seats_.end()) seat->second->commands.push(out.command);
+        } else if constexpr (std::is_same_v<T, Append>) {
+          const AppendRequest request = out.request;
+          if (!appends_.push(std::move(out.request)))
+            inbox_.push(AppendDone{{.id = request.id, .outcome = AppendResult::Outcome::kUnknown, .sequence = {}}});
+        } else if constexpr (std::is_same_v<T, Report>) {
+          if (!ports_.telemetry) return;
+          const std::int64_t wall = wall_time_ns();
+          const Event event{.header = {.id = event_id(wall), .node = config_.identity.self, .actor = "node:" + config_.identity.self.value,
+                                       .reason = {}, .cause = {}, .resource = out.resource, .epoch = {}, .wall_time_ns = wall,
+                                       .aggregate = {}, .version = {}},
+                            .payload = out.payload};
+          ports_.telemetry(telemetry_subject(out.payload, out.resource), encode_event(event));
+        } else if constexpr (std::is_same_v<T, StepDown>) {
+          step_downs_.push(out);
+        } else {
+          stopped_.push(true);
+        }
+      },
+      output);
+}
+
+void Daemon::run_record() {
+  while (!ending_) {
+    auto item = records_.pop(seconds(1));
+    if (!item) continue;
+    // A voter that cannot write its record must not ack: without RecordWritten the core stays silent. Try until it works.
+    while (!ending_) {
+      const auto written = record_.write(item->record);
+      if (written) {
+        post(RecordWritten{item->generation});
+        break;
+      }
+      warn("the voter's record cannot be written, this voter is silent: " + written.error().message);
+      std::this_thread::sleep_for(kTryAgain);
+    }
+  }
+}
+
+Event Daemon::event_of(const AppendRequest& request) const {
+  const std::int64_t wall = wall_time_ns();
+  return {.header = {.id = event_id(wall), .node = config_.identity.self, .actor = request.actor, .reason = request.reason,
+                     .cause = request.cause, .resource = request.resource, .epoch = request.epoch, .wall_time_ns = wall,
+                     .aggregate = request.aggregate, .version = request.version},
+          .payload = request.payload};
+}
+
+void Daemon::run_append() {
+  while (!ending_) {
+    const auto request = appends_.pop(seconds(1));
+    if (!request) continue;
+    const Event event = event_of(*request);
+    const std::string subject = log_subject(request->aggregate, request->version);
+    AppendResult result = ports_.appender->append(subject, encode_event(event), event.header.id, kAppendLimit);
+    result.id = request->id;
+    const char* outcome = result.outcome == AppendResult::Outcome::kStored     ? "stored"
+                          : result.outcome == AppendResult::Outcome::kConflict ? "lost to another append"
+                                                                               : "of unknown outcome";
+    spdlog::info("append {} {} epoch {}: {} at {}; {}", payload_name(request->payload), subject, request->epoch.value, outcome,
+                 result.sequence.value, request->reason);
+    post(AppendDone{result});
+  }
+}
+
+void Daemon::run_info() {
+  bool provisioned = !ports_.provision;
+  while (!ending_) {
+    if (!provisioned) {
+      const auto done = ports_.provision();
+      provisioned = done.has_value();
+      if (!done) spdlog::info("streams are not in place yet: {}", done.error().message);
+    }
+    if (provisioned) {
+      if (const auto head = ports_.info->head(kInfoLimit)) post(*head);
+      if (ports_.leaders) post(ports_.leaders());
+    }
+    if (const auto wish = step_downs_.pop(kInfoEvery); wish && ports_.step_down) {
+      spdlog::info("asking the {} leader to step down", wish->meta ? "meta" : "log");
+      ports_.step_down(wish->meta);
+    }
+  }
+}
+
+void Daemon::run_fold() {
+  std::unique_ptr<StateStore> store;
+  while (!ending_ && !store) {
+    auto opened = StateStore::open(ports_.state_folder);
+    if (opened) {
+      store = std::move(*opened);
+    } else {
+      warn("the state store does not open: " + opened.error().message);
+      std::this_thread::sleep_for(kTryAgain);
+    }
+  }
+  if (!store) return;
+  if (!store->rebuilt().empty()) warn(store->rebuilt());
+  post(StateMoved{std::make_shared<const State>(store->state()), store->mark()});
+  while (!ending_) {
+    if (const auto followed = follow_log(*store); !followed) {
+      warn("the log is not followed: " + followed.error().message);
+      std::this_thread::sleep_for(kTryAgain);
+    }
+  }
+  if (const auto flushed = store->flush(); !flushed) warn(flushed.error().message);
+}
+
+/// Reads and folds until the end of this daemon, or an error.
+Result<void> Daemon::follow_log(StateStore& store) {
+  auto reader = ports_.reader(Sequence{store.mark().sequence.value + 1});
+  if (!reader) return tl::unexpected(reader.error());
+  Instant flushed = node_now();
+  std::vector<StoredMessage> batch;
+  while (!ending_) {
+    while (const auto head = heads_.pop({})) (*reader)->heard_head(*head);
+    // The first message may be waited for, the others of a batch only as long as they are there already.
+    auto next = (*reader)->next(batch.empty() ? Duration(milliseconds(20)) : Duration{});
+    if (!next) return tl::unexpected(next.error());
+    if (*next) batch.push_back(std::move(**next));
+    if (!batch.empty() && (!*next || batch.size() >= kBatch)) {
+      const auto applied = store.apply(batch);
+      batch.clear();
+      post(StateMoved{std::make_shared<const State>(store.state()), store.mark()});
+      if (!applied) return applied;
+    }
+    if (node_now() > flushed + kFlushEvery) {
+      flushed = node_now();
+      if (const auto done = store.flush(); !done) return done;
+    }
+  }
+  return {};
+}
+
+void Daemon::run_driver(Seat& seat) {
+  while (!ending_ && !seat.guard) {
+    auto guard = seat.spec.guard([this](const GuardReport& report) { post(GuardChanged{report}); });
+    if (guard) {
+      seat.guard = std::move(*guard);
+      seat.reachable = seat.guard.get();
+    } else {
+      warn("the guard of " + seat.spec.resource.value + " does not start: " + guard.error().message);
+      std::this_thread::sleep_for(kTryAgain);
+    }
+  }
+  if (!seat.guard) return;
+  const std::unique_ptr<Driver> driver = seat.spec.driver(*seat.guard);
+  while (!ending_) {
+    const auto command = seat.commands.pop(kObserveEvery);
+    if (command && command->verb != Verb::kObserve) {
+      DriverResult result = driver->run(*command);
+      result.op = command->op;
+      result.resource = seat.spec.resource;
+      result.verb = command->verb;
+      if (!result.ok) spdlog::warn("{}: {}", seat.spec.resource.value, result.message);
+      post(DriverDone{result});
+    }
+    const std::uint64_t incarnation = seat.guard->incarnation();
+    const Instant before = node_now();
+    EngineReport report = driver->observe();
+    if (seat.guard->incarnation() != incarnation) continue;  // another engine by now
+    report.resource = seat.spec.resource;
+    report.incarnation = incarnation;
+    report.age_ms = static_cast<std::uint64_t>(to_ms(node_now() - before));
+    post(EngineObserved{report});
+  }
+}
+
+}  // namespace daarion

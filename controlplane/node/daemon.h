@@ -1,0 +1,108 @@
+// daariond as threads around the core. Nothing blocks the protocol thread: everything slow has a thread and a queue of its own,
+// and its result comes back as an input.
+//
+//   protocol   steps the core, hands out its outputs in their order; raised priority where allowed
+//   record     writes and syncs the voter's record (persist comes before send: the core itself waits for RecordWritten)
+//   fold       opens the state store, reads the log, folds, publishes each State as a whole
+//   append     a few: an append waits for a stream quorum, and different aggregates need not wait for each other
+//   info       asks the log's leader for its end, and who leads; carries out step-downs
+//   driver     one per resource on this node
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "consumers/state_store.h"
+#include "controlplane/core/node_core.h"
+#include "controlplane/drivers/driver.h"
+#include "controlplane/node/guard_client.h"
+#include "streams/mailbox.h"
+#include "controlplane/node/record_file.h"
+#include "streams/beat_link.h"
+#include "streams/event_log.h"
+
+namespace daarion {
+
+/// One leased resource of this node.
+struct EngineSeat {
+  ResourceId resource;
+  std::function<Result<std::unique_ptr<GuardClient>>(GuardClient::OnReport)> guard;
+  std::function<std::unique_ptr<Driver>(EngineHost&)> driver;
+};
+
+/// The world, as the daemon reaches it. Factories that fail are tried again; each call runs on the thread that uses the result.
+struct DaemonPorts {
+  std::function<std::unique_ptr<BeatLink>(BeatLink::Handlers)> beats;
+  std::shared_ptr<Appender> appender;
+  std::function<Result<std::unique_ptr<LogReader>>(Sequence from)> reader;  // the first message it gives has sequence `from`
+  std::shared_ptr<LogInfo> info;
+  std::function<Result<void>()> provision;               // creates or repairs the streams; null: not this node's to do
+  std::function<LeadersSeen()> leaders;                  // null: unknown
+  std::function<void(bool meta)> step_down;              // null: cannot
+  std::function<void(const std::string& subject, const std::string& payload)> telemetry;  // must not block; may lose
+  std::vector<EngineSeat> engines;
+  std::string state_folder;
+};
+
+class Daemon {
+ public:
+  Daemon(NodeConfig config, RecordFile record, DaemonPorts ports);
+  ~Daemon();
+
+  void start();
+  /// Planned end: hands over what can be handed over. Threads: any.
+  void request_stop();
+  /// Blocks until the planned end is done, or `limit` has passed (the guards then fence by their deadlines). True if done.
+  bool wait_stopped(Duration limit);
+
+  /// Called on the protocol thread about every 200 ms, and must not block: how interfaces get what they answer from.
+  using Watch = std::function<void(const NodeCore&, Instant now)>;
+  void watch(Watch watch) { watch_ = std::move(watch); }
+  /// What the shell itself has to say in `status`: a rebuilt store, an event that cannot be applied.
+  std::vector<std::string> warnings() const;
+
+ private:
+  struct Seat {
+    EngineSeat spec;
+    std::unique_ptr<GuardClient> guard;              // made by the driver thread
+    std::atomic<GuardClient*> reachable = nullptr;   // the same, once it is there, for the protocol thread
+    Mailbox<DriverCommand> commands{64};
+    std::thread thread;
+  };
+  void run_protocol();
+  void run_record();
+  void run_fold();
+  void run_append();
+  void run_info();
+  void run_driver(Seat& seat);
+  Result<void> follow_log(StateStore& store);
+  void perform(Output output);
+  void post(Input input);
+  void warn(std::string text);
+  Event event_of(const AppendRequest& request) const;
+
+  NodeConfig config_;
+  RecordFile record_;
+  DaemonPorts ports_;
+  Watch watch_;
+  std::unique_ptr<BeatLink> beats_;
+  Mailbox<Input> inbox_;
+  Mailbox<WriteRecord> records_;
+  Mailbox<AppendRequest> appends_;
+  Mailbox<StepDown> step_downs_;
+  Mailbox<Sequence> heads_;
+  Mailbox<bool> stopped_;
+  std::map<ResourceId, std::unique_ptr<Seat>> seats_;
+  std::vector<std::thread> threads_;
+  std::atomic<bool> ending_ = false;
+  mutable std::mutex warnings_mutex_;
+  std::vector<std::string> warnings_;
+};
+
+}  // namespace daarion
