@@ -44,6 +44,7 @@ void Agent::on_engine(const EngineReport& report, Instant now) {
 
 void Agent::on_done(const DriverResult& result, Instant now) {
   if (!op_ || op_->id != result.op) return;
+  const NodeId upstream = op_->upstream;
   op_.reset();
   observe_wanted_ = true;
   engine_known_ = false;  // decide the next step on what is there after this one
@@ -53,7 +54,7 @@ void Agent::on_done(const DriverResult& result, Instant now) {
     backoff_ = {};
     retry_at_ = now;
     failure_.clear();
-    if (result.verb == Verb::kProvision || result.verb == Verb::kRejoin) replica_news_ = result;
+    if (result.verb == Verb::kProvision || result.verb == Verb::kRejoin) replica_news_ = result, replica_source_ = upstream;
     if (result.verb == Verb::kStop && stopping_engine_) final_ = result.position;
     return;
   }
@@ -337,7 +338,7 @@ void Agent::hand_over(const AgentContext& c, const LeaseState* lease, Instant no
 }
 
 void Agent::run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutput& out) {
-  op_ = Op{next_op_++, verb, now};
+  op_ = Op{next_op_++, verb, upstream, now};
   const SessionId session = verb == Verb::kPromote && guard_.taken ? guard_.taken->session : SessionId{};
   out.drive = DriverCommand{op_->id, resource_, verb, epoch, std::move(upstream), session};
 }
@@ -459,7 +460,7 @@ void Agent::report_replica(const AgentContext& c, AgentOutput& out) {
   if (!replica_news_) return;
   const LeaseState* lease = c.cluster.state.lease(resource_);
   const Epoch epoch = lease ? lease->completed.epoch : Epoch{};
-  const NodeId source = lease && lease->completed.node != self_ ? lease->completed.node : NodeId{};
+  const NodeId& source = replica_source_;
   const auto it = c.cluster.state.replicas.find({resource_, self_});
   const bool rejoined = replica_news_->verb == Verb::kRejoin;
   const auto wanted = rejoined ? ReplicaState::Status::kRejoined : ReplicaState::Status::kProvisioned;

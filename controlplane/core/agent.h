@@ -74,6 +74,7 @@ class Agent {
   struct Op {
     std::uint64_t id = 0;
     Verb verb = Verb::kObserve;
+    NodeId upstream;
     Instant since{};
   };
 
@@ -117,6 +118,7 @@ class Agent {
   Duration backoff_{};
   std::string failure_;
   std::optional<DriverResult> replica_news_;  // a provision or rejoin to be put in the log
+  NodeId replica_source_;                     // from whom
   bool diverged_ = false;   // the last kFollow said so
 
   std::optional<std::pair<Epoch, Instant>> armed_;  // epoch and deadline last sent to the guard
