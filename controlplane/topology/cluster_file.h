@@ -1,0 +1,83 @@
+// cluster.yaml: one file, the same on every node. Every key, every default and every unit is known here and nowhere else.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "controlplane/core/topology_spec.h"
+#include "controlplane/topology/finding.h"
+
+namespace daarion {
+
+struct NatsPorts {
+  std::uint32_t client = 4222, route = 6222, leaf = 7422, monitor = 8222;
+  std::uint32_t witness_client = 4223, witness_route = 6223, witness_monitor = 8223;
+};
+
+struct ServiceSpec {
+  std::string name;
+  std::uint32_t port = 0;
+  std::string health = "/health";
+  std::map<NodeId, std::string> on;            // active | standby | read | off
+  std::vector<std::string> needs;
+  std::map<std::string, std::string> expect;   // fields of the health body
+};
+
+struct NatsClusterSpec {
+  std::string name;
+  std::vector<NodeId> nodes;
+  std::string leafnode_to;
+};
+
+/// What the users' replication block says of one data system, beyond what the core needs.
+struct DataSystem {
+  ResourceId id;
+  std::string engine;  // postgresql | redis | qdrant | neo4j | nats
+  std::string mode;
+  std::vector<NodeId> nodes;          // primary or cores first
+  std::vector<NodeId> read_replicas;
+  std::uint32_t shards = 0, replication_factor = 0, sentinels = 0;
+  std::vector<NatsClusterSpec> clusters;
+  int line = 0;
+};
+
+struct NotifySpec {
+  std::vector<std::string> on;
+  std::string exec;
+};
+
+struct ClusterFile {
+  TopologySpec spec;
+  bool voters_declared = false;
+  std::map<std::string, NodeId> aliases;  // every name that a node may be called by, lower case
+  std::uint32_t grpc_port = 9350, http_port = 9351;
+  std::string bind = "127.0.0.1";
+  NatsPorts nats;
+  std::uint32_t sentinel_port = 26379;
+  std::vector<DataSystem> systems;
+  std::vector<ServiceSpec> services;
+  std::vector<NotifySpec> notify;
+  std::map<std::string, int> lines;       // of keys that lint speaks of, e.g. "control.lease_ttl"
+  std::string hash;                       // XXH3-128 of the bytes, hexadecimal
+
+  std::optional<NodeId> node_named(const std::string& name) const;
+  int line_of(const std::string& key) const;
+};
+
+struct ParsedFile {
+  ClusterFile file;                // as far as it could be read
+  std::vector<Finding> findings;   // errors of form: each names line, key and remedy
+};
+
+/// Reads the text of a cluster file. Units: durations "250ms", "2s", "7d"; sizes "1MiB"; shares "1%". Errors: as findings, all of
+/// them and not only the first. Source: fixtures' cluster.yaml is the reference.
+ParsedFile parse_cluster_file(const std::string& text);
+
+/// "2s" -> ns. "10GiB" -> bytes. Nothing if it is no such text.
+std::optional<Duration> parse_duration(const std::string& text);
+std::optional<std::uint64_t> parse_size(const std::string& text);
+
+}  // namespace daarion

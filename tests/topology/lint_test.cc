@@ -1,0 +1,127 @@
+#include "controlplane/topology/lint.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+namespace daarion {
+namespace {
+
+const std::string kTests = std::string(DAARION_SOURCE_DIR) + "/tests/";
+
+std::string contents(const std::string& path) {
+  std::ifstream in(path);
+  std::stringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+std::vector<Finding> judge(const std::string& text) {
+  ParsedFile parsed = parse_cluster_file(text);
+  if (!has_errors(parsed.findings))
+    for (Finding& f : lint(parsed.file)) parsed.findings.push_back(std::move(f));
+  return parsed.findings;
+}
+
+TEST(Lint, SaysOfTheUsersOwnFileExactlyThis) {
+  std::vector<std::string> said;
+  for (const Finding& f : judge(contents(kTests + "fixtures/cluster.yaml"))) {
+    EXPECT_NE(f.severity, Severity::kError) << f.message;
+    said.push_back((f.severity == Severity::kWarning ? "warning: " : "note: ") + f.message);
+  }
+  std::ranges::sort(said);
+  const std::vector<std::string> expected = {
+      "note: 2 core nodes, node3's witness is the third vote",
+      "note: 65 GiB of retention on every core node and the witness",
+      "note: async PostgreSQL may lose the announced tail",
+      "note: message.* is read as message.> (so attachment.*, agent.run.*, cache.invalidate.*)",
+      "note: third sentinel placed on node3",
+      "warning: Neo4j: 2 cores survive no loss (and Community cannot cluster); a third core is needed to survive one",
+      "warning: Qdrant: 2 peers lose consensus with one; a third peer is needed to survive one",
+  };
+  EXPECT_EQ(said, expected);
+}
+
+TEST(ClusterFile, ReadsTheUsersOwnFile) {
+  const ParsedFile parsed = parse_cluster_file(contents(kTests + "fixtures/cluster.yaml"));
+  ASSERT_TRUE(parsed.findings.empty()) << parsed.findings[0].message;
+  const ClusterFile& f = parsed.file;
+  EXPECT_EQ(f.spec.cluster, "daarion");
+  ASSERT_EQ(f.spec.nodes.size(), 3u);
+  EXPECT_EQ(f.spec.nodes[2].role, NodeRole::kEdge);
+  EXPECT_EQ(f.node_named("NODA1"), NodeId("node1"));
+  EXPECT_EQ(f.spec.voters, (std::vector{NodeId("node1"), NodeId("node2"), NodeId("node3")}));
+  EXPECT_EQ(f.spec.witness, NodeId("node3"));
+  EXPECT_EQ(f.spec.lease, LeaseTimers{});
+  EXPECT_EQ(f.spec.max_promotions, 3u);
+  EXPECT_EQ(f.spec.promotion_window_s, 3600u);
+  const ResourceSpec* postgres = f.spec.resource(ResourceId("postgres"));
+  ASSERT_NE(postgres, nullptr);
+  EXPECT_TRUE(postgres->leased);
+  EXPECT_EQ(postgres->engine, "postgresql");
+  EXPECT_EQ(postgres->declared_primary, NodeId("node1"));
+  EXPECT_EQ(postgres->members, (std::vector{NodeId("node1"), NodeId("node2")}));
+  EXPECT_EQ(postgres->sync, SyncMode::kAsync);
+  EXPECT_EQ(postgres->max_lag, LagLimits{});
+  EXPECT_EQ(f.spec.resources.size(), 5u);
+  EXPECT_EQ(f.services.size(), 10u);
+  EXPECT_EQ(f.spec.routes.size(), 5u);
+  EXPECT_EQ(f.spec.routes[0].max_age_s, 7u * 86400u);
+  EXPECT_EQ(f.hash.size(), 32u);
+}
+
+TEST(ClusterFile, TheSmallestFileHasEveryDefault) {
+  const ParsedFile parsed = parse_cluster_file(
+      "cluster: c\nnodes:\n  node1: {address: 10.0.0.1, role: primary}\nreplication:\n  PostgreSQL: {mode: primary-replica, primary: NODE1}\n");
+  ASSERT_TRUE(parsed.findings.empty()) << parsed.findings[0].message;
+  EXPECT_EQ(parsed.file.spec.voters, std::vector{NodeId("node1")});
+  EXPECT_EQ(parsed.file.spec.lease, LeaseTimers{});
+}
+
+/// Each bad/<name>.yaml has its findings in bad/<name>.txt: errors only, one line each, as an operator reads them.
+TEST(Lint, SaysOfEachBadFileWhatStandsBesideIt) {
+  std::size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(kTests + "topology/bad")) {
+    if (entry.path().extension() != ".yaml") continue;
+    ++files;
+    std::string said;
+    for (const Finding& f : judge(contents(entry.path())))
+      if (f.severity == Severity::kError) said += text_of(f, "cluster.yaml") + "\n";
+    std::filesystem::path beside = entry.path();
+    beside.replace_extension(".txt");
+    if (std::getenv("DAARION_UPDATE_GOLDEN")) std::ofstream(beside) << said;
+    EXPECT_NE(said, "") << entry.path() << " passes";
+    EXPECT_EQ(said, contents(beside)) << entry.path();
+  }
+  EXPECT_GE(files, 20u);
+}
+
+TEST(Lint, HoldsTheOrderOfTimersForAnyTimers) {
+  EXPECT_EQ(timers_out_of_order(LeaseTimers{}), "");
+  for (int ttl = 500; ttl <= 10'000; ttl += 250)
+    for (int beat = 25; beat <= 2000; beat += 125)
+      for (int budget = 0; budget <= 3000; budget += 250) {
+        const LeaseTimers t{.ttl = std::chrono::milliseconds(ttl), .beat = std::chrono::milliseconds(beat), .fence_budget = std::chrono::milliseconds(budget)};
+        if (!timers_out_of_order(t).empty()) continue;
+        // What is let through leaves room for a fence, for two lost beats, and for a frozen server to be noticed.
+        const double held = ttl * 0.99;
+        EXPECT_GE(budget, 100);
+        EXPECT_GE(held - budget, 3 * beat);
+        EXPECT_GE(held - budget, 749);
+      }
+}
+
+TEST(Units, AreReadOrRefused) {
+  EXPECT_EQ(parse_duration("250ms"), Duration(std::chrono::milliseconds(250)));
+  EXPECT_EQ(parse_duration("1.5s"), Duration(std::chrono::milliseconds(1500)));
+  EXPECT_EQ(parse_duration("7d"), Duration(std::chrono::hours(168)));
+  for (const char* bad : {"", "2", "s", "2 weeks", "-2s", "2ss", "1e40d"}) EXPECT_FALSE(parse_duration(bad)) << bad;
+  EXPECT_EQ(parse_size("10GiB"), 10ull << 30);
+  for (const char* bad : {"", "10", "GiB", "10GB", "-1MiB"}) EXPECT_FALSE(parse_size(bad)) << bad;
+}
+
+}  // namespace
+}  // namespace daarion
