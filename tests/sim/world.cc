@@ -80,26 +80,32 @@ void World::after(Duration d, std::function<void()> what) { queue_.push({now_ + 
 void World::note(const std::string& what) {
   for (const char c : what) trace_hash_ = (trace_hash_ ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
   trace_hash_ = (trace_hash_ ^ static_cast<std::uint64_t>(now_.time_since_epoch().count())) * 1099511628211ULL;
+  if (listener_) listener_(what);
   if (trace_) std::printf("%9.3f %s\n", static_cast<double>(now_.time_since_epoch().count()) * 1e-6, what.c_str());
 }
 
-std::string World::run() {
+void World::boot() {
   for (auto& host : hosts_) {
     Host* h = host.get();
     after(random_.between(milliseconds(0), milliseconds(500)), [this, h] { start_host(*h); });
   }
   after(kEngineTick, [this] { tick_engines(); });
+}
+
+void World::run_until(Instant end) {
+  while (!queue_.empty() && queue_.top().at <= end && !checker_.broken()) {
+    auto next = std::move(const_cast<Scheduled&>(queue_.top()));
+    queue_.pop();
+    now_ = next.at;
+    next.what();
+  }
+  if (!checker_.broken()) now_ = end;
+}
+
+std::string World::run() {
+  boot();
   schedule_faults(*this, now_ + seconds(3), now_ + knobs_.safety);
   const Instant safe_end = now_ + knobs_.safety;
-  const auto run_until = [&](Instant end) {
-    while (!queue_.empty() && queue_.top().at <= end && !checker_.broken()) {
-      auto next = std::move(const_cast<Scheduled&>(queue_.top()));
-      queue_.pop();
-      now_ = next.at;
-      next.what();
-    }
-    if (!checker_.broken()) now_ = end;
-  };
   run_until(safe_end);
   if (checker_.broken()) return checker_.failure();
   checker_.healed();

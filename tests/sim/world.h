@@ -108,6 +108,14 @@ class World {
   /// Runs both phases. Returns the checker's verdict: empty if nothing was broken.
   std::string run();
 
+  // ---- for scripts, instead of run()
+  /// Starts every host, and no fault but those that the script makes.
+  void boot();
+  /// Lets time pass, or stops where an invariant breaks.
+  void run_until(Instant end);
+  /// Hears every note as it is made.
+  void listen(std::function<void(const std::string&)> listener) { listener_ = std::move(listener); }
+
   // ---- for faults and checker
   Instant now() const { return now_; }
   Random& random() { return random_; }
@@ -176,6 +184,7 @@ class World {
   Knobs knobs_;
   Random random_;
   bool trace_;
+  std::function<void(const std::string&)> listener_;
   Instant now_{};
   std::uint64_t order_ = 0;
   std::priority_queue<Scheduled, std::vector<Scheduled>, std::greater<>> queue_;

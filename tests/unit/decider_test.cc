@@ -1,0 +1,270 @@
+#include "controlplane/core/decider.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/make.h"
+
+namespace daarion {
+namespace {
+using namespace test;
+
+/// Seen from node2 unless said otherwise: node1 held epoch 1 at position 1000 and fell silent at 0, node2 has everything.
+class DeciderTest : public testing::Test {
+ protected:
+  DeciderTest() {
+    Beat b = beat_of(1, 1, log.state);
+    b.claims = {claim_of(1, session(1))};
+    b.engines = {standby_at(1000)};
+    b.engines[0].state = EngineState::kPrimary;
+    peers.hear(b, at(0));
+    advance(at(0));  // it sees the lease before any vote comes
+  }
+  void hear_replica(Instant now, std::uint64_t lsn = 1000) {
+    Beat b = beat_of(2, ++counter, log.state);
+    b.next = {{kPostgres, session(2)}};
+    b.engines = {standby_at(lsn)};
+    peers.hear(b, now);
+  }
+  void vote(int voter, Instant now, std::uint64_t highest = 1) {
+    decider.on_vote({.voter = node(voter), .instance = instance(voter), .run = run(1), .log = log_id(), .voter_set = log.state.voters.id,
+                     .resource = kPostgres, .highest = Epoch{highest}, .over_ms = 5},
+                    now);
+  }
+  std::optional<Decider::Nomination> advance(Instant now, int self = 2) {
+    const DeciderContext c{.state = log.state, .peers = peers, .spec = spec, .self = node(self), .instance = instance(self),
+                           .software = "test", .caught_up = caught_up, .start = at(-10'000), .live_wishes = wishes};
+    return decider.advance(c, now);
+  }
+  std::string waits_for() const { return decider.wait() ? decider.wait()->what : ""; }
+
+  Log log = log_with_holder();
+  TopologySpec spec = spec_of_three();
+  Peers peers{node(2)};
+  Decider decider{kPostgres};
+  bool caught_up = true;
+  std::vector<ResourceId> wishes;
+  std::uint64_t counter = 0;
+};
+
+TEST_F(DeciderTest, SaysNothingWhileTheLeaseLives) {
+  hear_replica(at(2500));
+  EXPECT_FALSE(advance(at(2500)));
+  EXPECT_EQ(waits_for(), "");
+}
+
+TEST_F(DeciderTest, DecidesWithAMajorityOfVotesWithinABeat) {
+  vote(2, at(2500));
+  vote(3, at(2600));
+  hear_replica(at(2600));
+  advance(at(2600));
+  const auto n = advance(at(2610));
+  ASSERT_TRUE(n);
+  EXPECT_EQ(n->decision.to, node(2));
+  EXPECT_EQ(n->decision.session, session(2));
+  EXPECT_EQ(n->decision.epoch, Epoch{2});
+  EXPECT_EQ(n->evidence.votes.size(), 2u);
+  EXPECT_EQ(n->evidence.last_holder, node(1));
+  EXPECT_EQ(n->evidence.last_position.lsn, Lsn{1000});
+  EXPECT_EQ(decide(n->evidence), n->decision) << "a decision made again from its evidence is the same";
+}
+
+TEST_F(DeciderTest, WaitsForAMajorityOfVotesAndNamesIt) {
+  vote(2, at(2500));
+  hear_replica(at(2500));
+  EXPECT_FALSE(advance(at(2500)));
+  EXPECT_EQ(waits_for(), "a majority of votes: 1 of 3");
+  EXPECT_EQ(decider.wait()->unblock, "daarionctl nodes");
+}
+
+TEST_F(DeciderTest, VotesTooFarApartAreNoMajority) {
+  vote(2, at(2500));
+  vote(3, at(2851));
+  hear_replica(at(2851));
+  EXPECT_FALSE(advance(at(2851)));
+  EXPECT_EQ(waits_for(), "a majority of votes: 1 of 3");
+}
+
+TEST_F(DeciderTest, VotesOfOthersDoNotCount) {
+  vote(2, at(2500));
+  vote(4, at(2500));
+  Vote foreign{.voter = node(3), .instance = instance(9), .log = log_id(), .voter_set = log.state.voters.id, .resource = kPostgres};
+  decider.on_vote(foreign, at(2500));
+  hear_replica(at(2500));
+  EXPECT_FALSE(advance(at(2500)));
+  foreign.instance = instance(3);
+  foreign.voter_set = EventId{1, 1};
+  decider.on_vote(foreign, at(2500));
+  EXPECT_FALSE(advance(at(2500)));
+  foreign.voter_set = log.state.voters.id;
+  foreign.log = log_id(2);
+  decider.on_vote(foreign, at(2500));
+  EXPECT_FALSE(advance(at(2500)));
+}
+
+TEST_F(DeciderTest, VotersDecideOneAfterTheOther) {
+  vote(1, at(2500));
+  vote(2, at(2500));
+  vote(3, at(2500));
+  hear_replica(at(2500));
+  EXPECT_FALSE(advance(at(2500), 3));
+  EXPECT_EQ(decider.next_change(), at(2520));
+  EXPECT_FALSE(advance(at(2519), 3));
+  EXPECT_TRUE(advance(at(2520), 3));
+  EXPECT_TRUE(advance(at(2520), 1)) << "the first waits for nobody";
+}
+
+TEST_F(DeciderTest, OnlyVotersDecide) {
+  vote(2, at(2500));
+  vote(3, at(2500));
+  hear_replica(at(2500));
+  EXPECT_FALSE(advance(at(2500), 4));
+  EXPECT_FALSE(advance(at(2600), 4));
+}
+
+TEST_F(DeciderTest, WaitsForItsFold) {
+  caught_up = false;
+  vote(2, at(2500));
+  vote(3, at(2500));
+  hear_replica(at(2500));
+  EXPECT_FALSE(advance(at(2550)));
+  EXPECT_EQ(waits_for(), "this node's fold to reach the head of the log");
+}
+
+TEST_F(DeciderTest, VotesBeforeTheNewestDecisionAreVoid) {
+  vote(2, at(2500));
+  vote(3, at(2500));
+  hear_replica(at(2500));
+  ASSERT_TRUE(advance(at(2500)));
+  log.decide(2, 2, session(2));
+  EXPECT_FALSE(advance(at(2510)));
+  EXPECT_EQ(waits_for(), "") << "votes of before speak of another lease";
+}
+
+TEST_F(DeciderTest, OneTtlForTheSessionThatWasNamed) {
+  advance(at(2400));
+  log.decide(2, 2, session(2));
+  advance(at(2500));
+  vote(2, at(4400));
+  vote(3, at(4400));
+  hear_replica(at(4400));
+  EXPECT_FALSE(advance(at(4400)));
+  EXPECT_EQ(waits_for(), "session of epoch 2 on node2 to claim");
+  EXPECT_EQ(decider.next_change(), at(4500));
+  EXPECT_TRUE(advance(at(4500)));
+}
+
+TEST_F(DeciderTest, DecidesAtOnceWhenTheNamedSessionFailed) {
+  log.decide(2, 2, session(2));
+  log.add(PromotionFailed{session(2)}, node(2), kPostgres, Epoch{2});
+  advance(at(2500));
+  vote(2, at(2600), 2);
+  vote(3, at(2600), 2);
+  hear_replica(at(2600));
+  const auto n = advance(at(2600));
+  ASSERT_TRUE(n);
+  EXPECT_EQ(n->decision.epoch, Epoch{3});
+}
+
+TEST_F(DeciderTest, AsksForFreshPositionsButNotForEver) {
+  hear_replica(at(2000));
+  vote(2, at(2500));
+  vote(3, at(2500));
+  EXPECT_FALSE(advance(at(2500))) << "the position is older than the votes";
+  EXPECT_EQ(decider.next_change(), at(2650));
+  EXPECT_FALSE(advance(at(2649)));
+  EXPECT_TRUE(advance(at(2650)));
+}
+
+TEST_F(DeciderTest, PromotionsOutsideTheWindowAreForgotten) {
+  spec.max_promotions = 1;
+  spec.promotion_window_s = 100;
+  log.state.leases[kPostgres].promotions_ns = {log.state.applied_ns - 50'000'000'000};
+  vote(2, at(2500));
+  vote(3, at(2500));
+  hear_replica(at(2500));
+  EXPECT_FALSE(advance(at(2500)));
+  EXPECT_EQ(waits_for(), "1 automatic promotions in the window, limit 1");
+  log.state.applied_ns += 60'000'000'000;
+  EXPECT_TRUE(advance(at(2500)));
+}
+
+TEST_F(DeciderTest, WriterThatOnlyBeatsShowedIsTheLastHolder) {
+  log.decide(2, 2, session(2));
+  Beat b = beat_of(2, ++counter, log.state);
+  b.claims = {claim_of(2, session(2))};
+  b.engines = {standby_at(1500, 2)};
+  b.engines[0].state = EngineState::kPrimary;
+  b.engines[0].timeline_start = Lsn{1000};
+  peers.hear(b, at(3000));
+  vote(1, at(9000), 2);
+  vote(3, at(9000), 2);
+  advance(at(4000), 3);
+  vote(1, at(9000), 2);
+  vote(3, at(9000), 2);
+  const DeciderContext c{.state = log.state, .peers = peers, .spec = spec, .self = node(3), .instance = instance(3), .caught_up = true};
+  const auto n = Decider::preview(kPostgres, c, false, at(9000));
+  EXPECT_EQ(n.evidence.last_holder, node(2));
+  EXPECT_EQ(n.evidence.last_position, (Position{2, Lsn{1500}, "db"}));
+  EXPECT_EQ(n.evidence.timelines.back(), (TimelineStart{2, Lsn{1000}}));
+}
+
+TEST_F(DeciderTest, WishGivesItsKindAndItsTarget) {
+  log.add(SwitchoverRequested{.from = node(1), .to = node(2), .forced = true, .allow_data_loss = true}, node(1), kPostgres);
+  vote(2, at(2500));
+  vote(3, at(2500));
+  hear_replica(at(2500), 1);
+  wishes = {kPostgres};
+  const auto n = advance(at(2500));
+  ASSERT_TRUE(n);
+  EXPECT_EQ(n->evidence.kind, DecisionKind::kForced);
+  EXPECT_EQ(n->evidence.wanted, node(2));
+  EXPECT_EQ(n->decision.loss_bytes, 999u + n->evidence.write_rate * n->evidence.last_position_age_ms / 1000);
+}
+
+TEST_F(DeciderTest, WishThatRanOutIsNone) {
+  log.add(SwitchoverRequested{.from = node(1), .to = node(2), .forced = true, .allow_data_loss = true}, node(1), kPostgres);
+  vote(2, at(2500));
+  vote(3, at(2500));
+  hear_replica(at(2500));
+  const auto n = advance(at(2500));
+  ASSERT_TRUE(n);
+  EXPECT_EQ(n->evidence.kind, DecisionKind::kFailover);
+}
+
+TEST_F(DeciderTest, SwitchoverGivesTheWantedNodeSomeTime) {
+  spec.resources[0].members = {node(1), node(2), node(3)};
+  log.add(SwitchoverRequested{.from = node(1), .to = node(3)}, node(1), kPostgres);
+  log.add(LeaseReleased{session(1), EndCause::kReleased, true, {1, Lsn{1000}, "db"}}, node(1), kPostgres, Epoch{1});
+  wishes = {kPostgres};
+  const auto all = [&](Instant now) {
+    vote(2, now);
+    vote(3, now);
+    hear_replica(now);
+    return advance(now);
+  };
+  for (int ms = 2500; ms < 4000; ms += 100) {
+    EXPECT_FALSE(all(at(ms))) << ms;
+    EXPECT_EQ(waits_for(), "the position of node3, which was asked for");
+  }
+  const auto n = all(at(4000));
+  ASSERT_TRUE(n);
+  EXPECT_EQ(n->decision.to, node(2));
+}
+
+TEST_F(DeciderTest, WaitKeepsItsBeginning) {
+  vote(2, at(2500));
+  advance(at(2500));
+  const Instant since = decider.wait()->since;
+  advance(at(2600));
+  EXPECT_EQ(decider.wait()->since, since);
+}
+
+TEST_F(DeciderTest, PreviewOfALossNamesTheNextPrimary) {
+  hear_replica(at(100));
+  const DeciderContext c{.state = log.state, .peers = peers, .spec = spec, .self = node(3), .instance = instance(3), .caught_up = true};
+  EXPECT_EQ(Decider::preview(kPostgres, c, true, at(110)).decision.to, node(2));
+  EXPECT_FALSE(decider.wait());
+}
+
+}  // namespace
+}  // namespace daarion

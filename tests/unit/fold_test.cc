@@ -1,0 +1,405 @@
+#include "controlplane/core/fold.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include "tests/unit/make.h"
+
+namespace daarion {
+namespace {
+using namespace test;
+using Phase = LeaseState::Phase;
+
+/// Folds `event` and expects that it moves nothing but the position in the log, the counter of ignored events, and (if the
+/// event was rightly numbered) the version of its aggregate.
+void expect_ignored(Log& log, const LogEvent& event, bool counted = true) {
+  State wanted = log.state;
+  ++wanted.ignored;
+  wanted.applied = event.sequence;
+  wanted.applied_ns = event.stored_ns;
+  if (counted) wanted.leases[kPostgres].version = event.event.header.version;
+  log.add(event);
+  EXPECT_EQ(log.state, wanted) << payload_name(event.event.payload);
+}
+
+// ---- one test per payload
+TEST(Fold, LogCreatedNamesTheLogOnce) {
+  Log log;
+  log.add(LogCreated{log_id(1), "test", log_id(9)});
+  EXPECT_EQ(log.state.log.log, log_id(1));
+  EXPECT_EQ(log.state.log.parent, log_id(9));
+  log.add(LogCreated{log_id(2), "other", {}});
+  EXPECT_EQ(log.state.log.log, log_id(1));
+  EXPECT_EQ(log.state.log.cluster, "test");
+  EXPECT_EQ(log.state.ignored, 1u);
+  EXPECT_EQ(log.state.log.version, Version{2});
+}
+
+TEST(Fold, LogRegressedIsRemembered) {
+  Log log = log_with_voters();
+  const Sequence at = log.add(LogRegressed{Sequence{9}, Sequence{3}, ""});
+  EXPECT_EQ(log.state.log.regressions, std::vector{at});
+}
+
+TEST(Fold, FeatureLevelOnlyRises) {
+  Log log;
+  log.add(FeatureLevelRaised{3});
+  log.add(FeatureLevelRaised{2});
+  EXPECT_EQ(log.state.log.feature_level, 3u);
+}
+
+TEST(Fold, VoterSetIsNamedByItsEvent) {
+  Log log;
+  const LogEvent e = log.make(voters_of(3), node(1));
+  log.add(e);
+  EXPECT_EQ(log.state.voters.id, e.event.header.id);
+  EXPECT_EQ(log.state.voters.sequence, e.sequence);
+  EXPECT_EQ(log.state.voters.voters, voters_of(3).voters);
+}
+
+TEST(Fold, TopologyReplacesTheWholeSpec) {
+  Log log = log_with_voters();
+  TopologySpec spec = spec_of_three();
+  spec.resources.clear();
+  log.add(TopologyChanged{spec, "other"});
+  EXPECT_EQ(log.state.topology.spec, spec);
+  EXPECT_EQ(log.state.topology.file_hash, "other");
+  EXPECT_EQ(log.state.topology.version, Version{2});
+}
+
+TEST(Fold, MemberJoinsGoesSilentAndReturns) {
+  Log log;
+  log.add(MemberJoined{.role = NodeRole::kReplica, .region = "eu", .address = "host2", .software = "1", .instance = instance(2), .boot = boot(1)},
+          node(2));
+  EXPECT_TRUE(log.state.member(node(2))->reachable);
+  EXPECT_EQ(log.state.member(node(2))->returned, Sequence{});
+  log.add(MemberUnreachable{3000, {node(1), node(3)}}, node(2));
+  EXPECT_FALSE(log.state.member(node(2))->reachable);
+  const Sequence back = log.add(MemberReturned{instance(2), boot(2), run(5), "2", 1}, node(2));
+  const MemberState& m = *log.state.member(node(2));
+  EXPECT_TRUE(m.reachable);
+  EXPECT_EQ(m.boot, boot(2));
+  EXPECT_EQ(m.returned_run, run(5));
+  EXPECT_EQ(m.returned, back);
+  EXPECT_EQ(m.software, "2");
+  EXPECT_EQ(m.region, "eu");
+  log.add(MemberIntentChanged{MemberIntent::kDraining}, node(2));
+  EXPECT_EQ(log.state.member(node(2))->intent, MemberIntent::kDraining);
+}
+
+TEST(Fold, DecisionNominatesAndCompletionMakesTheHolder) {
+  Log log = log_with_voters();
+  const Sequence decided = log.decide(1, 1, session(1), DecisionKind::kBootstrap);
+  EXPECT_EQ(log.lease().phase, Phase::kDecided);
+  EXPECT_EQ(log.lease().holder, node(1));
+  EXPECT_EQ(log.lease().open.size(), 1u);
+  EXPECT_FALSE(log.lease().has_holder());
+  const Sequence completed = log.complete(1, 1, session(1), {1, Lsn{100}, "db"});
+  const LeaseState& l = log.lease();
+  EXPECT_EQ(l.phase, Phase::kActive);
+  EXPECT_EQ(l.completed.node, node(1));
+  EXPECT_EQ(l.completed.decided, decided);
+  EXPECT_EQ(l.completed.sequence, completed);
+  EXPECT_EQ(l.position, (Position{1, Lsn{100}, "db"}));
+  EXPECT_EQ(l.timelines, (std::vector<TimelineStart>{{1, Lsn{100}}}));
+  EXPECT_TRUE(l.open.empty());
+  EXPECT_TRUE(l.promotions_ns.empty()) << "a bootstrap is no automatic promotion";
+}
+
+TEST(Fold, FailoverCountsAsAutomaticPromotionAndSwitchoverDoesNot) {
+  Log log = log_with_holder();
+  log.decide(2, 2, session(2), DecisionKind::kFailover);
+  log.complete(2, 2, session(2), {2, Lsn{200}, "db"});
+  EXPECT_EQ(log.lease().promotions_ns.size(), 1u);
+  log.decide(3, 1, session(3), DecisionKind::kSwitchover);
+  log.complete(3, 1, session(3), {3, Lsn{300}, "db"});
+  EXPECT_EQ(log.lease().promotions_ns.size(), 1u);
+}
+
+TEST(Fold, KeepRaisesTheEpochOfTheSameWriter) {
+  Log log = log_with_holder();
+  log.decide(2, 2, session(2));
+  log.decide(3, 1, session(1), DecisionKind::kKeep);
+  log.complete(3, 1, session(1), {1, Lsn{100}, "db"});
+  EXPECT_EQ(log.lease().completed.epoch, Epoch{3});
+  EXPECT_EQ(log.lease().timelines.size(), 1u);
+  EXPECT_EQ(log.lease().phase, Phase::kActive);
+  EXPECT_EQ(log.lease().open.size(), 1u) << "session 2 may still have been opened";
+}
+
+TEST(Fold, FailedDecisionIsOver) {
+  Log log = log_with_holder();
+  log.decide(2, 2, session(2));
+  log.add(PromotionFailed{session(2)}, node(2), kPostgres, Epoch{2});
+  EXPECT_EQ(log.lease().phase, Phase::kEnded);
+  EXPECT_TRUE(log.lease().has_ended(session(2)));
+  EXPECT_TRUE(log.lease().has_holder()) << "node1 was not told that it ended";
+}
+
+TEST(Fold, ReleaseAfterACleanStopKeepsTheFinalPosition) {
+  Log log = log_with_holder();
+  log.add(LeaseReleased{session(1), EndCause::kReleased, true, {1, Lsn{900}, "db"}}, node(1), kPostgres, Epoch{1});
+  EXPECT_TRUE(log.lease().final_position);
+  EXPECT_EQ(log.lease().position.lsn, Lsn{900});
+  EXPECT_EQ(log.lease().phase, Phase::kEnded);
+  log.decide(2, 2, session(2));
+  log.complete(2, 2, session(2), {2, Lsn{900}, "db"});
+  EXPECT_FALSE(log.lease().final_position);
+}
+
+TEST(Fold, ReleaseWithoutACleanStopKeepsTheOldPosition) {
+  Log log = log_with_holder();
+  log.release(1, 1, session(1), EndCause::kCrashed);
+  EXPECT_FALSE(log.lease().final_position);
+  EXPECT_EQ(log.lease().position.lsn, Lsn{100});
+}
+
+TEST(Fold, ReplicaEventsSetItsStatus) {
+  using Status = ReplicaState::Status;
+  Log log = log_with_holder();
+  const auto status = [&] { return log.state.replicas.at({kPostgres, node(2)}).status; };
+  log.add(ReplicaProvisioned{"basebackup", node(1), {1, Lsn{5}, "db"}}, node(2), kPostgres);
+  EXPECT_EQ(status(), Status::kProvisioned);
+  log.add(ReplicaDiverged{node(1), {}}, node(2), kPostgres);
+  EXPECT_EQ(status(), Status::kDiverged);
+  log.add(ReplicaRejoined{"rewind", node(1), {1, Lsn{6}, "db"}}, node(2), kPostgres);
+  EXPECT_EQ(status(), Status::kRejoined);
+  EXPECT_EQ(log.state.replicas.at({kPostgres, node(2)}).method, "rewind");
+  log.add(SlotDropped{"s"}, node(2), kPostgres);
+  EXPECT_EQ(status(), Status::kRejoined);
+  log.add(ReplicaRemoved{}, node(2), kPostgres);
+  EXPECT_EQ(status(), Status::kRemoved);
+  EXPECT_EQ(log.state.version_of({"replica", "postgres.node2"}), Version{5});
+}
+
+TEST(Fold, RoutesAndCapabilities) {
+  Log log;
+  log.add(RouteTableChanged{{RouteRule{.name = "r", .subjects = {"a.>"}}}});
+  log.add(CapabilityMoved{"llm", "gpu1"});
+  EXPECT_EQ(log.state.routes.at("table").rules.size(), 1u);
+  EXPECT_EQ(log.state.routes.at("llm").provider, "gpu1");
+}
+
+TEST(Fold, SwitchoverIsPendingUntilTheNextDecision) {
+  Log log = log_with_holder();
+  const Sequence asked =
+      log.add(SwitchoverRequested{.from = node(1), .to = node(2), .valid_ms = 5000, .request = "r1"}, node(1), kPostgres);
+  const SwitchoverState& wish = log.state.operator_of(kPostgres)->switchover;
+  EXPECT_EQ(wish.sequence, asked);
+  EXPECT_EQ(wish.epoch, Epoch{1});
+  EXPECT_EQ(wish.to, node(2));
+  ASSERT_EQ(log.state.requests.size(), 1u);
+  EXPECT_EQ(log.state.requests[0].request, "r1");
+  EXPECT_EQ(log.state.requests[0].sequence, asked);
+  log.decide(2, 2, session(2), DecisionKind::kSwitchover);
+  EXPECT_EQ(log.state.operator_of(kPostgres)->switchover, SwitchoverState{});
+  EXPECT_EQ(log.state.requests.size(), 1u) << "the key outlives the wish";
+}
+
+TEST(Fold, RequestKeysAreBounded) {
+  Log log = log_with_holder();
+  for (std::size_t i = 0; i < kMaxRequests + 5; ++i)
+    log.add(SwitchoverRequested{.from = node(1), .request = "r" + std::to_string(i)}, node(1), kPostgres);
+  ASSERT_EQ(log.state.requests.size(), kMaxRequests);
+  EXPECT_EQ(log.state.requests.back().request, "r" + std::to_string(kMaxRequests + 4));
+  EXPECT_EQ(log.state.requests.front().request, "r5");
+}
+
+TEST(Fold, FencingConfirmedNamesTheSession) {
+  Log log = log_with_holder();
+  const Sequence at = log.add(FencingConfirmed{session(1), "powered off"}, node(1), kPostgres);
+  EXPECT_EQ(log.state.operator_of(kPostgres)->fencing_confirmed, session(1));
+  EXPECT_EQ(log.state.operator_of(kPostgres)->fencing_sequence, at);
+}
+
+TEST(Fold, OverrideGrantedOnlyCounts) {
+  Log log = log_with_holder();
+  State wanted = log.state;
+  log.add(OverrideGranted{});
+  wanted.applied = log.state.applied;
+  wanted.applied_ns = log.state.applied_ns;
+  wanted.operators["cluster"].version = Version{1};
+  EXPECT_EQ(log.state, wanted);
+}
+
+// ---- what no rule accepts
+TEST(Fold, EpochThatIsNotHigherIsIgnored) {
+  Log log = log_with_holder();
+  for (const std::uint64_t epoch : {0, 1})
+    expect_ignored(log, log.make(PromotionDecided{.to = node(2), .session = session(2)}, node(2), kPostgres, Epoch{epoch}));
+}
+
+TEST(Fold, CompletionThatNoDecisionFitsIsIgnored) {
+  Log log = log_with_holder();
+  log.decide(2, 2, session(2));
+  const PromotionCompleted right{.session = session(2)};
+  expect_ignored(log, log.make(PromotionCompleted{.session = session(9)}, node(2), kPostgres, Epoch{2}));
+  expect_ignored(log, log.make(right, node(1), kPostgres, Epoch{2}));
+  expect_ignored(log, log.make(right, node(2), kPostgres, Epoch{3}));
+}
+
+TEST(Fold, DoubledCompletionIsIgnored) {
+  Log log = log_with_holder();
+  expect_ignored(log, log.make(PromotionCompleted{.session = session(1)}, node(1), kPostgres, Epoch{1}));
+}
+
+TEST(Fold, EndSaidByAnotherNodeIsIgnored) {
+  Log log = log_with_holder();
+  expect_ignored(log, log.make(LeaseReleased{.session = session(1)}, node(2), kPostgres, Epoch{1}));
+  expect_ignored(log, log.make(PromotionFailed{session(1)}, node(2), kPostgres, Epoch{1}));
+}
+
+TEST(Fold, DoubledEndIsIgnored) {
+  Log log = log_with_holder();
+  log.release(1, 1, session(1));
+  expect_ignored(log, log.make(LeaseReleased{.session = session(1)}, node(1), kPostgres, Epoch{1}));
+}
+
+TEST(Fold, EndOfAnUnknownSessionIsIgnored) {
+  Log log = log_with_holder();
+  expect_ignored(log, log.make(LeaseReleased{.session = session(77)}, node(1), kPostgres, Epoch{1}));
+}
+
+TEST(Fold, WrongVersionIsIgnoredAndNotCounted) {
+  Log log = log_with_holder();
+  for (const std::uint64_t version : {1, 2, 4}) {
+    LogEvent e = log.make(PromotionDecided{.to = node(2), .session = session(2)}, node(2), kPostgres, Epoch{2});
+    e.event.header.version = Version{version};
+    expect_ignored(log, e, false);
+  }
+}
+
+TEST(Fold, PayloadOnAnotherKindsSubjectIsIgnored) {
+  Log log = log_with_holder();
+  LogEvent e = log.make(Paused{}, node(1));
+  e.event.header.aggregate = {"lease", "postgres"};
+  e.event.header.version = Version{3};
+  expect_ignored(log, e, false);
+  EXPECT_FALSE(log.state.paused(kPostgres));
+}
+
+TEST(Fold, TelemetryIsNotFolded) {
+  Log log = log_with_holder();
+  expect_ignored(log, log.make(HealthReported{.node = node(1), .what = "disk"}, node(1)), false);
+}
+
+// ---- what comes late
+TEST(Fold, LateCompletionOfAnOvertakenDecisionIsHistory) {
+  Log log = log_with_holder();
+  log.decide(2, 2, session(2));
+  log.decide(3, 1, session(3));
+  log.complete(2, 2, session(2), {2, Lsn{200}, "db"});
+  EXPECT_EQ(log.lease().phase, Phase::kDecided) << "epoch 3 is still open";
+  EXPECT_EQ(log.lease().completed.epoch, Epoch{2});
+  EXPECT_EQ(log.lease().timelines.size(), 2u);
+  log.complete(3, 1, session(3), {3, Lsn{300}, "db"});
+  EXPECT_EQ(log.lease().completed.epoch, Epoch{3});
+}
+
+TEST(Fold, CompletionOlderThanACompletedOneIsIgnored) {
+  Log log = log_with_holder();
+  log.decide(2, 2, session(2));
+  log.decide(3, 1, session(3));
+  log.complete(3, 1, session(3), {2, Lsn{300}, "db"});
+  expect_ignored(log, log.make(PromotionCompleted{.session = session(2)}, node(2), kPostgres, Epoch{2}));
+}
+
+TEST(Fold, DecisionThatNamesAnEndedSessionIsOverAtOnce) {
+  Log log = log_with_holder();
+  log.release(1, 1, session(1));
+  log.decide(2, 1, session(1));
+  EXPECT_EQ(log.lease().phase, Phase::kEnded);
+  EXPECT_EQ(log.lease().epoch, Epoch{2}) << "its epoch is used up";
+  EXPECT_TRUE(log.lease().open.empty());
+  expect_ignored(log, log.make(PromotionCompleted{.session = session(1)}, node(1), kPostgres, Epoch{2}));
+}
+
+TEST(Fold, WorkedExampleOfTheHeader) {
+  Log log = log_with_holder();
+  log.decide(2, 2, session(2));
+  EXPECT_EQ(log.lease().completed.node, node(1));
+  log.complete(2, 2, session(2));
+  const CompletedLease before = log.lease().completed;
+  log.release(1, 1, session(1), EndCause::kHostLost);
+  EXPECT_EQ(log.lease().completed, before);
+  EXPECT_EQ(log.lease().phase, Phase::kActive);
+  EXPECT_EQ(log.state.ignored, 1u) << "session 1 is neither completed nor open any more";
+}
+
+TEST(Fold, TouchesTheKeysThatChanged) {
+  Log log = log_with_holder();
+  log.add(SwitchoverRequested{.from = node(1), .to = node(2)}, node(1), kPostgres);
+  const LogEvent e = log.make(PromotionDecided{.to = node(2), .session = session(2)}, node(2), kPostgres, Epoch{2});
+  std::vector<StateKey> touched;
+  fold_into(log.state, e, touched);
+  EXPECT_TRUE(std::ranges::count(touched, StateKey{Table::kLease, "postgres"}));
+  EXPECT_TRUE(std::ranges::count(touched, StateKey{Table::kOperator, "postgres"}));
+}
+
+TEST(FoldDeathTest, GapInTheSequenceStopsTheProcess) {
+  Log log = log_with_holder();
+  LogEvent e = log.make(Paused{}, node(1));
+  ++e.sequence.value;
+  EXPECT_DEATH(fold(log.state, e), "every sequence in order");
+}
+
+// ---- properties, over logs in which everything can be wrong
+LogEvent arbitrary_event(const Log& log) {
+  const int who = *rc::gen::inRange(1, 4);
+  const SessionId s = session(*rc::gen::inRange<std::uint64_t>(1, 5));
+  const Epoch epoch{*rc::gen::inRange<std::uint64_t>(0, 8)};
+  LogEvent e = [&] {
+    switch (*rc::gen::inRange(0, 10)) {
+      case 0:
+      case 1: return log.make(PromotionDecided{.to = node(who), .session = s}, node(who), kPostgres, epoch);
+      case 2:
+      case 3: return log.make(PromotionCompleted{.session = s, .position = {epoch.value, Lsn{epoch.value * 10}, "db"}}, node(who), kPostgres, epoch);
+      case 4: return log.make(PromotionFailed{s}, node(who), kPostgres, epoch);
+      case 5: return log.make(LeaseReleased{.session = s}, node(who), kPostgres, epoch);
+      case 6: return log.make(Paused{}, node(who), *rc::gen::element(ResourceId{}, kPostgres));
+      case 7: return log.make(Resumed{}, node(who), *rc::gen::element(ResourceId{}, kPostgres));
+      case 8: return log.make(MemberReturned{.boot = boot(epoch.value)}, node(who));
+      default: return log.make(SwitchoverRequested{.from = node(1), .to = node(who), .request = "r"}, node(who), kPostgres);
+    }
+  }();
+  if (*rc::gen::inRange(0, 10) == 0) e.event.header.version.value += *rc::gen::inRange<std::uint64_t>(1, 3);
+  return e;
+}
+Log arbitrary_log() {
+  Log log = log_with_voters();
+  for (int n = *rc::gen::inRange(0, 60); n > 0; --n) log.add(arbitrary_event(log));
+  return log;
+}
+
+RC_GTEST_PROP(FoldProperty, PrefixAndRestAreTheWhole, ()) {
+  const Log log = arbitrary_log();
+  const auto cut = *rc::gen::inRange<std::size_t>(0, log.events.size() + 1);
+  State whole, parts;
+  std::vector<StateKey> touched;
+  for (const LogEvent& e : log.events) whole = fold(std::move(whole), e);
+  for (std::size_t i = 0; i < cut; ++i) fold_into(parts, log.events[i], touched);
+  const State snapshot = parts;
+  State rest = snapshot;
+  for (std::size_t i = cut; i < log.events.size(); ++i) fold_into(rest, log.events[i], touched);
+  RC_ASSERT(rest == whole);
+  RC_ASSERT(snapshot == parts);
+}
+
+RC_GTEST_PROP(FoldProperty, EpochsNeverFallAndEndsStay, ()) {
+  const Log log = arbitrary_log();
+  State s;
+  for (const LogEvent& e : log.events) {
+    const LeaseState before = s.leases[kPostgres];
+    s = fold(std::move(s), e);
+    const LeaseState& after = s.leases[kPostgres];
+    RC_ASSERT(after.epoch >= before.epoch);
+    RC_ASSERT(after.completed.epoch >= before.completed.epoch);
+    RC_ASSERT(after.completed.epoch <= after.epoch);
+    for (const EndedSession& end : before.ended) RC_ASSERT(after.has_ended(end.session));
+    for (const OpenDecision& d : after.open) RC_ASSERT(!after.has_ended(d.session));
+    if (after.phase == Phase::kDecided) RC_ASSERT(!after.open.empty() && after.open.back().epoch == after.epoch);
+  }
+}
+
+}  // namespace
+}  // namespace daarion

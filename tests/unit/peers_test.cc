@@ -1,0 +1,130 @@
+#include "controlplane/core/peers.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/make.h"
+
+namespace daarion {
+namespace {
+using namespace test;
+
+Beat primary_beat(int n, std::uint64_t counter, std::uint64_t epoch, std::uint64_t lsn, std::uint64_t timeline = 1) {
+  Beat b = beat_of(n, counter, {});
+  b.claims = {claim_of(epoch, session(epoch))};
+  b.engines = {standby_at(lsn, timeline)};
+  b.engines[0].state = EngineState::kPrimary;
+  return b;
+}
+Beat marked(int n, std::uint64_t counter, std::uint64_t sequence, const Chain& chain) {
+  Beat b = beat_of(n, counter, {});
+  b.applied = Sequence{sequence};
+  b.chain = chain;
+  return b;
+}
+
+TEST(Peers, RepeatsAndOlderBeatsAreDropped) {
+  Peers peers(node(1));
+  EXPECT_TRUE(peers.hear(beat_of(2, 5, {}), at(0)));
+  EXPECT_FALSE(peers.hear(beat_of(2, 5, {}), at(10)));
+  EXPECT_FALSE(peers.hear(beat_of(2, 4, {}), at(10)));
+  EXPECT_EQ(peers.find(node(2))->heard, at(0));
+  EXPECT_TRUE(peers.hear(beat_of(2, 6, {}), at(10)));
+}
+
+TEST(Peers, ANewRunCountsFromTheBeginning) {
+  Peers peers(node(1));
+  peers.hear(beat_of(2, 50, {}), at(0));
+  EXPECT_TRUE(peers.hear(beat_of(2, 1, {}, 77), at(10)));
+}
+
+TEST(Peers, SilenceCountsFromTheStartIfNeverHeard) {
+  Peers peers(node(1));
+  EXPECT_EQ(peers.silent(node(2), at(500), at(100)), milliseconds(400));
+  peers.hear(beat_of(2, 1, {}), at(300));
+  EXPECT_EQ(peers.silent(node(2), at(500), at(100)), milliseconds(200));
+  EXPECT_EQ(peers.find(node(3)), nullptr);
+}
+
+TEST(Peers, HeadIsOfThisLogOnly) {
+  Peers peers(node(1));
+  Beat ours = beat_of(2, 1, {}), other = beat_of(3, 1, {});
+  ours.log = log_id(1);
+  ours.applied = Sequence{7};
+  other.log = log_id(2);
+  other.applied = Sequence{99};
+  peers.hear(ours, at(0));
+  peers.hear(other, at(0));
+  EXPECT_EQ(peers.head(log_id(1)), Sequence{7});
+}
+
+TEST(Peers, PrimaryIsWhoClaimsAndWrites) {
+  Peers peers(node(3));
+  Beat no_claim = primary_beat(1, 1, 1, 100);
+  no_claim.claims.clear();
+  peers.hear(no_claim, at(0));
+  EXPECT_EQ(peers.primary(kPostgres), nullptr);
+  peers.hear(primary_beat(1, 2, 1, 100), at(10));
+  ASSERT_NE(peers.primary(kPostgres), nullptr);
+  EXPECT_EQ(peers.primary(kPostgres)->node, node(1));
+  peers.hear(primary_beat(2, 1, 2, 200, 2), at(20));
+  EXPECT_EQ(peers.primary(kPostgres)->node, node(2));
+  peers.hear(primary_beat(1, 3, 1, 900), at(30));
+  EXPECT_EQ(peers.primary(kPostgres)->node, node(2)) << "an older epoch says nothing";
+}
+
+TEST(Peers, PositionOfThePrimaryNeverFallsOnATimeline) {
+  Peers peers(node(3));
+  peers.hear(primary_beat(1, 1, 1, 500), at(0));
+  peers.hear(primary_beat(1, 2, 1, 400), at(10));
+  EXPECT_EQ(peers.primary(kPostgres)->position.lsn, Lsn{500});
+}
+
+TEST(Peers, WriteRateIsMeasuredOverASecond) {
+  Peers peers(node(3));
+  peers.hear(primary_beat(1, 1, 1, 1000), at(0));
+  peers.hear(primary_beat(1, 2, 1, 2000), at(500));
+  EXPECT_EQ(peers.primary(kPostgres)->rate, 0u);
+  peers.hear(primary_beat(1, 3, 1, 5000), at(2000));
+  EXPECT_EQ(peers.primary(kPostgres)->rate, 2000u);
+}
+
+TEST(Peers, EqualSequenceWithAnotherChainDisagrees) {
+  Peers peers(node(1));
+  peers.folded({Sequence{7}, {}, "aa"});
+  peers.hear(marked(2, 1, 7, "aa"), at(0));
+  peers.hear(marked(3, 1, 7, "bb"), at(0));
+  EXPECT_EQ(peers.disagreeing(), (std::map<NodeId, Sequence>{{node(3), Sequence{7}}}));
+  peers.folded({Sequence{8}, {}, "cc"});
+  peers.hear(marked(3, 2, 8, "cc"), at(1));
+  EXPECT_TRUE(peers.disagreeing().empty()) << "it agrees again";
+}
+
+TEST(Peers, DigestAloneCanDisagree) {
+  Peers peers(node(1));
+  peers.folded({Sequence{7}, Digest{1, 1}, "aa"});
+  Beat b = marked(2, 1, 7, "aa");
+  b.digest = Digest{1, 2};
+  peers.hear(b, at(0));
+  EXPECT_TRUE(peers.disagreeing().contains(node(2)));
+}
+
+TEST(Peers, MarkAheadIsComparedWhenOurFoldGetsThere) {
+  Peers peers(node(1));
+  peers.folded({Sequence{5}, {}, "x"});
+  peers.hear(marked(2, 1, 6, "aa"), at(0));
+  EXPECT_TRUE(peers.disagreeing().empty());
+  peers.folded({Sequence{6}, {}, "bb"});
+  EXPECT_TRUE(peers.disagreeing().contains(node(2)));
+}
+
+TEST(Peers, SequencesThatWereSkippedAreNotJudged) {
+  Peers peers(node(1));
+  peers.folded({Sequence{5}, {}, "x"});
+  peers.folded({Sequence{9}, {}, "y"});
+  peers.hear(marked(2, 1, 7, "z"), at(0));
+  peers.hear(marked(3, 1, 9, ""), at(0));
+  EXPECT_TRUE(peers.disagreeing().empty());
+}
+
+}  // namespace
+}  // namespace daarion

@@ -1,0 +1,70 @@
+#include "controlplane/core/steering.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/make.h"
+
+namespace daarion {
+namespace {
+using namespace test;
+
+/// Seen from node1 or node2, with all three voters heard. node1 holds the lease.
+struct Scene {
+  explicit Scene(int self) : self(self), peers(node(self)) {
+    for (int n = 1; n <= 3; ++n) peers.hear(beat_of(n, 1, log.state), at(0));
+  }
+  std::vector<StepDown> advance(const LeadersSeen& leaders, Instant now) {
+    const TopologySpec spec = spec_of_three();
+    const DeciderContext c{.state = log.state, .peers = peers, .spec = spec, .self = node(self), .instance = instance(self)};
+    return steering.advance(c, leaders, now);
+  }
+  int self;
+  Log log = log_with_holder();
+  Peers peers;
+  Steering steering;
+};
+
+TEST(Steering, MovesBothLeadersOffTheHolder) {
+  Scene s(1);
+  const auto out = s.advance({node(1), node(1)}, at(1));
+  ASSERT_EQ(out.size(), 2u);
+  EXPECT_FALSE(out[0].meta);
+  EXPECT_TRUE(out[1].meta);
+}
+
+TEST(Steering, LeavesLeadersElsewhereAlone) {
+  Scene s(1);
+  EXPECT_TRUE(s.advance({node(2), node(3)}, at(1)).empty());
+  EXPECT_TRUE(s.advance({{}, {}}, at(1)).empty());
+}
+
+TEST(Steering, NotMoreOftenThanEveryTwoSeconds) {
+  Scene s(1);
+  EXPECT_EQ(s.advance({node(1), node(2)}, at(1)).size(), 1u);
+  EXPECT_TRUE(s.advance({node(1), node(2)}, at(1900)).empty());
+  for (int n = 1; n <= 3; ++n) s.peers.hear(beat_of(n, 2, s.log.state), at(2000));
+  EXPECT_EQ(s.advance({node(1), node(2)}, at(2001)).size(), 1u);
+}
+
+TEST(Steering, OnlyTheFirstLiveVoterSteers) {
+  Scene s(2);
+  EXPECT_TRUE(s.advance({node(1), {}}, at(1)).empty());
+  s.peers.hear(beat_of(2, 2, s.log.state), at(2500));
+  s.peers.hear(beat_of(3, 2, s.log.state), at(2500));
+  EXPECT_EQ(s.advance({node(1), {}}, at(2600)).size(), 1u) << "node1 has been silent for longer than a ttl";
+}
+
+TEST(Steering, NodeThatIsNamedCountsAsHolder) {
+  Scene s(1);
+  s.log.decide(2, 2, session(2));
+  EXPECT_EQ(s.advance({node(2), {}}, at(1)).size(), 1u);
+}
+
+TEST(Steering, NotWithoutThreeVoters) {
+  Scene s(1);
+  s.log.add(voters_of(1));
+  EXPECT_TRUE(s.advance({node(1), {}}, at(1)).empty());
+}
+
+}  // namespace
+}  // namespace daarion

@@ -1,0 +1,563 @@
+// The voter's rules, by the names of controlplane/core/lease.h.
+#include "controlplane/core/voter.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include "tests/unit/make.h"
+
+namespace daarion {
+namespace {
+using namespace test;
+
+/// node3's voter, with a disk that writes when it is told to. Its own boot is boot(1), its first run run(3).
+class VoterTest : public testing::Test {
+ protected:
+  VoterTest() { begin(); }
+
+  /// A new run of the daemon, of the same boot or another.
+  void begin(std::uint64_t new_run = 3, std::uint64_t new_boot = 1, Instant now = at(0), Duration uptime = seconds(100)) {
+    voter.emplace(node(3), timers, disk, run(new_run), boot(new_boot), now, uptime);
+    out = {};
+    voter->start(out);
+    sync(now);
+  }
+  /// Writes what is to be written, until nothing is.
+  void sync(Instant now) {
+    while (out.record) {
+      disk = *out.record;
+      const std::uint64_t generation = out.generation;
+      out.record.reset();
+      voter->on_recorded(generation, now, out);
+      voter->on_state(log.state, now, out);
+    }
+  }
+  void fold(Instant now) {
+    voter->on_state(log.state, now, out);
+    sync(now);
+  }
+  Beat beat(int n, const Claim& claim) {
+    Beat b = beat_of(n, ++counter, log.state);
+    b.claims = {claim};
+    return b;
+  }
+  /// The answer to a claim: 'a'ccepted, 'r'efused, or ' ' for silence.
+  char hear(const Beat& b, Instant now, bool write = true) {
+    out.acks.clear();
+    voter->on_beat(b, log.state, now, out);
+    if (write) sync(now);
+    return answered();
+  }
+  char hear(int n, const Claim& claim, Instant now) { return hear(beat(n, claim), now); }
+  char answered() const {
+    if (out.acks.empty()) return ' ';
+    return !out.acks.back().accepted.empty() ? 'a' : 'r';
+  }
+  std::optional<Instant> promised(SessionId s, Instant now) const { return voter->promised_until(kPostgres, s, now); }
+  bool votes(Instant now) const { return voter->may_vote(kPostgres, log.state, now); }
+
+  LeaseTimers timers;
+  Log log = log_with_holder();
+  VoterRecord disk{.instance = instance(3), .log = log_id(), .voters = log.state.voters};
+  std::optional<Voter> voter;
+  VoterOutput out;
+  std::uint64_t counter = 0;
+};
+
+const Claim kFirst = claim_of(1, session(1));
+const Claim kSecond = claim_of(2, session(2));
+
+TEST_F(VoterTest, PromisesForTheLengthAndTheDrift) {
+  EXPECT_TRUE(votes(at(0)));
+  EXPECT_EQ(hear(1, kFirst, at(10)), 'a');
+  EXPECT_EQ(promised(session(1), at(10)), at(10 + 2020));
+  EXPECT_FALSE(votes(at(2029)));
+  EXPECT_TRUE(votes(at(2030)));
+}
+
+TEST_F(VoterTest, AckNamesEverythingThatMakesItCount) {
+  hear(1, kFirst, at(0));
+  const Ack& ack = out.acks.at(0);
+  EXPECT_EQ(ack.voter, node(3));
+  EXPECT_EQ(ack.instance, instance(3));
+  EXPECT_EQ(ack.log, log_id());
+  EXPECT_EQ(ack.voter_set, log.state.voters.id);
+  EXPECT_EQ(ack.holder, node(1));
+  EXPECT_EQ(ack.run, run(1));
+  EXPECT_EQ(ack.counter, counter);
+  EXPECT_EQ(ack.accepted.at(0), (AckedClaim{kPostgres, Epoch{1}, session(1), seconds(2), {}}));
+}
+
+TEST_F(VoterTest, EqualClaimMovesTheEnd) {
+  hear(1, kFirst, at(0));
+  EXPECT_EQ(hear(1, kFirst, at(500)), 'a');
+  EXPECT_EQ(promised(session(1), at(500)), at(2520));
+}
+
+TEST_F(VoterTest, EqualClaimIsAckedAlsoAfterItsEndAndWhateverTheLogSays) {
+  hear(1, kFirst, at(0));
+  log.decide(2, 2, session(2));
+  fold(at(100));
+  EXPECT_EQ(hear(1, kFirst, at(200)), 'a');
+  EXPECT_EQ(hear(1, kFirst, at(9000)), 'a');
+}
+
+TEST_F(VoterTest, HigherEpochWaitsForTheEndOfThePromise) {
+  hear(1, kFirst, at(0));
+  log.decide(2, 2, session(2));
+  fold(at(100));
+  EXPECT_EQ(hear(2, kSecond, at(2019)), 'r');
+  EXPECT_EQ(out.acks.at(0).refused.at(0).promised, Epoch{1});
+  EXPECT_EQ(hear(2, kSecond, at(2020)), 'a');
+  EXPECT_FALSE(promised(session(1), at(2020)));
+  EXPECT_EQ(hear(1, kFirst, at(2030)), 'r') << "one promise at a time";
+  EXPECT_EQ(out.acks.at(0).refused.at(0).promised, Epoch{2});
+}
+
+TEST_F(VoterTest, LowerOrEqualEpochIsRefusedForEver) {
+  log.decide(2, 2, session(2));
+  fold(at(0));
+  hear(2, kSecond, at(0));
+  EXPECT_EQ(hear(1, kFirst, at(9000)), 'r');
+  EXPECT_EQ(hear(1, claim_of(2, session(1)), at(9000)), 'r');
+}
+
+TEST_F(VoterTest, SameSessionMayRaiseItsEpochAtOnce) {
+  hear(1, kFirst, at(0));
+  EXPECT_EQ(hear(1, claim_of(2, session(1)), at(10)), 'a');
+}
+
+TEST_F(VoterTest, EndHeardByBeatFreesThePromise) {
+  hear(1, kFirst, at(0));
+  Beat end = beat_of(1, ++counter, log.state);
+  end.ended = {{kPostgres, session(1)}};
+  hear(end, at(100));
+  EXPECT_TRUE(votes(at(100)));
+  EXPECT_EQ(hear(2, kSecond, at(101)), 'a');
+  EXPECT_EQ(hear(1, kFirst, at(9000)), 'r') << "no voter acks a session whose end it knows";
+}
+
+TEST_F(VoterTest, EndSaidByAnotherNodeIsNothing) {
+  hear(1, kFirst, at(0));
+  Beat end = beat_of(2, ++counter, log.state);
+  end.ended = {{kPostgres, session(1)}};
+  hear(end, at(100));
+  EXPECT_FALSE(votes(at(100)));
+}
+
+TEST_F(VoterTest, EndInTheLogFreesThePromise) {
+  hear(1, kFirst, at(0));
+  log.release(1, 1, session(1));
+  fold(at(100));
+  EXPECT_TRUE(votes(at(100)));
+  EXPECT_EQ(voter->vote(kPostgres, log.state, at(150)).over_ms, 50u);
+  EXPECT_EQ(voter->vote(kPostgres, log.state, at(150)).highest, Epoch{1});
+}
+
+TEST_F(VoterTest, CompletedHigherEpochEndsOlderPromises) {
+  log.pause();
+  fold(at(0));
+  hear(1, kFirst, at(0));
+  EXPECT_EQ(promised(session(1), at(1)), kNever);
+  log.decide(2, 2, session(2));
+  fold(at(10));
+  EXPECT_EQ(promised(session(1), at(10)), kNever) << "a decision alone ends nothing";
+  log.complete(2, 2, session(2));
+  fold(at(20));
+  EXPECT_FALSE(promised(session(1), at(20)));
+}
+
+// ---- floor and fold check
+TEST_F(VoterTest, EpochBelowTheLogIsRefused) {
+  log.decide(5, 2, session(5));
+  fold(at(0));
+  EXPECT_EQ(hear(1, claim_of(4, session(4)), at(0)), 'r');
+  EXPECT_EQ(hear(2, claim_of(5, session(5)), at(0)), 'a');
+}
+
+TEST_F(VoterTest, FloorStaysWhenTheLogIsLostBehindIt) {
+  log.decide(5, 2, session(5));
+  fold(at(0));
+  hear(2, claim_of(5, session(5)), at(0));
+  log = log_with_holder();
+  EXPECT_EQ(hear(1, claim_of(4, session(4)), at(9000)), 'r');
+  begin(4, 1, at(9000));
+  EXPECT_EQ(disk.floors.at(kPostgres), Epoch{5});
+  EXPECT_EQ(hear(1, claim_of(4, session(4)), at(20'000)), 'r') << "and over a restart";
+}
+
+// ---- record
+TEST_F(VoterTest, NoAckBeforeTheRecordIsOnDisk) {
+  EXPECT_EQ(hear(beat(1, kFirst), at(0), false), ' ');
+  ASSERT_TRUE(out.record);
+  EXPECT_EQ(out.record->promises.at(kPostgres).session, session(1));
+  EXPECT_FALSE(votes(at(0))) << "what is being written may already be a promise";
+  const Beat newer = beat(1, kFirst);
+  EXPECT_EQ(hear(newer, at(50), false), ' ');
+  sync(at(60));
+  ASSERT_EQ(out.acks.size(), 1u);
+  EXPECT_EQ(out.acks[0].counter, newer.counter) << "the newest beat that was heard meanwhile";
+  EXPECT_EQ(promised(session(1), at(60)), at(60 + 2020));
+}
+
+TEST_F(VoterTest, OtherClaimsMeetSilenceWhileARecordIsBeingWritten) {
+  hear(beat(1, kFirst), at(0), false);
+  EXPECT_EQ(hear(beat(2, kSecond), at(1), false), ' ');
+  sync(at(2));
+  EXPECT_EQ(disk.promises.at(kPostgres).session, session(1));
+}
+
+TEST_F(VoterTest, EqualClaimWritesNothing) {
+  hear(1, kFirst, at(0));
+  EXPECT_EQ(hear(beat(1, kFirst), at(1), false), 'a');
+  EXPECT_FALSE(out.record);
+}
+
+TEST_F(VoterTest, LongerLengthIsRecordedFirst) {
+  hear(1, kFirst, at(0));
+  EXPECT_EQ(hear(beat(1, claim_of(1, session(1), seconds(4))), at(1), false), ' ');
+  sync(at(1));
+  EXPECT_EQ(answered(), 'a');
+  EXPECT_EQ(disk.promises.at(kPostgres).longest, seconds(4));
+}
+
+TEST_F(VoterTest, RestartInTheSameBootCountsThePromiseAsMadeNow) {
+  hear(1, kFirst, at(0));
+  begin(4, 1, at(1000));
+  EXPECT_FALSE(voter->blank());
+  EXPECT_EQ(promised(session(1), at(1000)), at(1000 + 2020));
+  EXPECT_EQ(hear(2, kSecond, at(1001)), 'r');
+  EXPECT_EQ(hear(1, kFirst, at(1002)), 'a');
+  EXPECT_EQ(disk.earlier_runs, std::vector{run(3)});
+}
+
+TEST_F(VoterTest, SilentBeforeItsOwnRunIsOnDisk) {
+  voter.emplace(node(3), timers, disk, run(4), boot(1), at(0), seconds(100));
+  out = {};
+  voter->start(out);
+  EXPECT_FALSE(voter->answers(log.state, at(0)));
+  EXPECT_EQ(hear(beat(1, kFirst), at(0), false), ' ');
+  sync(at(1));
+  EXPECT_TRUE(voter->answers(log.state, at(1)));
+}
+
+// ---- blank and returned
+TEST_F(VoterTest, BlankAfterARebootUntilUpForTheLengthAndReturned) {
+  hear(1, claim_of(1, session(1), seconds(4)), at(0));
+  begin(4, 2, at(10'000), seconds(1));
+  EXPECT_TRUE(voter->blank());
+  EXPECT_TRUE(voter->wants_return(log.state));
+  EXPECT_EQ(hear(1, kFirst, at(10'001)), ' ');
+  log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
+  fold(at(10'010));
+  EXPECT_FALSE(voter->wants_return(log.state));
+  EXPECT_TRUE(voter->blank()) << "up for 1 s, promised 4 s";
+  EXPECT_FALSE(votes(at(13'039)));
+  voter->on_time(log.state, at(13'040), out);
+  sync(at(13'040));
+  EXPECT_FALSE(voter->blank());
+  EXPECT_TRUE(votes(at(13'040)));
+}
+
+TEST_F(VoterTest, BlankAsLongAsTheReturnIsNotFolded) {
+  begin(4, 2, at(10'000), seconds(100));
+  voter->on_time(log.state, at(99'000), out);
+  EXPECT_TRUE(voter->blank());
+  log.add(MemberReturned{instance(3), boot(1), run(3)}, node(3));
+  fold(at(99'000));
+  EXPECT_TRUE(voter->blank()) << "a return of an earlier boot";
+}
+
+TEST_F(VoterTest, EqualClaimMustPassTheLogAfterAReboot) {
+  hear(1, kFirst, at(0));
+  log.decide(2, 2, session(2));
+  log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
+  begin(4, 2, at(10'000), seconds(100));
+  fold(at(10'000));
+  ASSERT_FALSE(voter->blank());
+  EXPECT_EQ(hear(1, kFirst, at(10'001)), 'r');
+  EXPECT_EQ(hear(2, kSecond, at(10'002)), 'a');
+}
+
+TEST_F(VoterTest, FreshRecordIsNotBlank) {
+  disk = {.instance = instance(3), .log = log_id(), .voters = log.state.voters};
+  begin();
+  EXPECT_FALSE(voter->blank());
+}
+
+// ---- pause
+TEST_F(VoterTest, PausedPromiseHasNoEndAndIsNamed) {
+  hear(1, kFirst, at(0));
+  const Sequence paused = log.pause();
+  fold(at(100));
+  EXPECT_EQ(disk.promises.at(kPostgres).paused, paused);
+  EXPECT_EQ(promised(session(1), at(99'000)), kNever);
+  EXPECT_EQ(hear(1, kFirst, at(99'000)), 'a');
+  EXPECT_EQ(out.acks.at(0).accepted.at(0).paused, paused);
+}
+
+TEST_F(VoterTest, PausedIsNotNamedBeforeItIsOnDisk) {
+  hear(1, kFirst, at(0));
+  log.pause();
+  voter->on_state(log.state, at(100), out);
+  EXPECT_EQ(hear(beat(1, kFirst), at(101), false), 'a');
+  EXPECT_EQ(out.acks.at(0).accepted.at(0).paused, Sequence{});
+}
+
+TEST_F(VoterTest, ResumedInTheLogAloneGivesNoEnd) {
+  hear(1, kFirst, at(0));
+  log.pause();
+  fold(at(100));
+  log.resume();
+  fold(at(200));
+  EXPECT_EQ(promised(session(1), at(99'000)), kNever);
+}
+
+TEST_F(VoterTest, ResumedNamedByTheHoldersBeatGivesAnEnd) {
+  hear(1, kFirst, at(0));
+  const Sequence paused = log.pause();
+  fold(at(100));
+  const Sequence resumed = log.resume();
+  fold(at(200));
+  Beat b = beat(1, kFirst);
+  b.resumed = {{kPostgres, paused}};
+  hear(b, at(250));
+  EXPECT_EQ(promised(session(1), at(250)), kNever) << "not later than the Paused";
+  b = beat(1, kFirst);
+  b.resumed = {{kPostgres, resumed}};
+  EXPECT_EQ(hear(b, at(300)), 'a');
+  EXPECT_EQ(out.acks.at(0).accepted.at(0).paused, Sequence{});
+  EXPECT_EQ(promised(session(1), at(300)), at(2320));
+  EXPECT_EQ(disk.promises.at(kPostgres).paused, Sequence{});
+}
+
+TEST_F(VoterTest, ResumedNamedForAnotherSessionGivesNoEnd) {
+  hear(1, kFirst, at(0));
+  log.pause();
+  fold(at(100));
+  const Sequence resumed = log.resume();
+  Beat b = beat(2, kSecond);
+  b.resumed = {{kPostgres, resumed}};
+  EXPECT_EQ(hear(b, at(99'000)), 'r');
+  EXPECT_EQ(promised(session(1), at(99'000)), kNever);
+}
+
+TEST_F(VoterTest, EndlessPromiseSurvivesARestart) {
+  hear(1, kFirst, at(0));
+  log.pause();
+  fold(at(100));
+  begin(4, 1, at(200));
+  EXPECT_EQ(promised(session(1), at(99'000)), kNever);
+  EXPECT_EQ(hear(2, kSecond, at(99'000)), 'r');
+}
+
+TEST_F(VoterTest, FencingConfirmedGivesTheEndlessOneLength) {
+  hear(1, kFirst, at(0));
+  log.pause();
+  fold(at(100));
+  log.add(FencingConfirmed{session(1), "powered off"}, node(1), kPostgres);
+  fold(at(1000));
+  EXPECT_EQ(promised(session(1), at(1000)), at(1000 + 2020));
+  EXPECT_TRUE(votes(at(3020)));
+}
+
+TEST_F(VoterTest, FencingConfirmedOfAnotherSessionIsNothing) {
+  hear(1, kFirst, at(0));
+  log.pause();
+  fold(at(100));
+  log.add(FencingConfirmed{session(2), "powered off"}, node(1), kPostgres);
+  fold(at(1000));
+  EXPECT_EQ(promised(session(1), at(99'000)), kNever);
+}
+
+TEST_F(VoterTest, FencingConfirmedDoesNotShortenAPromiseWithAnEnd) {
+  hear(1, kFirst, at(0));
+  log.add(FencingConfirmed{session(1), "wrong word"}, node(1), kPostgres);
+  fold(at(100));
+  EXPECT_EQ(promised(session(1), at(100)), at(2020));
+}
+
+TEST_F(VoterTest, BlankVoterOwesThePausedHolderAnEndlessPromise) {
+  log.pause();
+  log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
+  disk.boot = boot(1);
+  begin(4, 2, at(10'000), seconds(100));
+  fold(at(10'000));
+  EXPECT_FALSE(voter->blank());
+  EXPECT_EQ(promised(session(1), at(99'000)), kNever);
+  EXPECT_EQ(hear(2, kSecond, at(99'000)), 'r');
+}
+
+TEST_F(VoterTest, BlankVoterOwesItAlsoWhenResumedMeanwhile) {
+  log.pause();
+  log.resume();
+  log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
+  begin(4, 2, at(10'000), seconds(100));
+  fold(at(10'000));
+  EXPECT_EQ(promised(session(1), at(99'000)), kNever) << "the holder may not have folded Resumed yet";
+}
+
+TEST_F(VoterTest, BlankVoterStaysSilentWhileANewerDecisionIsOpen) {
+  log.pause();
+  log.decide(2, 2, session(2), DecisionKind::kForced);
+  log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
+  begin(4, 2, at(10'000), seconds(100));
+  fold(at(10'000));
+  EXPECT_EQ(hear(2, kSecond, at(10'001)), ' ');
+  EXPECT_FALSE(votes(at(10'001)));
+  log.complete(2, 2, session(2));
+  fold(at(10'010));
+  EXPECT_EQ(promised(session(2), at(99'000)), kNever);
+  EXPECT_EQ(hear(2, kSecond, at(10'020)), 'a');
+}
+
+// ---- who it is
+TEST_F(VoterTest, CloneOfItsRecordSilencesIt) {
+  Beat clone = beat_of(3, 1, log.state, 99);
+  hear(clone, at(0));
+  EXPECT_TRUE(voter->clone_heard());
+  EXPECT_FALSE(votes(at(0)));
+  EXPECT_EQ(hear(1, kFirst, at(1)), ' ');
+}
+
+TEST_F(VoterTest, OwnEarlierRunIsNoClone) {
+  begin(4, 1, at(0));
+  hear(beat_of(3, 1, log.state, 3), at(1));
+  EXPECT_FALSE(voter->clone_heard());
+}
+
+TEST_F(VoterTest, BeatOfAnotherLogIsNotAnswered) {
+  Beat b = beat(1, kFirst);
+  b.log = log_id(2);
+  EXPECT_EQ(hear(b, at(0)), ' ');
+  b.log = {};
+  EXPECT_EQ(hear(b, at(0)), ' ');
+}
+
+TEST_F(VoterTest, ForeignLogSilencesIt) {
+  log.state.log.log = log_id(2);
+  voter->on_state(log.state, at(0), out);
+  EXPECT_TRUE(voter->foreign_log(log.state));
+  EXPECT_FALSE(votes(at(0)));
+  EXPECT_EQ(voter->record().log, log_id(1));
+}
+
+TEST_F(VoterTest, LogThatNamesItsOwnAsParentIsAdopted) {
+  log.state.log.log = log_id(2);
+  log.state.log.parent = log_id(1);
+  fold(at(0));
+  EXPECT_FALSE(voter->foreign_log(log.state));
+  EXPECT_EQ(disk.log, log_id(2));
+}
+
+TEST_F(VoterTest, NoVoterWithoutItsPlaceInTheSet) {
+  VoterSetChanged without;
+  without.voters = {{node(1), instance(1)}, {node(2), instance(2)}, {node(3), instance(9)}};
+  log.add(without);
+  fold(at(0));
+  EXPECT_FALSE(votes(at(0))) << "the set names another instance of node3";
+  EXPECT_EQ(hear(1, kFirst, at(0)), ' ');
+}
+
+TEST_F(VoterTest, ChangedSetIsOnDiskBeforeTheNextAckAndTheClaimPassesTheLogAgain) {
+  hear(1, kFirst, at(0));
+  log.decide(2, 2, session(2));
+  log.add(voters_of(3));
+  voter->on_state(log.state, at(10), out);
+  EXPECT_EQ(hear(beat(1, kFirst), at(11), false), ' ');
+  sync(at(12));
+  EXPECT_EQ(disk.voters.id, log.state.voters.id);
+  EXPECT_EQ(hear(1, kFirst, at(13)), 'r');
+}
+
+TEST_F(VoterTest, VotesNameTheSetAndTheInstance) {
+  const Vote v = voter->vote(kPostgres, log.state, at(0));
+  EXPECT_EQ(v.voter_set, log.state.voters.id);
+  EXPECT_EQ(v.instance, instance(3));
+  EXPECT_EQ(v.log, log_id());
+}
+
+TEST_F(VoterTest, NextChangeIsTheEndOfThePromise) {
+  EXPECT_EQ(voter->next_change(at(0)), kNever);
+  hear(1, kFirst, at(0));
+  EXPECT_EQ(voter->next_change(at(1)), at(2020));
+  EXPECT_EQ(voter->promises(at(1)).size(), 1u);
+  EXPECT_TRUE(voter->promises(at(2020)).empty());
+}
+
+// ---- the heart of the argument, under random beats, records, restarts and events
+RC_GTEST_PROP(VoterProperty, OnePromiseAtATime, ()) {
+  const LeaseTimers timers;
+  Log log = log_with_holder();
+  VoterRecord disk{.instance = instance(3), .log = log_id(), .voters = log.state.voters};
+  std::uint64_t runs = 3, boots = 1, counter = 0;
+  Instant now = at(0);
+  auto voter = std::make_unique<Voter>(node(3), timers, disk, run(runs), boot(boots), now, seconds(100));
+  std::optional<std::pair<VoterRecord, std::uint64_t>> writing;
+  std::map<SessionId, std::pair<Instant, Epoch>> acked;  // until when each session may count on this voter at most
+  std::set<SessionId> ended;  // by the word of their own nodes
+  VoterOutput out;
+  const auto take = [&] {
+    if (out.record) writing = {*out.record, out.generation};
+    for (const Ack& ack : out.acks)
+      for (const AckedClaim& a : ack.accepted) {
+        for (const auto& [other, until] : acked) {
+          if (other == a.session || ended.contains(other)) continue;
+          RC_ASSERT(until.first <= now);  // "another claim is acked only when the promise is over"
+          RC_ASSERT(until.second < a.epoch);
+        }
+        RC_ASSERT(disk.promises.at(kPostgres).session == a.session);  // "on disk before its first ack"
+        auto& until = acked[a.session];
+        until = {std::max(until.first, a.paused.value ? kNever : now + a.length), std::max(until.second, a.epoch)};
+      }
+    out = {};
+  };
+  voter->start(out);
+  take();
+  for (int step = *rc::gen::inRange(10, 80); step > 0; --step) {
+    now += milliseconds(*rc::gen::inRange(0, 700));
+    const auto who = *rc::gen::inRange<std::uint64_t>(1, 4);
+    switch (*rc::gen::inRange(0, 9)) {
+      case 0:
+      case 1:
+      case 2:
+      case 3: {
+        Beat b = beat_of(static_cast<int>(who), ++counter, log.state);
+        if (who == 3) b.instance = instance(9);
+        if (ended.contains(session(who))) break;  // its guard never takes it again
+        b.claims = {claim_of(*rc::gen::inRange<std::uint64_t>(1, 7), session(who))};
+        voter->on_beat(b, log.state, now, out);
+        break;
+      }
+      case 4: {  // an end, said by the session's own node
+        if (*rc::gen::inRange(0, 3) != 0) break;
+        Beat b = beat_of(static_cast<int>(who), ++counter, log.state);
+        if (who == 3) b.instance = instance(9);
+        b.ended = {{kPostgres, session(who)}};
+        ended.insert(session(who));
+        voter->on_beat(b, log.state, now, out);
+        break;
+      }
+      case 5:
+        if (*rc::gen::inRange(0, 4) == 0) log.add(Paused{});
+        voter->on_state(log.state, now, out);
+        break;
+      case 6:  // the daemon is killed: what was not written is lost
+        if (*rc::gen::inRange(0, 3) != 0) break;
+        writing.reset();
+        voter = std::make_unique<Voter>(node(3), timers, disk, run(++runs), boot(boots), now, seconds(100));
+        voter->start(out);
+        break;
+      default:
+        if (!writing) break;
+        disk = writing->first;
+        const std::uint64_t generation = writing->second;
+        writing.reset();
+        voter->on_recorded(generation, now, out);
+    }
+    take();
+  }
+}
+
+}  // namespace
+}  // namespace daarion
