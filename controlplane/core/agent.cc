@@ -338,7 +338,8 @@ void Agent::hand_over(const AgentContext& c, const LeaseState* lease, Instant no
 
 void Agent::run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutput& out) {
   op_ = Op{next_op_++, verb, now};
-  out.drive = DriverCommand{op_->id, resource_, verb, epoch, std::move(upstream)};
+  const SessionId session = verb == Verb::kPromote && guard_.taken ? guard_.taken->session : SessionId{};
+  out.drive = DriverCommand{op_->id, resource_, verb, epoch, std::move(upstream), session};
 }
 
 /// Moves the engine one step towards the role that log and lease give it.

@@ -62,7 +62,8 @@ struct DriverCommand {
   ResourceId resource;
   Verb verb = Verb::kObserve;
   Epoch epoch;
-  NodeId upstream;  // kFollow, kRejoin, kProvision: from whom; empty for kProvision: from nothing
+  NodeId upstream;    // kFollow, kRejoin, kProvision: from whom; empty for kProvision: from nothing
+  SessionId session;  // kPromote: what the engine is opened under; reported back as `opened`
   bool operator==(const DriverCommand&) const = default;
 };
 struct DriverResult {
