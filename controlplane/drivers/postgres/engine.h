@@ -1,0 +1,118 @@
+// The driver's parts, for its own .cc files: state that all verbs share, and the steps that they are made of.
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "controlplane/drivers/postgres/ancestry.h"
+#include "controlplane/drivers/postgres/connection.h"
+#include "controlplane/drivers/postgres/control.h"
+#include "controlplane/drivers/postgres/marker.h"
+#include "controlplane/drivers/postgres/postgres_driver.h"
+#include "controlplane/drivers/postgres/settings.h"
+
+namespace daarion::postgres {
+
+using Steady = std::chrono::steady_clock;
+
+// observe() is to be done in about 500 ms, worst case: knock, connect and ask, each bounded.
+inline constexpr std::chrono::milliseconds kKnockLimit{150};
+inline constexpr std::chrono::milliseconds kConnectLimit{150};
+inline constexpr std::chrono::milliseconds kAskLimit{150};
+// An upstream on another host: a round trip for each of four steps on a bad day; longer is "no answer", and is tried again.
+inline constexpr std::chrono::milliseconds kUpstreamLimit{2000};
+
+class Engine final : public PostgresDriver {
+ public:
+  Engine(DriverConfig config, Credentials credentials, Tools tools, EngineHost& host);
+  EngineReport observe() override;
+  DriverResult run(const DriverCommand& command) override;
+  Result<std::vector<ReplicaLag>> replicas() override;
+
+ private:
+  enum class Data { kEmpty, kForeign, kOurs };
+  struct Seen {  // one look at a running engine, over the kept connection
+    bool primary = false;
+    std::string identity;
+    std::string started;
+    std::string version;
+    Lsn received;  // standby
+    Lsn replayed;  // standby
+    Lsn written;   // primary
+    std::uint64_t timeline = 0;
+    bool streaming = false;
+    std::string receiver;
+    std::string upstream_host;
+    std::uint32_t upstream_port = 0;
+    std::uint64_t contact_age_ms = 0;
+    bool contact_known = false;
+    std::string conninfo;
+    std::string slot;
+  };
+
+  // ---- verbs (postgres_driver.cc, replica.cc)
+  Result<void> provision(const DriverCommand& c, DriverResult& r);
+  Result<void> start(const DriverCommand& c, DriverResult& r);
+  Result<void> follow(const DriverCommand& c, DriverResult& r);
+  Result<void> rejoin(const DriverCommand& c, DriverResult& r);
+  Result<void> promote(const DriverCommand& c, DriverResult& r);
+  Result<void> stop(const DriverCommand& c, DriverResult& r);
+
+  // ---- steps
+  Data data() const;
+  std::string what_is_foreign() const;
+  Result<void> need_ours() const;
+  Result<Position> stopped_position();
+  Result<ControlData> control();
+  Result<void> launch(const PeerAddress* upstream);
+  Result<void> end_process(int signal, Duration limit);
+  std::string last_fatal() const;
+  std::string log_tail() const;
+  Result<void> make_new_cluster(const std::string& folder);
+  Result<void> copy_from(const PeerAddress& upstream, const std::string& folder);
+  Result<void> put_in_place(const std::string& folder, const Marker& marker, const PeerAddress* upstream);
+  Result<void> rewind_from(const PeerAddress& upstream, const Lineage& theirs);
+  Result<void> rebuild_from(const PeerAddress& upstream, const Lineage& theirs);
+  Result<void> forget_unopened();
+  Result<void> learn_openings(const Lineage& upstream);
+  Result<const PeerAddress*> peer(const NodeId& node) const;
+  Target target_of(const PeerAddress& peer) const;
+  Result<std::unique_ptr<Connection>> connect_to(const PeerAddress& upstream);
+  Result<Lineage> ask_upstream(Connection& c, const PeerAddress& upstream);
+  Result<Lineage> own_lineage();
+  Result<void> make_slot_there(Connection& c);
+  bool has_wal_there(Connection& c, const Lineage& own);
+  bool ended_as_primary();
+  Judgement compare(const Lineage& own, const Lineage& theirs);
+
+  // ---- the kept connection (observe.cc)
+  Result<Connection*> connection(Duration limit);
+  Result<Seen> look(Duration limit);
+  void fill_running(EngineReport& report);
+  void fill_stopped(EngineReport& report);
+  void fill_seen(EngineReport& report, const Seen& seen);
+  void keep_up(const Seen& seen);
+  NodeId node_at(const Seen& seen) const;
+  std::string rewinding_path() const { return data_dir_ + ".daarion-rewinding"; }
+
+  const DriverConfig config_;
+  const Credentials credentials_;
+  Tools tools_;
+  EngineHost& host_;
+  const std::string data_dir_;
+  const std::string log_file_;
+  std::unique_ptr<Connection> kept_;
+  std::uint64_t kept_incarnation_ = 0;
+  std::uint64_t answered_incarnation_ = 0;  // the newest that ever answered: before that it is starting, after it unresponsive
+  std::optional<Steady::time_point> contact_;
+  std::optional<std::pair<std::string, ControlData>> control_cache_;  // by pg_control's modification
+  Steady::time_point kept_up_{};
+  std::uint64_t kept_up_incarnation_ = 0;
+  bool kept_up_as_primary_ = false;
+  std::optional<Steady::time_point> not_streaming_since_;
+};
+
+}  // namespace daarion::postgres

@@ -1,0 +1,296 @@
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+
+#include "controlplane/drivers/postgres/engine.h"
+#include "controlplane/drivers/postgres/files.h"
+
+namespace daarion::postgres {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// Roles, grants and slots are looked at this often on a primary, stale slots on a standby: a lost slot is mended within it, and it
+// costs a few ms.
+constexpr seconds kKeepUpEvery{10};
+constexpr milliseconds kKeepUpLimit{300};
+// A standby that does not stream for longer than a restart of its upstream's walsender takes has a cause that is worth naming.
+constexpr seconds kNotStreamingIsNews{3};
+// Beyond it a contact is not known any better, and sums do not wrap.
+constexpr std::uint64_t kLongAgoMs = 1ULL << 40;
+
+std::uint64_t number(const std::string& text, int base = 10) {
+  std::uint64_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value, base);
+  return value;
+}
+
+std::string version_text(std::uint32_t version) { return std::to_string(version / 10000) + "." + std::to_string(version % 10000); }
+
+// One row with all that is reported, and a read of a table: an engine whose answers come from memory alone is not healthy.
+constexpr const char* kLook = R"(
+SELECT pg_is_in_recovery(), s.system_identifier, pg_postmaster_start_time(),
+  CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() END,
+  CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END,
+  CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_lsn() END,
+  CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END,
+  w.status, w.received_tli, w.sender_host, w.sender_port,
+  (extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time) * 1000)::bigint,
+  current_setting('primary_conninfo'), current_setting('primary_slot_name'),
+  (extract(epoch FROM clock_timestamp() - greatest(pg_last_xact_replay_timestamp(), c.checkpoint_time)) * 1000)::bigint,
+  c.timeline_id, c.checkpoint_lsn, r.min_recovery_end_timeline, r.min_recovery_end_lsn, (SELECT count(*) FROM pg_class)
+FROM pg_control_system() s, pg_control_checkpoint() c, pg_control_recovery() r LEFT JOIN pg_stat_wal_receiver w ON true)";
+
+}  // namespace
+
+Result<ControlData> Engine::control() {
+  struct stat info {};
+  const std::string path = data_dir_ + "/global/pg_control";
+  if (stat(path.c_str(), &info) != 0) return fail(Remedy::kFixInput, path + " cannot be read");
+  const std::string key =
+      std::to_string(info.st_ino) + "." + std::to_string(info.st_mtim.tv_sec) + "." + std::to_string(info.st_mtim.tv_nsec);
+  if (control_cache_ && control_cache_->first == key) return control_cache_->second;
+  auto read = read_control(tools_, data_dir_);
+  if (read) control_cache_ = {key, *read};
+  return read;
+}
+
+/// The kept connection, of this incarnation and to these data, opened if there is none.
+Result<Connection*> Engine::connection(Duration limit) {
+  const std::uint64_t incarnation = host_.incarnation();
+  if (kept_ && (!kept_->alive() || kept_incarnation_ != incarnation)) kept_.reset();
+  if (kept_) return kept_.get();
+  const PeerAddress* self = find_peer(config_, config_.self);
+  auto opened = Connection::open({.host = config_.run_dir, .port = self->port, .user = kSuperuser, .password = ""}, limit);
+  if (!opened) return tl::unexpected(opened.error());
+  // Our own statements never wait for a replica, nor long for anything.
+  if (auto set = (*opened)->query("SET synchronous_commit = local; SET statement_timeout = '15s'; SET lock_timeout = '2s'", limit);
+      !set)
+    return tl::unexpected(set.error());
+  auto which = (*opened)->query("SELECT current_setting('data_directory')", limit);
+  if (!which) return tl::unexpected(which.error());
+  if (which->empty() || (*which)[0][0] != data_dir_)
+    return fail(Remedy::kFixInput,
+                "port " + std::to_string(self->port) + " is served from " + (which->empty() ? "?" : (*which)[0][0]));
+  kept_ = std::move(*opened);
+  kept_incarnation_ = incarnation;
+  answered_incarnation_ = incarnation;
+  return kept_.get();
+}
+
+Result<Engine::Seen> Engine::look(Duration limit) {
+  auto conn = connection(limit);
+  if (!conn) return tl::unexpected(conn.error());
+  auto rows = (*conn)->query(kLook, limit);
+  if (!rows) return tl::unexpected(rows.error());
+  if (rows->size() != 1) return fail(Remedy::kRetry, "an answer of " + std::to_string(rows->size()) + " rows");
+  const Row& v = (*rows)[0];
+  Seen s;
+  s.primary = v[0] == "f";
+  s.identity = v[1];
+  s.started = v[2];
+  s.version = version_text((*conn)->version());
+  s.replayed = parse_lsn(v[4]);
+  s.received = std::max(parse_lsn(v[3]), s.replayed);
+  s.written = parse_lsn(v[5]);
+  s.receiver = v[7];
+  s.streaming = v[7] == "streaming";
+  s.upstream_host = v[9];
+  s.upstream_port = static_cast<std::uint32_t>(number(v[10]));
+  s.conninfo = v[12];
+  s.slot = v[13];
+  if (!v[11].empty()) contact_ = Steady::now() - milliseconds(number(v[11]));
+  s.contact_known = contact_.has_value();
+  s.contact_age_ms =
+      std::min(kLongAgoMs, s.contact_known ? static_cast<std::uint64_t>(to_ms(Steady::now() - *contact_)) : number(v[14]));
+  if (s.primary) {
+    s.timeline = number(v[6].substr(0, 8), 16);
+  } else {
+    ControlData control;
+    control.checkpoint_timeline = number(v[15]);
+    control.checkpoint = parse_lsn(v[16]);
+    control.recovery_timeline = number(v[17]);
+    control.recovery_end = parse_lsn(v[18]);
+    if (control_cache_) control.segment_bytes = control_cache_->second.segment_bytes;
+    s.timeline = newest_timeline(data_dir_, control, s.received);
+    if (s.streaming) s.timeline = std::max(s.timeline, number(v[8]));
+  }
+  return s;
+}
+
+NodeId Engine::node_at(const Seen& seen) const {
+  for (const PeerAddress& p : config_.peers)
+    if (seen.conninfo == conninfo_to(p, config_.self, credentials_.user)) return p.node;
+  return {};
+}
+
+EngineReport Engine::observe() {
+  EngineReport r;
+  r.resource = config_.resource.id;
+  r.incarnation = host_.incarnation();
+  switch (data()) {
+    case Data::kEmpty:
+      r.state = EngineState::kEmpty;
+      r.health = host_.running() ? "its data directory is gone while it runs" : "";
+      return r;
+    case Data::kForeign:
+      r.state = EngineState::kForeign;
+      r.health = what_is_foreign();
+      return r;
+    case Data::kOurs:
+      break;
+  }
+  if (host_.running())
+    fill_running(r);
+  else
+    fill_stopped(r);
+  r.diverged = r.diverged || exists(rewinding_path());
+  // Of an engine that ended or was started meanwhile nothing was learned.
+  if (host_.incarnation() != r.incarnation)
+    return {.resource = r.resource, .incarnation = r.incarnation, .health = "it was restarted meanwhile"};
+  const auto marker = read_marker(data_dir_);
+  if (marker && r.position.timeline != 0) {
+    const auto it = marker->openings.find(r.position.timeline);
+    if (it != marker->openings.end() && it->second.node == config_.self) r.opened = it->second.session;
+    if (const auto history = read_history(data_dir_, r.position.timeline); history && !history->empty())
+      r.timeline_start = history->back().end;
+  }
+  return r;
+}
+
+void Engine::fill_stopped(EngineReport& r) {
+  kept_.reset();
+  r.state = EngineState::kStopped;
+  r.version = read_file(data_dir_ + "/PG_VERSION").value_or("");
+  while (!r.version.empty() && r.version.back() == '\n') r.version.pop_back();
+  if (auto p = stopped_position())
+    r.position = *p;
+  else
+    r.health = p.error().message;
+}
+
+void Engine::fill_running(EngineReport& r) {
+  const PeerAddress* self = find_peer(config_, config_.self);
+  r.state = answered_incarnation_ == r.incarnation ? EngineState::kUnresponsive : EngineState::kStarting;
+  // First the postmaster, which old backends outlive; then what the engine says.
+  if (auto knocked = knock({.host = config_.run_dir, .port = self->port}, kKnockLimit); !knocked) {
+    r.health = knocked.error().message;
+    return;
+  }
+  if (auto conn = connection(kConnectLimit); !conn) {
+    r.health = conn.error().message;
+    // Only a server that is up refuses for these reasons; any other answer is a fault.
+    for (const char* starting : {"starting up", "not yet accepting", "recovery mode"})
+      if (r.health.find(starting) != std::string::npos) r.state = EngineState::kStarting;
+    return;
+  }
+  auto seen = look(kAskLimit);
+  if (!seen) {
+    r.state = EngineState::kUnresponsive;
+    r.health = seen.error().message;
+    return;
+  }
+  fill_seen(r, *seen);
+  if (Steady::now() >= kept_up_ + kKeepUpEvery || kept_up_incarnation_ != r.incarnation || kept_up_as_primary_ != seen->primary)
+    keep_up(*seen);
+}
+
+void Engine::fill_seen(EngineReport& r, const Seen& s) {
+  r.state = s.primary ? EngineState::kPrimary : EngineState::kStandby;
+  r.position = {s.timeline, s.primary ? s.written : s.received, s.identity};
+  r.replayed = s.primary ? s.written : s.replayed;
+  r.version = s.version;
+  if (const auto marker = read_marker(data_dir_); marker && marker->identity != s.identity)
+    r.health = "its system identifier " + s.identity + " is not daarion.json's " + marker->identity;
+  if (s.primary) {
+    not_streaming_since_.reset();
+    return;
+  }
+  r.upstream = node_at(s);
+  r.streaming = s.streaming;
+  r.contact_age_ms = s.contact_age_ms;
+  if (s.streaming || s.conninfo.empty()) {
+    not_streaming_since_.reset();
+    return;
+  }
+  if (!not_streaming_since_) not_streaming_since_ = Steady::now();
+  const auto since = Steady::now() - *not_streaming_since_;
+  if (since < kNotStreamingIsNews) return;
+  r.health = "it has not streamed from " + (r.upstream.empty() ? std::string("its upstream") : r.upstream.value) + " for " +
+             std::to_string(to_ms(since) / 1000) + " s: " + (s.receiver.empty() ? "no connection" : s.receiver) + "; see " +
+             log_file_;
+  // All that it has is replayed, and what comes next cannot come: only a rejoin helps. The server says so nowhere but in its log.
+  if (s.replayed < s.received) return;
+  const std::string log = log_tail();
+  for (const char* words : {"has already been removed", "forked off current database system timeline", "has been invalidated"})
+    if (log.find(words) != std::string::npos) {
+      r.diverged = true;
+      r.health += " (the WAL that it needs " + std::string(words) + ")";
+      return;
+    }
+}
+
+/// Things that are to be so: on a primary the replication user, its rights and the members' slots; on a standby no old slots of
+/// ours, which would keep WAL for ever. Best effort: what fails is tried again.
+void Engine::keep_up(const Seen& seen) {
+  kept_up_ = Steady::now();
+  kept_up_incarnation_ = kept_incarnation_;
+  kept_up_as_primary_ = seen.primary;
+  auto conn = connection(kConnectLimit);
+  if (!conn) return;
+  Connection& c = **conn;
+  const auto ask = [&](const std::string& sql) -> Rows { return c.alive() ? c.query(sql, kKeepUpLimit).value_or(Rows{}) : Rows{}; };
+  const std::string ours = "slot_name LIKE 'daarion\\_%' AND slot_type = 'physical' AND NOT active";
+  if (!seen.primary) {
+    ask("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE " + ours);
+    return;
+  }
+  const std::string user = c.name(credentials_.user);
+  const Rows role = ask(
+      "SELECT rolreplication AND rolcanlogin, has_function_privilege(rolname, 'pg_read_binary_file(text,bigint,bigint,boolean)', "
+      "'execute') AND pg_has_role(rolname, 'pg_checkpoint', 'member') FROM pg_roles WHERE rolname = " +
+      c.literal(credentials_.user));
+  if (role.empty() || role[0][0] != "t") {
+    const std::string verifier = c.verifier(credentials_.user, credentials_.password);
+    if (verifier.empty()) return;
+    ask(std::string(role.empty() ? "CREATE" : "ALTER") + " ROLE " + user + " LOGIN REPLICATION PASSWORD " + c.literal(verifier));
+  }
+  if (role.empty() || role[0][1] != "t") {
+    for (const char* function : {"pg_ls_dir(text, boolean, boolean)", "pg_stat_file(text, boolean)", "pg_read_binary_file(text)",
+                                 "pg_read_binary_file(text, bigint, bigint, boolean)"})
+      ask(std::string("GRANT EXECUTE ON FUNCTION pg_catalog.") + function + " TO " + user);
+    ask("GRANT pg_checkpoint TO " + user);
+  }
+  ask("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE wal_status = 'lost' AND " + ours);
+  std::string wanted;
+  for (const NodeId& node : config_.resource.members)
+    if (node != config_.self) wanted += (wanted.empty() ? "" : ", ") + c.literal(slot_of(node));
+  ask("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE " + ours +
+      (wanted.empty() ? "" : " AND slot_name NOT IN (" + wanted + ")"));
+  if (wanted.empty()) return;
+  ask("SELECT pg_create_physical_replication_slot(n, true) FROM unnest(ARRAY[" + wanted +
+      "]) n WHERE n NOT IN (SELECT slot_name FROM pg_replication_slots)");
+}
+
+Result<std::vector<ReplicaLag>> Engine::replicas() {
+  if (!host_.running())
+    return fail(Remedy::kRetry, "ask for the replicas of " + config_.resource.id.value + ": the engine does not run");
+  auto conn = connection(kConnectLimit);
+  if (!conn) return tl::unexpected(conn.error());
+  auto rows = (*conn)->query(
+      "SELECT application_name, state, sync_state, sent_lsn, flush_lsn, replay_lsn, "
+      "greatest(0, pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN sent_lsn ELSE pg_current_wal_lsn() END, flush_lsn))::bigint, "
+      "coalesce((extract(epoch FROM replay_lag) * 1000)::bigint, 0) FROM pg_stat_replication ORDER BY application_name",
+      kAskLimit);
+  if (!rows) return tl::unexpected(rows.error());
+  std::vector<ReplicaLag> out;
+  for (const Row& v : *rows)
+    out.push_back({NodeId(v[0]), v[1], v[2], parse_lsn(v[3]), parse_lsn(v[4]), parse_lsn(v[5]), number(v[6]), number(v[7])});
+  return out;
+}
+
+}  // namespace daarion::postgres

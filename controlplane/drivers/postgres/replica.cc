@@ -1,0 +1,308 @@
+// How data come to be: made from nothing, copied from an upstream, or led back to its history.
+#include <signal.h>
+
+#include <charconv>
+#include <thread>
+
+#include "controlplane/drivers/postgres/engine.h"
+#include "controlplane/drivers/postgres/files.h"
+
+namespace daarion::postgres {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+// initdb writes 40 MB and syncs them: seconds, on the slowest disk a minute.
+constexpr minutes kInitLimit{3};
+// A copy takes as long as it takes, as long as it moves: its tool reports at least each second while bytes come. The first
+// report waits for the upstream's checkpoint.
+constexpr hours kCopyLimit{24};
+constexpr minutes kCopyIdleLimit{3};
+constexpr seconds kEndLimit{15};
+constexpr minutes kCheckpointThereLimit{2};
+
+std::uint64_t number(const std::string& text) {
+  std::uint64_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+/// "\x6461..." as PostgreSQL prints bytea.
+std::string from_hex(const std::string& text) {
+  std::string out;
+  for (std::size_t i = 2; i + 1 < text.size(); i += 2) out += static_cast<char>(std::stoi(text.substr(i, 2), nullptr, 16));
+  return out;
+}
+
+}  // namespace
+
+Target Engine::target_of(const PeerAddress& p) const {
+  return {.host = p.host,
+          .port = p.port,
+          .user = credentials_.user,
+          .password = credentials_.password,
+          .database = "postgres",
+          .replication = true};
+}
+
+Result<std::unique_ptr<Connection>> Engine::connect_to(const PeerAddress& upstream) {
+  auto conn = Connection::open(target_of(upstream), kUpstreamLimit);
+  if (conn) return conn;
+  std::string why = upstream.node.value + ": " + conn.error().message;
+  if (why.find("password authentication failed") != std::string::npos)
+    why += "; PG_REPLICATION_USER and PG_REPLICATION_PASSWORD must be the same on both nodes";
+  return fail(Remedy::kRetry, why);
+}
+
+Result<Lineage> Engine::ask_upstream(Connection& c, const PeerAddress& upstream) {
+  const auto failed = [&](const Error& e) { return fail(Remedy::kRetry, "ask " + upstream.node.value + ": " + e.message); };
+  auto system = c.query("IDENTIFY_SYSTEM", kUpstreamLimit);
+  if (!system) return failed(system.error());
+  auto more = c.query("SELECT pg_is_in_recovery(), timeline_id FROM pg_control_checkpoint()", kUpstreamLimit);
+  if (!more) return failed(more.error());
+  if (system->empty() || more->empty()) return failed({.message = "an empty answer"});
+  Lineage l;
+  l.identity = (*system)[0][0];
+  l.timeline = number((*system)[0][1]);
+  l.end = parse_lsn((*system)[0][2]);
+  l.writable = (*more)[0][0] == "f";
+  l.checkpoint_timeline = number((*more)[0][1]);
+  if (l.timeline > 1) {
+    auto history = c.query("TIMELINE_HISTORY " + std::to_string(l.timeline), kUpstreamLimit);
+    if (!history) return failed(history.error());
+    if (!history->empty()) l.history = parse_history((*history)[0][1]);
+  }
+  // Its list of openings; one that is not ours to read is not known.
+  if (auto text = c.query("SELECT pg_read_binary_file('daarion.json')", kUpstreamLimit); text && !text->empty())
+    if (const auto marker = parse_marker(from_hex((*text)[0][0]))) l.openings = marker->openings;
+  l.openings.erase(l.openings.upper_bound(l.timeline), l.openings.end());
+  return l;
+}
+
+Result<Lineage> Engine::own_lineage() {
+  Lineage l;
+  if (host_.running()) {
+    auto seen = look(kUpstreamLimit);
+    if (!seen) return tl::unexpected(seen.error());
+    // Received bytes may end inside a record that is thrown away on the way to another timeline: what counts is replayed.
+    l = {.identity = seen->identity,
+         .timeline = seen->timeline,
+         .end = seen->primary ? seen->written : seen->replayed,
+         .writable = seen->primary};
+  } else {
+    auto control = this->control();
+    if (!control) return tl::unexpected(control.error());
+    const Position p = position_of(data_dir_, *control);
+    l = {.identity = p.identity, .timeline = p.timeline, .end = p.lsn};
+    if (l.end.value == 0) l.end = std::max(control->checkpoint, control->recovery_end);
+  }
+  l.history = read_history(data_dir_, l.timeline).value_or(History{});
+  if (const auto marker = read_marker(data_dir_)) l.openings = marker->openings;
+  l.openings.erase(l.openings.upper_bound(l.timeline), l.openings.end());
+  return l;
+}
+
+Judgement Engine::compare(const Lineage& own, const Lineage& theirs) {
+  return judge(own, theirs, [&](std::uint64_t timeline, Lsn at) { return has_record_at(tools_, data_dir_, timeline, at); });
+}
+
+Result<void> Engine::learn_openings(const Lineage& upstream) {
+  auto marker = read_marker(data_dir_);
+  if (!marker) return {};
+  const Marker before = *marker;
+  for (const auto& [timeline, opening] : upstream.openings) marker->openings[timeline] = opening;
+  return *marker == before ? Result<void>{} : write_marker(data_dir_, *marker, tools_.user);
+}
+
+Result<void> Engine::make_slot_there(Connection& c) {
+  auto made = c.query("CREATE_REPLICATION_SLOT " + c.name(slot_of(config_.self)) + " PHYSICAL RESERVE_WAL", kUpstreamLimit);
+  if (made || c.sqlstate() == "42710") return {};  // duplicate_object: it is there
+  return fail(Remedy::kRetry, "make its slot on the upstream: " + made.error().message);
+}
+
+bool Engine::has_wal_there(Connection& c, const Lineage& own) {
+  const auto control = this->control();
+  const std::uint64_t segment = control ? control->segment_bytes : ControlData{}.segment_bytes;
+  auto begun =
+      c.query("START_REPLICATION " + lsn_text({own.end.value / segment * segment}) + " TIMELINE " + std::to_string(own.timeline),
+              kUpstreamLimit);
+  return begun || c.sqlstate() != "58P01";  // undefined_file: the segment has been removed
+}
+
+/// A primary that crashed: how far its log went shows in its WAL alone, and that may be what is broken.
+bool Engine::ended_as_primary() {
+  const auto control = this->control();
+  return !control || !(control->clean() || control->state == "in archive recovery");
+}
+
+Result<void> Engine::make_new_cluster(const std::string& folder) {
+  auto ran = run_tool(
+      {.argv = {tools_.folder + "/initdb", "-D", folder, "-U", kSuperuser, "-E", "UTF8", "--locale=C.UTF-8", "--lc-messages=C",
+                "--data-checksums", "--auth-local=peer", "--auth-host=scram-sha-256", "--no-instructions"},
+       .environment = tools_.environment(),
+       .user = tools_.user,
+       .limit = kInitLimit});
+  if (!ran) return tl::unexpected(ran.error());
+  if (ran->exit_code != 0) return fail(Remedy::kRetry, "initdb: " + cause_in(ran->errors));
+  return {};
+}
+
+Result<void> Engine::copy_from(const PeerAddress& upstream, const std::string& folder) {
+  auto ran = run_tool(
+      {.argv = {tools_.folder + "/pg_basebackup", "-D", folder, "-h", upstream.host, "-p", std::to_string(upstream.port), "-U",
+                credentials_.user, "-X", "stream", "-S", slot_of(config_.self), "-c", "fast", "-P", "-w", "--no-manifest"},
+       .environment = tools_.environment(),
+       .user = tools_.user,
+       .limit = kCopyLimit,
+       .idle_limit = kCopyIdleLimit});
+  if (!ran) return tl::unexpected(ran.error());
+  if (ran->exit_code != 0) return fail(Remedy::kRetry, "copy from " + upstream.node.value + ": " + cause_in(ran->errors));
+  return {};
+}
+
+/// Settings and marker go into the new folder first; then it takes the data directory's place in one step.
+Result<void> Engine::put_in_place(const std::string& folder, const Marker& marker, const PeerAddress* upstream) {
+  if (auto done = write_settings(config_, folder, upstream, credentials_, tools_.user); !done) return done;
+  if (auto done = write_marker(folder, marker, tools_.user); !done) return done;
+  if (auto done = swap_folder(folder, data_dir_); !done) return done;
+  control_cache_.reset();
+  if (auto done = remove_file(rewinding_path()); !done) return done;
+  return remove_tree(folder);
+}
+
+Result<void> Engine::provision(const DriverCommand& c, DriverResult& r) {
+  const std::string fresh = data_dir_ + ".daarion-new";
+  r.method = c.upstream.empty() ? "initdb" : "basebackup";
+  if (const Data there = data(); there == Data::kForeign) {
+    return fail(Remedy::kFixInput, what_is_foreign());
+  } else if (there == Data::kOurs) {
+    if (auto p = stopped_position(); p) r.position = *p;
+    return {};
+  }
+  if (host_.running()) return fail(Remedy::kRetry, "an engine runs without a data directory; stop it first");
+  if (auto gone = remove_tree(fresh); !gone) return gone;
+  if (auto made = make_folder(fresh, 0700, tools_.user); !made) return made;
+  Marker marker{config_.self, config_.resource.id, {}, {}};
+  const PeerAddress* upstream = nullptr;
+  if (c.upstream.empty()) {
+    if (auto done = make_new_cluster(fresh); !done) return done;
+  } else {
+    auto found = peer(c.upstream);
+    if (!found) return tl::unexpected(found.error());
+    upstream = *found;
+    auto there = connect_to(*upstream);
+    if (!there) return tl::unexpected(there.error());
+    auto theirs = ask_upstream(**there, *upstream);
+    if (!theirs) return tl::unexpected(theirs.error());
+    if (auto slot = make_slot_there(**there); !slot) return slot;
+    if (auto done = copy_from(*upstream, fresh); !done) return done;
+    marker.openings = theirs->openings;
+  }
+  auto control = read_control(tools_, fresh);
+  if (!control) return tl::unexpected(control.error());
+  marker.identity = control->identity;
+  if (auto done = put_in_place(fresh, marker, upstream); !done) return done;
+  auto position = stopped_position();
+  if (!position) return tl::unexpected(position.error());
+  r.position = *position;
+  return {};
+}
+
+Result<void> Engine::rewind_from(const PeerAddress& upstream, const Lineage& theirs) {
+  const auto before = read_marker(data_dir_);
+  if (!before) return fail(Remedy::kFixInput, what_is_foreign());
+  if (theirs.checkpoint_timeline != theirs.timeline) {
+    // pg_rewind reads the upstream's timeline from its last checkpoint, which after a promotion is still of the old one; it would
+    // see nothing to do.
+    auto conn = connect_to(upstream);
+    if (!conn) return tl::unexpected(conn.error());
+    if (auto done = (*conn)->query("CHECKPOINT", kCheckpointThereLimit); !done)
+      return fail(Remedy::kRetry, "checkpoint " + upstream.node.value + ": " + done.error().message);
+  }
+  // From here on the data are neither the old nor the new ones, and pg_rewind also brings the upstream's marker.
+  if (auto noted = write_file(rewinding_path(), upstream.node.value + "\n", 0600, tools_.user); !noted) return noted;
+  // Crash recovery, which it does first, runs a single-user server; that refuses standby.signal. No engine is started meanwhile:
+  // launch() refuses while the note stands, and writes standby.signal itself.
+  if (auto done = remove_file(data_dir_ + "/standby.signal"); !done) return done;
+  const std::string source =
+      "host=" + upstream.host + " port=" + std::to_string(upstream.port) + " user='" + credentials_.user + "' dbname=postgres";
+  auto ran = run_tool({.argv = {tools_.folder + "/pg_rewind", "-D", data_dir_, "--source-server=" + source, "-P"},
+                       .environment = tools_.environment(),
+                       .user = tools_.user,
+                       .limit = kCopyLimit,
+                       .idle_limit = kCopyIdleLimit});
+  control_cache_.reset();
+  if (!ran) return tl::unexpected(ran.error());
+  if (ran->exit_code != 0) return fail(Remedy::kRetry, "pg_rewind: " + cause_in(ran->errors));
+  if ((ran->output + ran->errors).find("no rewind required") != std::string::npos)
+    return fail(Remedy::kRetry, "pg_rewind sees nothing to rewind, and the data have parted all the same");
+  Marker marker{config_.self, config_.resource.id, before->identity, theirs.openings};
+  if (auto done = write_settings(config_, data_dir_, &upstream, credentials_, tools_.user); !done) return done;
+  if (auto done = write_marker(data_dir_, marker, tools_.user); !done) return done;
+  return remove_file(rewinding_path());
+}
+
+Result<void> Engine::rebuild_from(const PeerAddress& upstream, const Lineage& theirs) {
+  const std::string fresh = data_dir_ + ".daarion-new";
+  if (auto gone = remove_tree(fresh); !gone) return gone;
+  if (auto made = make_folder(fresh, 0700, tools_.user); !made) return made;
+  auto there = connect_to(upstream);
+  if (!there) return tl::unexpected(there.error());
+  if (auto slot = make_slot_there(**there); !slot) return slot;
+  if (auto done = copy_from(upstream, fresh); !done) return done;
+  return put_in_place(fresh, {config_.self, config_.resource.id, theirs.identity, theirs.openings}, &upstream);
+}
+
+Result<void> Engine::rejoin(const DriverCommand& c, DriverResult& r) {
+  if (data() == Data::kEmpty) return provision(c, r);
+  const bool unfinished = exists(rewinding_path());
+  if (auto ours = need_ours(); !ours) return ours;
+  auto found = peer(c.upstream);
+  if (!found) return tl::unexpected(found.error());
+  const PeerAddress& upstream = **found;
+  auto there = connect_to(upstream);
+  if (!there) return tl::unexpected(there.error());
+  auto theirs = ask_upstream(**there, upstream);
+  if (!theirs) return tl::unexpected(theirs.error());
+  if (host_.running()) {
+    auto seen = look(kUpstreamLimit);
+    if (seen && seen->primary) return fail(Remedy::kStepDown, "it is open for writing; stop it first");
+    if (auto ended = end_process(SIGINT, kEndLimit); !ended && !(ended = end_process(SIGQUIT, kEndLimit))) return ended;
+  }
+  control_cache_.reset();
+  std::string why_not = "an unfinished rewind";
+  if (auto own = unfinished ? Result<Lineage>(fail(Remedy::kRetry, why_not)) : own_lineage(); own) {
+    const Judgement j = compare(*own, *theirs);
+    if (j.kinship == Kinship::kOtherSystem || j.kinship == Kinship::kBehind)
+      return fail(Remedy::kFixInput, upstream.node.value + ": " + j.why);
+    if (j.kinship == Kinship::kMayFollow && !ended_as_primary() && has_wal_there(**there, *own)) {
+      r.method = "follow";  // nothing has parted, or it has been led back already
+      if (auto p = stopped_position(); p) r.position = *p;
+      return learn_openings(*theirs);
+    }
+    if (j.kinship == Kinship::kParted || (j.kinship == Kinship::kMayFollow && ended_as_primary())) {
+      auto done = rewind_from(upstream, *theirs);
+      if (done) {
+        r.method = "rewind";
+        if (auto p = stopped_position(); p) r.position = *p;
+        return {};
+      }
+      why_not = done.error().message;
+    } else {
+      why_not = j.why.empty() ? "the upstream no longer has the WAL that it needs" : j.why;
+    }
+  } else if (!unfinished) {
+    why_not = own.error().message;
+  }
+  r.method = "rebuild";
+  if (auto done = rebuild_from(upstream, *theirs); !done)
+    return fail(done.error().remedy, done.error().message + " (no rewind: " + why_not + ")");
+  auto position = stopped_position();
+  if (!position) return tl::unexpected(position.error());
+  r.position = *position;
+  return {};
+}
+
+}  // namespace daarion::postgres

@@ -1,0 +1,37 @@
+// Every file that PostgreSQL reads and that is ours, rendered and written.
+//
+// What the operator sets himself goes before our include in postgresql.conf (memory, logging, extensions); ours win. ALTER SYSTEM
+// would win over ours: kFollow says so when it does.
+#pragma once
+
+#include <string>
+
+#include "controlplane/drivers/driver.h"
+#include "controlplane/drivers/postgres/postgres_driver.h"
+#include "controlplane/drivers/subprocess.h"
+
+namespace daarion::postgres {
+
+inline constexpr const char* kSuperuser = "postgres";  // made by initdb; comes in over the UNIX socket only
+
+/// Pure. The application_name and slot of a node. Slot names allow no '-'; the encoding is unique.
+std::string slot_of(const NodeId& node);
+
+/// Pure. How a standby reaches `upstream`; the password comes from PGPASSFILE.
+std::string conninfo_to(const PeerAddress& upstream, const NodeId& self, const std::string& user);
+
+/// Pure. daarion.conf, upstream empty: follow nobody.
+std::string render_settings(const DriverConfig& config, const PeerAddress* upstream, const Credentials& credentials);
+std::string render_hba(const DriverConfig& config, const Credentials& credentials);
+std::string render_ident(const std::string& engine_user, const std::string& our_user);
+std::string render_pass_file(const Credentials& credentials);
+std::string quoted(const std::string& text);  // as a setting's value
+
+const PeerAddress* find_peer(const DriverConfig& config, const NodeId& node);
+
+/// Writes all of them into `data_dir`, standby.signal last. Idempotent. Errors: kRetry with the system's word.
+Result<void> write_settings(const DriverConfig& config, const std::string& data_dir, const PeerAddress* upstream,
+                            const Credentials& credentials, const SystemUser& user);
+Result<void> write_standby_signal(const std::string& data_dir, const SystemUser& user);
+
+}  // namespace daarion::postgres

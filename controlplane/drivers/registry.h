@@ -1,0 +1,19 @@
+// The only list of engines: an engine's name in cluster.yaml -> its driver.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "controlplane/drivers/driver.h"
+
+namespace daarion {
+
+/// Makes the driver of `config.resource.engine`; `host` outlives it. Errors: kFixInput for an engine without a driver, or for
+/// configuration that it lacks; the message says which.
+Result<std::unique_ptr<Driver>> make_driver(const DriverConfig& config, EngineHost& host);
+
+/// The engines that have a driver, sorted.
+std::vector<std::string> known_engines();
+
+}  // namespace daarion
