@@ -5,7 +5,7 @@ BUILD := build/$(PRESET)
 BIN := $(BUILD)/bin
 JOBS ?= $(shell nproc)
 
-.PHONY: build test sim model race crash bench-log test-asan test-tsan tidy format clean bootstrap
+.PHONY: build test sim model race crash bench-log drivers test-asan test-tsan tidy format clean bootstrap
 .DEFAULT_GOAL := build
 
 bootstrap:
