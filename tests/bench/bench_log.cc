@@ -1,0 +1,198 @@
+// What our append and fold cost beside the bare library doing the same work, in one run: ratios, not absolute times.
+#include <rocksdb/db.h>
+#include <rocksdb/write_batch.h>
+
+#include <chrono>
+#include <cstdio>
+#include <thread>
+
+#include "consumers/state_codec.h"
+#include "consumers/state_store.h"
+#include "controlplane/core/fold.h"
+#include "streams/codec.h"
+#include "streams/log_stream.h"
+#include "streams/nats_appender.h"
+#include "streams/nats_handles.h"
+#include "streams/nats_log_reader.h"
+#include "tests/harness/figures.h"
+#include "tests/harness/nats_servers.h"
+#include "tests/unit/temp_folder.h"
+
+namespace daarion {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::seconds;
+
+constexpr int kRounds = 6;              // of each kind, one after the other: noise of the machine hits both
+constexpr std::uint64_t kAppends = 300; // per round
+constexpr std::size_t kEvents = 60'000;
+constexpr std::size_t kKeys = 2'000;
+constexpr std::size_t kBytes = 300;     // per event
+constexpr std::size_t kBatch = 4096;
+
+double seconds_since(Clock::time_point begun) { return std::chrono::duration<double>(Clock::now() - begun).count(); }
+
+Event event_of(std::uint64_t i) {
+  const NodeId node("member" + std::to_string(i % kKeys));
+  MemberJoined payload{.region = "r" + std::to_string(i), .address = "10.0.0.1", .software = "bench", .instance = {1, i + 1}, .boot = {2, i + 1}};
+  Event event{.header = {.id = {3, i + 1}, .node = node, .actor = "operator:bench", .reason = "a", .wall_time_ns = 1, .aggregate = {"member", node.value},
+                         .version = {i / kKeys + 1}},
+              .payload = payload};
+  event.header.reason.append(kBytes - std::min(kBytes, encode_event(event).size()), 'x');
+  return event;
+}
+
+/// One raw append with what ours sends: id and expectation.
+bool raw_append(Connection& connection, const std::string& subject, const std::string& payload, const std::string& id) {
+  jsPubOptions options{};
+  jsPubOptions_Init(&options);
+  options.MsgId = id.c_str();
+  options.ExpectNoMessage = true;
+  jsPubAck* ack = nullptr;
+  const natsStatus s = js_Publish(&ack, connection.handles().js, subject.c_str(), payload.data(), static_cast<int>(payload.size()), &options, nullptr);
+  jsPubAck_Destroy(ack);
+  return s == NATS_OK;
+}
+
+bool bench_append() {
+  const test::NatsServers servers({.size = 3});
+  const auto connection = Connection::open(servers.endpoint({0, 1, 2}, "bench")).value();
+  const auto end = Clock::now() + seconds(30);
+  while (!provision_core_streams(*connection, 3, seconds(2)))
+    if (Clock::now() > end) return false;
+  const auto appender = make_nats_appender(connection);
+  std::vector<double> ours, raw;
+  std::uint64_t n = 0;
+  for (int round = 0; round < 2 * kRounds; ++round)
+    for (std::uint64_t i = 0; i < kAppends; ++i, ++n) {
+      const Event event = event_of(n);
+      const std::string subject = log_subject({"lease", "bench"}, {n + 1}), payload = encode_event(event), id = to_text(event.header.id);
+      const auto begun = Clock::now();
+      if (round % 2 == 0 ? !raw_append(*connection, subject, payload, id)
+                         : appender->append(subject, payload, event.header.id, seconds(5)).outcome != AppendResult::Outcome::kStored)
+        return false;
+      (round % 2 == 0 ? raw : ours).push_back(seconds_since(begun) * 1e6);
+    }
+  test::say_machine(servers.version());
+  test::say({.name = "append_raw_us", .value = test::median(raw), .unit = "us", .samples = raw});
+  test::say({.name = "append_us", .value = test::median(ours), .unit = "us", .samples = ours});
+  const double ratio = test::median(ours) / test::median(raw);
+  return test::say({.name = "append_ratio", .value = ratio, .unit = "x", .samples = {}, .limit = "<=1.15", .ok = ratio <= 1.15});
+}
+
+/// Puts the whole log into a fresh stream, many in flight.
+bool fill(Connection& connection, const std::vector<StoredMessage>& log) {
+  for (const StoredMessage& m : log)
+    if (js_PublishAsync(connection.handles().js, m.subject.c_str(), m.payload.data(), static_cast<int>(m.payload.size()), nullptr) != NATS_OK) return false;
+  jsPubOptions wait{};
+  jsPubOptions_Init(&wait);
+  wait.MaxWait = 60'000;
+  return js_PublishAsyncComplete(connection.handles().js, &wait) == NATS_OK;
+}
+
+double raw_consumer(Connection& connection) {
+  jsSubOptions options{};
+  jsSubOptions_Init(&options);
+  options.Stream = kClusterLog;
+  options.Ordered = true;
+  options.Config.DeliverPolicy = js_DeliverAll;
+  natsSubscription* raw = nullptr;
+  const auto begun = Clock::now();
+  if (js_SubscribeSync(&raw, connection.handles().js, "cluster.log.>", nullptr, &options, nullptr) != NATS_OK) return 0;
+  const SubscriptionPtr subscription(raw);
+  for (std::size_t i = 0; i < kEvents; ++i) {
+    natsMsg* m = nullptr;
+    if (natsSubscription_NextMsg(&m, raw, 5000) != NATS_OK) return 0;
+    natsMsg_Destroy(m);
+  }
+  return double(kEvents) / seconds_since(begun);
+}
+
+/// The keys and values that the fold writes, event by event, in bare batches of the given size.
+double raw_batches(const std::string& folder, const std::vector<std::pair<std::string, std::string>>& puts, std::size_t batch_size) {
+  rocksdb::Options options;
+  options.create_if_missing = true;
+  options.write_buffer_size = 8 << 20;
+  rocksdb::DB* raw = nullptr;
+  if (!rocksdb::DB::Open(options, folder, &raw).ok()) return 0;
+  const std::unique_ptr<rocksdb::DB> db(raw);
+  rocksdb::WriteOptions write;
+  write.disableWAL = true;
+  const auto begun = Clock::now();
+  for (std::size_t i = 0; i < puts.size();) {
+    rocksdb::WriteBatch batch;
+    for (const std::size_t end = std::min(puts.size(), i + batch_size); i < end; ++i) batch.Put(puts[i].first, puts[i].second);
+    if (!db->Write(write, &batch).ok()) return 0;
+  }
+  return double(puts.size()) / seconds_since(begun);
+}
+
+double our_fold(const std::string& folder, std::shared_ptr<Connection> connection, std::size_t batch_size) {
+  auto store = StateStore::open(folder).value();
+  const auto begun = Clock::now();
+  const auto reader = make_nats_log_reader({std::move(connection)}, kClusterLog, {1});
+  std::vector<StoredMessage> batch;
+  for (std::size_t i = 0; i < kEvents; ++i) {
+    auto next = reader->next(seconds(5));
+    if (!next || !*next) return 0;
+    batch.push_back(std::move(**next));
+    if (batch.size() < batch_size && i + 1 < kEvents) continue;
+    if (!store->apply(batch)) return 0;
+    batch.clear();
+  }
+  return double(kEvents) / seconds_since(begun);
+}
+
+bool bench_fold() {
+  const test::NatsServers servers({.size = 1});
+  const auto connection = Connection::open(servers.endpoint({0}, "bench")).value();
+  const auto end = Clock::now() + seconds(30);
+  while (!provision_core_streams(*connection, 1, seconds(2)))
+    if (Clock::now() > end) return false;
+  std::vector<StoredMessage> log;
+  std::vector<std::pair<std::string, std::string>> puts;
+  State state;
+  std::vector<StateKey> touched;
+  for (std::uint64_t i = 0; i < kEvents; ++i) {
+    const Event event = event_of(i);
+    log.push_back({.sequence = {i + 1}, .stored_ns = 1, .subject = log_subject(event.header.aggregate, event.header.version), .payload = encode_event(event)});
+    fold_into(state, {.sequence = {i + 1}, .stored_ns = 1, .event = event}, touched);
+    puts.emplace_back(key_text(touched.back()), *encode_part(state, touched.back()));
+    touched.clear();
+  }
+  if (!fill(*connection, log)) return false;
+  const test::TempFolder folder;
+  std::vector<double> consumer, coalesced, single, batches, singles;
+  for (int round = 0; round < 3; ++round) {
+    const std::string n = std::to_string(round);
+    consumer.push_back(raw_consumer(*connection));
+    batches.push_back(raw_batches(folder / ("raw" + n), puts, kBatch));
+    singles.push_back(raw_batches(folder / ("raw1" + n), puts, 1));
+    coalesced.push_back(our_fold(folder / ("ours" + n), connection, kBatch));
+    single.push_back(our_fold(folder / ("ours1" + n), connection, 1));
+  }
+  test::say_machine(servers.version());
+  const auto rate = [](const char* name, const std::vector<double>& samples) {
+    test::say({.name = name, .value = test::median(samples), .unit = "events/s", .samples = samples});
+  };
+  rate("fold_raw_consumer", consumer);
+  rate("fold_raw_batches", batches);
+  rate("fold_raw_single_writes", singles);
+  rate("fold_coalesced", coalesced);
+  rate("fold_single", single);
+  const double many = test::median(coalesced) / std::min(test::median(consumer), test::median(batches));
+  const double one = test::median(single) / std::min(test::median(consumer), test::median(singles));
+  const bool a = test::say({.name = "fold_coalesced_ratio", .value = many, .unit = "x", .samples = {}, .limit = ">=0.6", .ok = many >= 0.6});
+  const bool b = test::say({.name = "fold_single_ratio", .value = one, .unit = "x", .samples = {}, .limit = ">=0.6", .ok = one >= 0.6});
+  return a && b;
+}
+
+}  // namespace
+}  // namespace daarion
+
+int main() {
+  const bool append = daarion::bench_append();
+  const bool fold = daarion::bench_fold();
+  return append && fold ? 0 : 1;
+}
