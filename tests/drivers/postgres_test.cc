@@ -251,9 +251,10 @@ TEST_F(Postgres, FormerPrimaryRewindsAfterACrash) {
   Node& c = replica(3);
   ASSERT_TRUE(caught_up(a, b));
   ASSERT_TRUE(caught_up(a, c));
-  // What only node1 has: its replicas end first, one cleanly, one not.
-  b.host.kill_all();
+  // What only node1 has: its replicas end first. node2 has all that node3 has: a primary writes records of its own at any time.
   ASSERT_TRUE(c.run(Verb::kStop).ok);
+  ASSERT_TRUE(caught_up(a, b));
+  b.host.kill_all();
   ASSERT_EQ(a.value("INSERT INTO t SELECT generate_series(5001, 6000); SELECT 'ok'"), "ok");
   a.host.kill_all();
   ASSERT_TRUE(b.run(Verb::kStart).ok);

@@ -35,7 +35,8 @@ constexpr milliseconds kPromotePoll{2};
 constexpr seconds kPromoteLimit{5};
 // Until a started engine takes connections. After it recovery goes on by itself, and observe() says "starting".
 constexpr seconds kStartLimit{10};
-constexpr milliseconds kStartPoll{5};
+constexpr milliseconds kStartPoll{
+    20};  // each poll while it starts is a refusal in its log; more often would push causes out of the tail
 // Before the fast shutdown, so that its own checkpoint finds little to write while nobody can write.
 constexpr seconds kCheckpointLimit{10};
 // A fast shutdown waits for replicas that lag or are gone until wal_sender_timeout (5 s), and for its checkpoint.
