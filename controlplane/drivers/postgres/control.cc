@@ -52,16 +52,15 @@ std::string segment_name(std::uint64_t timeline, Lsn lsn, std::uint64_t segment_
   return hex8(timeline) + hex8(number_of / per_id) + hex8(number_of % per_id);
 }
 
-std::uint64_t major_of(const std::string& data_dir) { return number(read_file(data_dir + "/PG_VERSION").value_or("")); }
-
 }  // namespace
 
 std::vector<std::string> Tools::environment() const {
   return {"PATH=" + folder + ":/usr/bin:/bin", "LC_ALL=C", "LANG=C", "TZ=UTC", "PGPASSFILE=" + pass_file, "PGCONNECT_TIMEOUT=5"};
 }
 
-Result<std::string> find_programs(const std::string& data_dir) {
-  const std::uint64_t wanted = major_of(data_dir);
+std::uint64_t major_of(const std::string& data_dir) { return number(read_file(data_dir + "/PG_VERSION").value_or("")); }
+
+Result<std::string> find_programs(std::uint64_t wanted) {
   std::uint64_t best = 0;
   std::error_code error;
   for (const fs::directory_entry& e : fs::directory_iterator("/usr/lib/postgresql", error)) {

@@ -20,9 +20,12 @@ struct Tools {
   std::vector<std::string> environment() const;
 };
 
-/// The folder of the newest installed version that can run `data_dir` (its PG_VERSION), or of the newest one if it has no data.
-/// Errors: kFixInput naming the version that is missing. Source: /usr/lib/postgresql/*/bin, then PATH.
-Result<std::string> find_programs(const std::string& data_dir);
+/// The major version of `data_dir` (its PG_VERSION); 0 if it has no data.
+std::uint64_t major_of(const std::string& data_dir);
+
+/// The folder of the programs of version `major`; 0: of the newest installed. Errors: kFixInput naming what is missing.
+/// Source: /usr/lib/postgresql/*/bin, then, for any version, PATH.
+Result<std::string> find_programs(std::uint64_t major);
 
 struct ControlData {
   std::string state;     // pg_controldata's words: "shut down", "shut down in recovery", "in production", ...

@@ -77,7 +77,7 @@ class Engine final : public PostgresDriver {
   Result<void> rewind_from(const PeerAddress& upstream, const Lineage& theirs);
   Result<void> rebuild_from(const PeerAddress& upstream, const Lineage& theirs);
   Result<void> forget_unopened();
-  Result<void> learn_openings(const Lineage& upstream);
+  Result<void> learn_openings(const Lineage& own, const Lineage& upstream);
   Result<const PeerAddress*> peer(const NodeId& node) const;
   Target target_of(const PeerAddress& peer) const;
   Result<std::unique_ptr<Connection>> connect_to(const PeerAddress& upstream);

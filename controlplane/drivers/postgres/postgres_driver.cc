@@ -35,11 +35,14 @@ constexpr milliseconds kPromotePoll{2};
 constexpr seconds kPromoteLimit{5};
 // Until a started engine takes connections. After it recovery goes on by itself, and observe() says "starting".
 constexpr seconds kStartLimit{10};
-constexpr milliseconds kStartPoll{5};
+constexpr milliseconds kStartPoll{
+    20};  // each poll while it starts is a refusal in its log; more often would push causes out of the tail
 // Before the fast shutdown, so that its own checkpoint finds little to write while nobody can write.
 constexpr seconds kCheckpointLimit{10};
 // A fast shutdown waits for replicas that lag or are gone until wal_sender_timeout (5 s), and for its checkpoint.
 constexpr seconds kStopLimit{30};
+// A postmaster that forks nothing hears no signal either; whoever waits for it is to fence it soon.
+constexpr seconds kFrozenStopLimit{3};
 constexpr seconds kFollowLimit{2};  // until streaming is seen; following goes on after it all the same
 constexpr std::size_t kMaxSocketPath = 107;
 constexpr std::streamoff kTailBytes = 8192;  // of the engine's log: the last few attempts to start or to stream
@@ -83,7 +86,7 @@ Result<std::unique_ptr<PostgresDriver>> make_driver_with(const DriverConfig& con
   auto user = find_user(config.engine_user);
   if (!user) return tl::unexpected(user.error());
   if (user->uid == 0) return fail(Remedy::kFixInput, name + "PostgreSQL refuses to run as root; set the engine's system user");
-  auto programs = find_programs(config.resource.data_dir);
+  auto programs = find_programs(major_of(config.resource.data_dir));
   if (!programs) return tl::unexpected(programs.error());
   if (auto made = make_folder(config.run_dir, 0700, *user); !made) return tl::unexpected(made.error());
   const std::string pass_file = config.run_dir + "/" + config.resource.id.value + ".pgpass";
@@ -279,7 +282,7 @@ Result<void> Engine::follow(const DriverCommand& c, DriverResult& r) {
   if (j.kinship != Kinship::kMayFollow)
     return fail(j.kinship == Kinship::kOtherSystem ? Remedy::kFixInput : Remedy::kRetry, upstream.node.value + ": " + j.why);
   if (auto slot = make_slot_there(**there); !slot) return slot;
-  if (auto learned = learn_openings(*theirs); !learned) return learned;
+  if (auto learned = learn_openings(*own, *theirs); !learned) return learned;
   const std::string conninfo = conninfo_to(upstream, config_.self, credentials_.user);
   if (!host_.running()) {
     if (auto up = launch(&upstream); !up) {
@@ -364,8 +367,9 @@ Result<void> Engine::promote(const DriverCommand& c, DriverResult& r) {
 Result<void> Engine::stop(const DriverCommand&, DriverResult& r) {
   if (data() != Data::kOurs) return host_.running() ? end_process(SIGINT, kStopLimit) : Result<void>{};
   if (host_.running()) {
-    if (auto conn = connection(kConnectLimit)) (void)(*conn)->query("CHECKPOINT", kCheckpointLimit);
-    if (auto ended = end_process(SIGINT, kStopLimit); !ended) return ended;
+    const bool answers = knock({.host = config_.run_dir, .port = find_peer(config_, config_.self)->port}, kKnockLimit).has_value();
+    if (auto conn = connection(kConnectLimit); answers && conn) (void)(*conn)->query("CHECKPOINT", kCheckpointLimit);
+    if (auto ended = end_process(SIGINT, answers ? kStopLimit : kFrozenStopLimit); !ended) return ended;
   }
   control_cache_.reset();
   auto control = this->control();

@@ -1,5 +1,5 @@
-// PostgreSQL, 13 or later. The control plane starts and stops it, promotes it, and makes replicas of it; see postgres/README in
-// docs for what the operator may set himself.
+// PostgreSQL, 13 or later. The control plane starts and stops it, promotes it, and makes replicas of it; what
+// the operator may set himself is in settings.h.
 //
 // Rules that hold at every step:
 //  - A starting engine never comes up writable: standby.signal is there before every start; only kPromote opens it.

@@ -108,10 +108,11 @@ Judgement Engine::compare(const Lineage& own, const Lineage& theirs) {
   return judge(own, theirs, [&](std::uint64_t timeline, Lsn at) { return has_record_at(tools_, data_dir_, timeline, at); });
 }
 
-Result<void> Engine::learn_openings(const Lineage& upstream) {
+Result<void> Engine::learn_openings(const Lineage& own, const Lineage& upstream) {
   auto marker = read_marker(data_dir_);
   if (!marker) return {};
   const Marker before = *marker;
+  marker->openings.erase(marker->openings.upper_bound(own.timeline), marker->openings.end());  // written down, and never came to be
   for (const auto& [timeline, opening] : upstream.openings) marker->openings[timeline] = opening;
   return *marker == before ? Result<void>{} : write_marker(data_dir_, *marker, tools_.user);
 }
@@ -196,6 +197,9 @@ Result<void> Engine::provision(const DriverCommand& c, DriverResult& r) {
     if (!there) return tl::unexpected(there.error());
     auto theirs = ask_upstream(**there, *upstream);
     if (!theirs) return tl::unexpected(theirs.error());
+    auto programs = find_programs((*there)->version() / 10000);  // data of one major version run under no other
+    if (!programs) return fail(Remedy::kFixInput, programs.error().message + ", as on " + upstream->node.value);
+    tools_.folder = *programs;
     if (auto slot = make_slot_there(**there); !slot) return slot;
     if (auto done = copy_from(*upstream, fresh); !done) return done;
     marker.openings = theirs->openings;
@@ -280,7 +284,7 @@ Result<void> Engine::rejoin(const DriverCommand& c, DriverResult& r) {
     if (j.kinship == Kinship::kMayFollow && !ended_as_primary() && has_wal_there(**there, *own)) {
       r.method = "follow";  // nothing has parted, or it has been led back already
       if (auto p = stopped_position(); p) r.position = *p;
-      return learn_openings(*theirs);
+      return learn_openings(*own, *theirs);
     }
     if (j.kinship == Kinship::kParted || (j.kinship == Kinship::kMayFollow && ended_as_primary())) {
       auto done = rewind_from(upstream, *theirs);
