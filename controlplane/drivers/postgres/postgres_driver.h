@@ -1,4 +1,4 @@
-// PostgreSQL, 13 or later. The control plane starts and stops it, promotes it, and makes replicas of it; what
+// PostgreSQL, 15 or later. The control plane starts and stops it, promotes it, and makes replicas of it; what
 // the operator may set himself is in settings.h.
 //
 // Rules that hold at every step:
