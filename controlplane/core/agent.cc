@@ -104,7 +104,7 @@ bool Agent::confirmed() const {
 }
 
 void Agent::waits(std::string what, std::string unblock, Instant now) {
-  if (!wait_ || wait_->what != what) wait_ = Wait{resource_, std::move(what), std::move(unblock), now};
+  take_up(wait_, Wait{resource_, std::move(what), std::move(unblock), now});
 }
 
 void Agent::advance(const AgentContext& c, Instant now, AgentOutput& out) {
@@ -300,11 +300,13 @@ bool Agent::may_hand_over(const AgentContext& c, const LeaseState& lease, Instan
   const bool able = verdict != then.decision.verdicts.end() &&
                     (verdict->eligible || wish->allow_data_loss || verdict->rule == "nofailover" || verdict->rule == "not_wanted");
   if (!able) {
+    switchover_waits_ = true;
     waits("switchover: " + (verdict == then.decision.verdicts.end() ? then.decision.reason : verdict->node.value + ": " + verdict->detail),
           "daarionctl why-not " + resource_.value, now);
     return false;
   }
   if (!wish->allow_data_loss && lag_bytes(then.evidence, *target) > kSwitchoverLagBytes) {
+    switchover_waits_ = true;
     waits("switchover: " + target->node.value + " is " + std::to_string(lag_bytes(then.evidence, *target)) + " bytes behind",
           "daarionctl status", now);
     return false;
@@ -315,6 +317,7 @@ bool Agent::may_hand_over(const AgentContext& c, const LeaseState& lease, Instan
 
 /// A planned end: stop cleanly under the lease, then release, with the final position. Release follows demotion.
 void Agent::hand_over(const AgentContext& c, const LeaseState* lease, Instant now, AgentOutput& out) {
+  switchover_waits_ = false;
   if (final_ && holder_.claiming() && stopping_engine_) {
     retire(retired_why_, out);
     return;
@@ -373,7 +376,7 @@ void Agent::move_engine(const AgentContext& c, const LeaseState* lease, Instant 
     next_ = std::min(next_, retry_at_);
     return;
   }
-  wait_.reset();
+  if (!switchover_waits_) wait_.reset();
   // One session, one opening: an engine that ended under its lease is not opened again under it.
   if (holder_.claiming() && engine_.opened == holder_.current()->session && engine_.state != EngineState::kPrimary &&
       engine_.state != EngineState::kUnresponsive && engine_.state != EngineState::kUnknown)

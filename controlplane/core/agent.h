@@ -127,6 +127,7 @@ class Agent {
   SessionId retiring_;
   std::optional<Position> final_;      // after a clean stop, until the session's end is in the log
   bool stopping_engine_ = false;       // a clean stop was begun: no other step until its session has ended
+  bool switchover_waits_ = false;      // a wish is there, and its target is not ready: that is the wait to be told
   bool stopped_ = false;
   Instant decided_at_{};
   Sequence decided_seen_;

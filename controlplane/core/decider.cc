@@ -64,7 +64,29 @@ void note_holder(const LeaseState& lease, const DeciderContext& c, const Resourc
   e.write_rate = track->rate;
 }
 
+/// The text without the numbers that have a unit behind them.
+std::string without_measures(const std::string& text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t end = std::min(text.find_first_not_of("0123456789", i), text.size());
+    const bool word = end > i && (i == 0 || text[i - 1] == ' ');
+    if (word && (text.compare(end, 3, " ms") == 0 || text.compare(end, 6, " bytes") == 0)) {
+      i = end;
+    } else {
+      const std::size_t next = std::max(end, i + 1);
+      out.append(text, i, next - i);
+      i = next;
+    }
+  }
+  return out;
+}
+
 }  // namespace
+
+void take_up(std::optional<Wait>& wait, Wait next) {
+  if (wait && without_measures(wait->what) == without_measures(next.what)) next.since = wait->since;
+  wait = std::move(next);
+}
 
 const SwitchoverState* DeciderContext::wish(const ResourceId& resource) const {
   if (std::ranges::find(live_wishes, resource) == live_wishes.end()) return nullptr;
@@ -131,7 +153,7 @@ bool Decider::positions_fresh(const Evidence& e, Instant now) const {
 }
 
 void Decider::waits(std::string what, std::string unblock, Instant now) {
-  if (!wait_ || wait_->what != what) wait_ = Wait{resource_, std::move(what), std::move(unblock), now};
+  take_up(wait_, Wait{resource_, std::move(what), std::move(unblock), now});
 }
 
 std::optional<Decider::Nomination> Decider::advance(const DeciderContext& c, Instant now) {

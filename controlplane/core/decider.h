@@ -26,6 +26,9 @@ struct Wait {
   bool operator==(const Wait&) const = default;
 };
 
+/// Takes up the wait. One that differs only by measured numbers ("silent for 2100 ms") is the same one, and keeps its beginning.
+void take_up(std::optional<Wait>& wait, Wait next);
+
 /// What a decider needs to know of its node besides votes.
 struct DeciderContext {
   const State& state;

@@ -15,8 +15,9 @@
 //   given cluster seed=1 [nodes=3]
 //   at 6s kill node1 | story 4s
 //     A simulated cluster without chance in its network; each "at" goes on from the one before it. Actions: kill, restart,
-//     kill-daemon, kill-guard, crash-engine, cut, heal, nominate (all of a NODE), pause, resume, switchover FROM TO,
-//     failover FROM TO [allow_data_loss], nothing. The story is what the log and the engines say in the time given.
+//     kill-daemon, start-daemon, kill-guard, crash-engine, cut, nominate (all of a NODE), heal, no-log-leader TIME, pause,
+//     resume, switchover FROM TO, failover FROM TO [allow_data_loss], nothing. The story is what the log and the engines say
+//     in the time given.
 #include <cstdio>
 #include <fstream>
 #include <functional>

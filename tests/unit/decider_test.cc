@@ -259,6 +259,31 @@ TEST_F(DeciderTest, WaitKeepsItsBeginning) {
   EXPECT_EQ(decider.wait()->since, since);
 }
 
+TEST_F(DeciderTest, WaitKeepsItsBeginningWhileItsNumbersGrow) {
+  for (const std::int64_t ms : {2500, 2700, 2900}) {
+    vote(2, at(ms));
+    vote(3, at(ms));
+    hear_replica(at(ms), 1);
+    spec.resources[0].max_lag.bytes = 10;
+    EXPECT_FALSE(advance(at(ms)));
+    EXPECT_NE(waits_for().find("silent for " + std::to_string(ms) + " ms"), std::string::npos) << waits_for();
+    EXPECT_EQ(decider.wait()->since, at(2500));
+  }
+}
+
+TEST(TakeUp, OnlyMeasuresMayDiffer) {
+  std::optional<Wait> wait;
+  take_up(wait, {kPostgres, "node2 silent for 5 ms, 7 bytes", "", at(1)});
+  take_up(wait, {kPostgres, "node2 silent for 60 ms, 800 bytes", "", at(2)});
+  EXPECT_EQ(wait->since, at(1));
+  EXPECT_EQ(wait->what, "node2 silent for 60 ms, 800 bytes");
+  take_up(wait, {kPostgres, "node3 silent for 60 ms, 800 bytes", "", at(3)});
+  EXPECT_EQ(wait->since, at(3));
+  take_up(wait, {kPostgres, "epoch 2", "", at(4)});
+  take_up(wait, {kPostgres, "epoch 3", "", at(5)});
+  EXPECT_EQ(wait->since, at(5));
+}
+
 TEST_F(DeciderTest, PreviewOfALossNamesTheNextPrimary) {
   hear_replica(at(100));
   const DeciderContext c{.state = log.state, .peers = peers, .spec = spec, .self = node(3), .instance = instance(3), .caught_up = true};

@@ -9,13 +9,6 @@ namespace daarion {
 namespace {
 using namespace test;
 
-Ack ack_of(int voter, std::uint64_t counter, std::uint64_t epoch, SessionId s, const VoterSet& set, Sequence paused = {}) {
-  Ack ack{.voter = node(voter), .instance = instance(voter), .log = log_id(), .voter_set = set.id, .holder = node(1), .run = run(1),
-          .counter = counter};
-  ack.accepted.push_back({kPostgres, Epoch{epoch}, s, seconds(2), paused});
-  return ack;
-}
-
 /// node1 claims (1, session 1) from beat 10 on.
 class HolderTest : public testing::Test {
  protected:

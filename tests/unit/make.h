@@ -132,4 +132,12 @@ inline EngineReport standby_at(std::uint64_t lsn, std::uint64_t timeline = 1) {
   return r;
 }
 
+/// An ack of node1's claim.
+inline Ack ack_of(int voter, std::uint64_t counter, std::uint64_t epoch, SessionId s, const VoterSet& set, Sequence paused = {}) {
+  Ack ack{.voter = node(voter), .instance = instance(voter), .log = log_id(), .voter_set = set.id, .holder = node(1), .run = run(1),
+          .counter = counter};
+  ack.accepted.push_back({kPostgres, Epoch{epoch}, s, seconds(2), paused});
+  return ack;
+}
+
 }  // namespace daarion::test

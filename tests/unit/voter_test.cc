@@ -515,7 +515,7 @@ RC_GTEST_PROP(VoterProperty, OnePromiseAtATime, ()) {
   voter->start(out);
   take();
   for (int step = *rc::gen::inRange(10, 80); step > 0; --step) {
-    now += milliseconds(*rc::gen::inRange(0, 700));
+    now += milliseconds(*rc::gen::element(0, 1, 10, 100, 500, 900, 1000, *rc::gen::inRange(0, 700)));
     const auto who = *rc::gen::inRange<std::uint64_t>(1, 4);
     switch (*rc::gen::inRange(0, 9)) {
       case 0:

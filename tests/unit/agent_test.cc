@@ -1,0 +1,540 @@
+#include "controlplane/core/agent.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/make.h"
+
+namespace daarion {
+namespace {
+using namespace test;
+
+/// node1's agent. Its guard lives and offers session 1; node1 and node2 run postgres; the log names nobody yet.
+class AgentTest : public testing::Test {
+ protected:
+  AgentTest() {
+    guard.resource = kPostgres;
+    guard.connected = true;
+    guard.next = session(1);
+  }
+  AgentOutput advance(Instant now) {
+    const DeciderContext c{.state = log.state, .peers = peers, .spec = spec, .self = node(1), .instance = instance(1),
+                           .software = "test", .caught_up = true, .start = at(-10'000), .live_wishes = wishes};
+    AgentOutput out;
+    agent.advance({.cluster = c, .voters = log.state.voters, .next_counter = 100, .state_loaded = loaded, .stopping = stopping}, now, out);
+    return out;
+  }
+  void tell_guard(Instant now) { agent.on_guard(guard, now); }
+  void observe(EngineState state, Instant now, SessionId opened = {}, std::uint64_t lsn = 1000, std::uint64_t timeline = 1) {
+    EngineReport r = standby_at(lsn, timeline);
+    r.state = state;
+    r.incarnation = guard.incarnation;
+    r.opened = opened;
+    r.timeline_start = Lsn{900};
+    if (state == EngineState::kEmpty) r.position = {};
+    agent.on_engine(r, now);
+  }
+  /// The guard starts an engine, and its driver looks at it.
+  void engine(EngineState state, Instant now, SessionId opened = {}) {
+    guard.engine_running = state == EngineState::kStandby || state == EngineState::kPrimary;
+    ++guard.incarnation;
+    tell_guard(now);
+    observe(state, now, opened);
+  }
+  void majority_acks(std::uint64_t epoch, SessionId s, Instant now) {
+    for (int voter = 1; voter <= 2; ++voter)
+      agent.on_ack(ack_of(voter, 100, epoch, s, log.state.voters), now, log.state.voters, log.state, now);
+  }
+  void confirm(std::uint64_t epoch, SessionId s, Instant deadline, Instant now) {
+    guard.taken = TakenSession{s, Epoch{epoch}, deadline};
+    guard.next = session(50);
+    tell_guard(now);
+  }
+  void end(SessionId s, EndCause cause, Instant now) {
+    guard.taken.reset();
+    guard.ended.push_back({s, cause});
+    if (guard.next == s) guard.next = session(51);
+    guard.engine_running = false;
+    guard.fencing = false;
+    tell_guard(now);
+  }
+  void done(const DriverCommand& command, bool ok, Instant now, Position where = {}) {
+    agent.on_done({.op = command.op, .resource = kPostgres, .verb = command.verb, .ok = ok, .position = where, .method = "m", .message = "no"}, now);
+  }
+  /// node1 holds epoch 1 with session 1 and writes.
+  void hold(Instant now) {
+    log.decide(1, 1, session(1));
+    engine(EngineState::kStandby, now);
+    advance(now);
+    majority_acks(1, session(1), now);
+    advance(now);
+    confirm(1, session(1), now + milliseconds(1480), now);
+    const AgentOutput out = advance(now);
+    ASSERT_TRUE(out.drive && out.drive->verb == Verb::kPromote);
+    done(*out.drive, true, now);
+    observe(EngineState::kPrimary, now, session(1));
+    log.complete(1, 1, session(1), {1, Lsn{900}, "db"});
+    advance(now);
+  }
+  template <class T>
+  static const AppendWish* wish(const AgentOutput& out) {
+    for (const AppendWish& w : out.appends)
+      if (std::holds_alternative<T>(w.payload)) return &w;
+    return nullptr;
+  }
+  static bool commands(const AgentOutput& out, GuardCommand::Kind kind) {
+    return std::ranges::find(out.guard, kind, &GuardCommand::kind) != out.guard.end();
+  }
+  static bool drives(const AgentOutput& out, Verb verb) { return out.drive && out.drive->verb == verb; }
+
+  Log log = log_with_voters();
+  TopologySpec spec = spec_of_three();
+  Peers peers{node(1)};
+  GuardReport guard;
+  Agent agent{node(1), kPostgres, LeaseTimers{}};
+  std::vector<ResourceId> wishes;
+  bool loaded = true, stopping = false;
+};
+
+// ---- taking over
+TEST_F(AgentTest, WaitsForItsGuard) {
+  const AgentOutput out = advance(at(0));
+  EXPECT_FALSE(out.drive);
+  ASSERT_TRUE(agent.wait());
+  EXPECT_NE(agent.wait()->what.find("the guard of postgres on node1"), std::string::npos);
+  EXPECT_FALSE(agent.wait()->unblock.empty());
+}
+
+TEST_F(AgentTest, ClaimsTheSessionThatTheLogNames) {
+  tell_guard(at(0));
+  log.decide(1, 1, session(1));
+  const AgentOutput out = advance(at(0));
+  ASSERT_TRUE(agent.claim());
+  EXPECT_EQ(agent.claim()->epoch, Epoch{1});
+  EXPECT_EQ(agent.claim()->session, session(1));
+  EXPECT_TRUE(out.beat_now);
+  EXPECT_TRUE(out.guard.empty()) << "nothing is earned yet";
+}
+
+TEST_F(AgentTest, LeavesDecisionsForOthersAlone) {
+  tell_guard(at(0));
+  log.decide(1, 2, session(2));
+  const AgentOutput out = advance(at(0));
+  EXPECT_FALSE(agent.claim());
+  EXPECT_TRUE(out.appends.empty());
+}
+
+TEST_F(AgentTest, NeverPromotesUnconfirmed) {
+  log.decide(1, 1, session(1));
+  engine(EngineState::kStandby, at(0));
+  EXPECT_FALSE(drives(advance(at(0)), Verb::kPromote)) << "no majority, no guard";
+  majority_acks(1, session(1), at(10));
+  const AgentOutput armed = advance(at(10));
+  ASSERT_TRUE(commands(armed, GuardCommand::Kind::kArm));
+  EXPECT_EQ(armed.guard[0].deadline, at(10 + 1480));
+  EXPECT_EQ(armed.guard[0].epoch, Epoch{1});
+  EXPECT_FALSE(drives(armed, Verb::kPromote)) << "the guard did not confirm";
+  EXPECT_FALSE(drives(advance(at(20)), Verb::kPromote));
+  confirm(1, session(1), at(1490), at(30));
+  const AgentOutput out = advance(at(30));
+  ASSERT_TRUE(drives(out, Verb::kPromote));
+  EXPECT_EQ(out.drive->epoch, Epoch{1});
+  EXPECT_FALSE(advance(at(31)).drive) << "one step at a time";
+}
+
+TEST_F(AgentTest, NeverPromotesWithTooLittleLeaseLeft) {
+  log.decide(1, 1, session(1));
+  engine(EngineState::kStandby, at(0));
+  advance(at(0));
+  majority_acks(1, session(1), at(0));
+  advance(at(0));
+  confirm(1, session(1), at(1480), at(1));
+  EXPECT_FALSE(drives(advance(at(1280)), Verb::kPromote));
+}
+
+TEST_F(AgentTest, NeverPromotesWhileTheGuardFences) {
+  log.decide(1, 1, session(1));
+  engine(EngineState::kStandby, at(0));
+  advance(at(0));
+  majority_acks(1, session(1), at(0));
+  advance(at(0));
+  guard.fencing = true;
+  confirm(1, session(1), at(1480), at(1));
+  EXPECT_FALSE(advance(at(2)).drive);
+}
+
+TEST_F(AgentTest, CompletesWhenTheEngineIsOpen) {
+  log.decide(1, 1, session(1));
+  engine(EngineState::kStandby, at(0));
+  advance(at(0));
+  majority_acks(1, session(1), at(100));
+  advance(at(100));
+  confirm(1, session(1), at(1580), at(100));
+  const AgentOutput promote = advance(at(100));
+  ASSERT_TRUE(promote.drive);
+  EXPECT_EQ(wish<PromotionCompleted>(advance(at(110))), nullptr);
+  done(*promote.drive, true, at(130));
+  EXPECT_EQ(wish<PromotionCompleted>(advance(at(131))), nullptr) << "not before the engine was seen writable";
+  observe(EngineState::kPrimary, at(140), session(1));
+  const AgentOutput out = advance(at(140));
+  const AppendWish* completed = wish<PromotionCompleted>(out);
+  ASSERT_NE(completed, nullptr);
+  const auto& p = std::get<PromotionCompleted>(completed->payload);
+  EXPECT_EQ(p.session, session(1));
+  EXPECT_EQ(p.position.lsn, Lsn{900}) << "where its timeline began";
+  EXPECT_EQ(p.claimed_ms, 100u);
+  EXPECT_EQ(p.promoted_ms, 40u);
+  EXPECT_EQ(completed->epoch, Epoch{1});
+  EXPECT_TRUE(out.beat_now);
+}
+
+TEST_F(AgentTest, MakesTheFirstDataUnderItsLeaseOnly) {
+  log.decide(1, 1, session(1), DecisionKind::kBootstrap);
+  engine(EngineState::kEmpty, at(0));
+  EXPECT_FALSE(drives(advance(at(0)), Verb::kProvision));
+  majority_acks(1, session(1), at(0));
+  advance(at(0));
+  confirm(1, session(1), at(1480), at(1));
+  const AgentOutput out = advance(at(1));
+  ASSERT_TRUE(drives(out, Verb::kProvision));
+  EXPECT_TRUE(out.drive->upstream.empty());
+}
+
+TEST_F(AgentTest, NamedSessionThatIsGoneFailsAtOnce) {
+  engine(EngineState::kStandby, at(0));
+  log.decide(1, 1, session(77));
+  const AgentOutput out = advance(at(0));
+  const AppendWish* failed = wish<PromotionFailed>(out);
+  ASSERT_NE(failed, nullptr);
+  EXPECT_EQ(std::get<PromotionFailed>(failed->payload).session, session(77));
+  EXPECT_EQ(failed->epoch, Epoch{1});
+  EXPECT_FALSE(agent.claim());
+}
+
+TEST_F(AgentTest, GivesUpWithoutAMajorityWithinOneTtl) {
+  log.decide(1, 1, session(1));
+  engine(EngineState::kStandby, at(0));
+  advance(at(0));
+  EXPECT_FALSE(commands(advance(at(1999)), GuardCommand::Kind::kRetire));
+  EXPECT_TRUE(commands(advance(at(2000)), GuardCommand::Kind::kRetire));
+  EXPECT_FALSE(agent.claim());
+  EXPECT_FALSE(advance(at(2001)).beat_now) << "and does not claim it again";
+  end(session(1), EndCause::kReleased, at(2010));
+  const AgentOutput out = advance(at(2010));
+  ASSERT_NE(wish<PromotionFailed>(out), nullptr);
+  EXPECT_EQ(wish<PromotionFailed>(out)->reason, "no majority of voters acked its claim within one ttl");
+}
+
+TEST_F(AgentTest, GivesUpWhenAHigherEpochIsDecidedFirst) {
+  log.decide(1, 1, session(1));
+  engine(EngineState::kStandby, at(0));
+  advance(at(0));
+  log.decide(2, 2, session(2));
+  EXPECT_TRUE(commands(advance(at(10)), GuardCommand::Kind::kRetire));
+}
+
+TEST_F(AgentTest, GivesUpWhenPausedBeforeTheDecision) {
+  log.pause();
+  log.decide(1, 1, session(1));
+  engine(EngineState::kStandby, at(0));
+  EXPECT_TRUE(commands(advance(at(0)), GuardCommand::Kind::kRetire));
+}
+
+TEST_F(AgentTest, TakesWhatAnOperatorAskedForAlsoWhilePaused) {
+  log.pause();
+  log.decide(1, 1, session(1), DecisionKind::kForced);
+  engine(EngineState::kStandby, at(0));
+  EXPECT_FALSE(commands(advance(at(0)), GuardCommand::Kind::kRetire));
+  EXPECT_TRUE(agent.claim());
+}
+
+TEST_F(AgentTest, GivesUpWhenItsIntentIsNotActive) {
+  log.add(MemberJoined{}, node(1));
+  log.add(MemberIntentChanged{MemberIntent::kDraining}, node(1));
+  log.decide(1, 1, session(1));
+  engine(EngineState::kStandby, at(0));
+  EXPECT_TRUE(commands(advance(at(0)), GuardCommand::Kind::kRetire));
+}
+
+// ---- holding
+TEST_F(AgentTest, ArmsTheGuardWithEveryMajority) {
+  hold(at(0));
+  for (int voter = 1; voter <= 2; ++voter)
+    agent.on_ack(ack_of(voter, 101, 1, session(1), log.state.voters), at(250), log.state.voters, log.state, at(251));
+  const AgentOutput out = advance(at(251));
+  ASSERT_EQ(out.guard.size(), 1u);
+  EXPECT_EQ(out.guard[0].deadline, at(250 + 1480));
+  EXPECT_TRUE(advance(at(252)).guard.empty()) << "once";
+}
+
+TEST_F(AgentTest, AnswersANeedlessNominationWithKeep) {
+  hold(at(0));
+  log.decide(2, 2, session(2));
+  AgentOutput out = advance(at(10));
+  const AppendWish* keep = wish<PromotionDecided>(out);
+  ASSERT_NE(keep, nullptr);
+  EXPECT_EQ(keep->epoch, Epoch{3});
+  EXPECT_EQ(std::get<PromotionDecided>(keep->payload).kind, DecisionKind::kKeep);
+  EXPECT_EQ(std::get<PromotionDecided>(keep->payload).session, session(1));
+  EXPECT_FALSE(commands(out, GuardCommand::Kind::kRetire));
+  log.decide(3, 1, session(1), DecisionKind::kKeep);
+  out = advance(at(20));
+  EXPECT_EQ(agent.claim()->epoch, Epoch{3});
+  EXPECT_EQ(wish<PromotionCompleted>(out), nullptr) << "epoch 3 is not earned";
+  majority_acks(3, session(1), at(30));
+  EXPECT_NE(wish<PromotionCompleted>(advance(at(30))), nullptr);
+}
+
+TEST_F(AgentTest, DoesNotKeepWithoutALivingLease) {
+  hold(at(0));
+  log.decide(2, 2, session(2));
+  EXPECT_EQ(wish<PromotionDecided>(advance(at(1500))), nullptr);
+}
+
+TEST_F(AgentTest, RetiresWhenAnotherWasCompleted) {
+  hold(at(0));
+  log.decide(2, 2, session(2));
+  log.complete(2, 2, session(2));
+  EXPECT_TRUE(commands(advance(at(10)), GuardCommand::Kind::kRetire));
+}
+
+TEST_F(AgentTest, RetiresWhenAMajorityPromisedHigher) {
+  hold(at(0));
+  for (int voter = 2; voter <= 3; ++voter) {
+    Ack no = ack_of(voter, 101, 1, session(1), log.state.voters);
+    no.accepted.clear();
+    no.refused.push_back({kPostgres, Epoch{1}, session(1), Epoch{2}});
+    agent.on_ack(no, at(10), log.state.voters, log.state, at(11));
+  }
+  EXPECT_TRUE(commands(advance(at(11)), GuardCommand::Kind::kRetire));
+}
+
+TEST_F(AgentTest, OneSessionIsOpenedOnce) {
+  hold(at(0));
+  engine(EngineState::kStandby, at(50), session(1));
+  const AgentOutput out = advance(at(50));
+  EXPECT_TRUE(commands(out, GuardCommand::Kind::kRetire));
+  EXPECT_FALSE(drives(out, Verb::kPromote));
+}
+
+TEST_F(AgentTest, FencesAnEngineThatIsFoundWritable) {
+  engine(EngineState::kPrimary, at(0));
+  EXPECT_TRUE(commands(advance(at(0)), GuardCommand::Kind::kFence));
+}
+
+TEST_F(AgentTest, FencesItAlsoWhenTheLogNamesThisNode) {
+  log.decide(1, 1, session(1));
+  engine(EngineState::kPrimary, at(0));
+  EXPECT_TRUE(commands(advance(at(0)), GuardCommand::Kind::kFence)) << "a claim is no lease";
+}
+
+// ---- a daemon that was restarted
+TEST_F(AgentTest, RestartedDaemonResumesTheLeaseOfItsGuard) {
+  log.decide(1, 1, session(1));
+  log.complete(1, 1, session(1), {1, Lsn{900}, "db"});
+  guard.engine_running = true;
+  guard.incarnation = 3;
+  confirm(1, session(1), at(1000), at(0));
+  observe(EngineState::kPrimary, at(0), session(1));
+  const AgentOutput out = advance(at(0));
+  ASSERT_TRUE(agent.claim());
+  EXPECT_EQ(agent.claim()->session, session(1));
+  EXPECT_TRUE(out.beat_now);
+  EXPECT_FALSE(commands(out, GuardCommand::Kind::kFence));
+  EXPECT_FALSE(commands(out, GuardCommand::Kind::kRetire));
+  EXPECT_TRUE(agent.holder().has_lease(at(999)));
+  EXPECT_FALSE(agent.holder().has_lease(at(1000)));
+}
+
+TEST_F(AgentTest, RestartedDaemonClaimsBeforeItsFold) {
+  loaded = false;
+  guard.incarnation = 3;
+  confirm(1, session(1), at(1000), at(0));
+  EXPECT_TRUE(advance(at(0)).beat_now);
+  EXPECT_TRUE(agent.claim());
+}
+
+TEST_F(AgentTest, RestartedDaemonOfAPausedHolderHasNoDeadline) {
+  confirm(1, session(1), kNever, at(0));
+  advance(at(0));
+  EXPECT_TRUE(agent.holder().endless());
+}
+
+// ---- ends
+TEST_F(AgentTest, CrashedEngineEndsTheSessionInTheLog) {
+  hold(at(0));
+  end(session(1), EndCause::kCrashed, at(50));
+  const AgentOutput out = advance(at(50));
+  const AppendWish* released = wish<LeaseReleased>(out);
+  ASSERT_NE(released, nullptr);
+  EXPECT_EQ(std::get<LeaseReleased>(released->payload).cause, EndCause::kCrashed);
+  EXPECT_FALSE(std::get<LeaseReleased>(released->payload).final_position);
+  EXPECT_FALSE(agent.claim());
+  EXPECT_EQ(agent.ended_to_say(log.state), std::vector{session(1)});
+}
+
+TEST_F(AgentTest, ReturningHostEndsTheSessionOfItsEarlierBoot) {
+  log.decide(1, 1, session(9));
+  log.complete(1, 1, session(9));
+  tell_guard(at(0));
+  const AgentOutput out = advance(at(0));
+  const AppendWish* released = wish<LeaseReleased>(out);
+  ASSERT_NE(released, nullptr);
+  EXPECT_EQ(std::get<LeaseReleased>(released->payload).cause, EndCause::kHostLost);
+}
+
+TEST_F(AgentTest, WhatWasWrittenUnderALostSessionIsCompletedFirst) {
+  log.decide(1, 1, session(9));
+  engine(EngineState::kStandby, at(0), session(9));
+  const AgentOutput out = advance(at(0));
+  ASSERT_EQ(out.appends.size(), 1u);
+  const AppendWish* completed = wish<PromotionCompleted>(out);
+  ASSERT_NE(completed, nullptr);
+  EXPECT_EQ(std::get<PromotionCompleted>(completed->payload).session, session(9));
+  log.complete(1, 1, session(9), {1, Lsn{900}, "db"});
+  EXPECT_NE(wish<LeaseReleased>(advance(at(10))), nullptr);
+}
+
+TEST_F(AgentTest, SessionThatAVoterIsBoundToAndTheGuardDoesNotHaveEnded) {
+  tell_guard(at(0));
+  agent.on_promise(session(33));
+  agent.on_promise(session(33));
+  agent.on_promise(session(1));
+  EXPECT_EQ(agent.ended_to_say(log.state), std::vector{session(33)});
+}
+
+TEST_F(AgentTest, SaysNoEndWithoutItsGuard) {
+  agent.on_promise(session(33));
+  EXPECT_TRUE(agent.ended_to_say(log.state).empty());
+}
+
+// ---- planned ends
+TEST_F(AgentTest, StoppedDaemonHandsOverByACleanStop) {
+  hold(at(0));
+  stopping = true;
+  AgentOutput out = advance(at(10));
+  ASSERT_TRUE(drives(out, Verb::kStop));
+  EXPECT_FALSE(commands(out, GuardCommand::Kind::kRetire)) << "release follows demotion";
+  EXPECT_FALSE(agent.stopped());
+  guard.engine_running = false;
+  tell_guard(at(30));
+  done(*out.drive, true, at(30), {1, Lsn{1234}, "db"});
+  out = advance(at(30));
+  ASSERT_TRUE(commands(out, GuardCommand::Kind::kRetire));
+  end(session(1), EndCause::kReleased, at(40));
+  EXPECT_TRUE(agent.ended_to_say(log.state).empty()) << "the log first: deciders are to know the final position";
+  out = advance(at(40));
+  const AppendWish* released = wish<LeaseReleased>(out);
+  ASSERT_NE(released, nullptr);
+  const auto& p = std::get<LeaseReleased>(released->payload);
+  EXPECT_TRUE(p.final_position);
+  EXPECT_EQ(p.position.lsn, Lsn{1234});
+  log.add(p, node(1), kPostgres, Epoch{1});
+  observe(EngineState::kStopped, at(45), session(1));
+  advance(at(50));
+  advance(at(51));
+  EXPECT_TRUE(agent.stopped());
+}
+
+TEST_F(AgentTest, SwitchoverStopsOnlyForATargetThatIsNear) {
+  hold(at(0));
+  log.add(SwitchoverRequested{.from = node(1), .to = node(2), .valid_ms = 8000}, node(1), kPostgres);
+  wishes = {kPostgres};
+  Beat me = beat_of(1, 1, log.state), other = beat_of(2, 1, log.state);
+  me.claims = {claim_of(1, session(1))};
+  me.engines = {standby_at(10'000'000)};
+  me.engines[0].state = EngineState::kPrimary;
+  other.next = {{kPostgres, session(2)}};
+  other.engines = {standby_at(10'000'000 - (1 << 20) - 1)};
+  peers.hear(me, at(0));
+  peers.hear(other, at(0));
+  EXPECT_FALSE(drives(advance(at(10)), Verb::kStop));
+  ASSERT_TRUE(agent.wait());
+  EXPECT_NE(agent.wait()->what.find("switchover: node2"), std::string::npos);
+  other.counter = 2;
+  other.engines = {standby_at(9'999'999)};
+  peers.hear(other, at(20));
+  EXPECT_TRUE(drives(advance(at(30)), Verb::kStop));
+}
+
+TEST_F(AgentTest, SwitchoverAskedOfAnotherHolderOrEpochIsVoid) {
+  hold(at(0));
+  log.add(SwitchoverRequested{.from = node(2), .to = node(1), .valid_ms = 8000}, node(1), kPostgres);
+  wishes = {kPostgres};
+  EXPECT_FALSE(drives(advance(at(10)), Verb::kStop));
+}
+
+// ---- following
+class FollowerTest : public AgentTest {
+ protected:
+  FollowerTest() {
+    log.decide(1, 2, session(20));
+    log.complete(1, 2, session(20), {2, Lsn{800}, "db"});
+    peers.hear(beat_of(2, 1, log.state), at(0));
+  }
+  Instant now_ = at(0);
+};
+
+TEST_F(FollowerTest, EmptyNodeIsCopiedFromTheHolder) {
+  engine(EngineState::kEmpty, at(0));
+  const AgentOutput out = advance(at(0));
+  ASSERT_TRUE(drives(out, Verb::kProvision));
+  EXPECT_EQ(out.drive->upstream, node(2));
+  done(*out.drive, true, at(10), {2, Lsn{850}, "db"});
+  EXPECT_NE(wish<ReplicaProvisioned>(advance(at(10))), nullptr);
+}
+
+TEST_F(FollowerTest, StoppedEngineFollowsTheHolder) {
+  engine(EngineState::kStopped, at(0));
+  observe(EngineState::kStopped, at(0), {}, 700, 1);
+  const AgentOutput out = advance(at(0));
+  ASSERT_TRUE(drives(out, Verb::kFollow));
+  EXPECT_EQ(out.drive->upstream, node(2));
+}
+
+TEST_F(FollowerTest, PartedDataAreSaidBeforeTheyAreRejoined) {
+  log.state.leases[kPostgres].timelines = {{1, Lsn{1}}, {2, Lsn{800}}};
+  engine(EngineState::kStopped, at(0));
+  AgentOutput out = advance(at(0));
+  EXPECT_NE(wish<ReplicaDiverged>(out), nullptr) << "1000 on timeline 1 is past the fork at 800";
+  EXPECT_FALSE(drives(out, Verb::kRejoin));
+  log.add(ReplicaDiverged{node(2), {}}, node(1), kPostgres);
+  out = advance(at(10));
+  EXPECT_TRUE(drives(out, Verb::kRejoin));
+}
+
+TEST_F(FollowerTest, ForeignDataAreNeverTouched) {
+  engine(EngineState::kForeign, at(0));
+  const AgentOutput out = advance(at(0));
+  EXPECT_FALSE(out.drive && out.drive->verb != Verb::kObserve);
+  EXPECT_TRUE(out.guard.empty());
+  ASSERT_TRUE(agent.wait());
+  EXPECT_NE(agent.wait()->what.find("is not ours"), std::string::npos);
+}
+
+TEST_F(FollowerTest, FailedStepIsTriedAgainLater) {
+  engine(EngineState::kEmpty, at(0));
+  AgentOutput out = advance(at(0));
+  for (const std::int64_t backoff_ms : {250, 500, 1000}) {
+    ASSERT_TRUE(drives(out, Verb::kProvision));
+    const Instant failed = now_;
+    done(*out.drive, false, failed);
+    observe(EngineState::kEmpty, failed);
+    EXPECT_FALSE(drives(advance(failed + milliseconds(backoff_ms - 1)), Verb::kProvision));
+    ASSERT_TRUE(agent.wait());
+    EXPECT_EQ(agent.wait()->what, "to try again: no");
+    now_ = failed + milliseconds(backoff_ms);
+    peers.hear(beat_of(2, static_cast<std::uint64_t>(backoff_ms), log.state), now_);
+    out = advance(now_);
+  }
+}
+
+TEST_F(FollowerTest, AsksForAFreshPositionWhenVotesCome) {
+  engine(EngineState::kStandby, at(0));
+  observe(EngineState::kStandby, at(0), {}, 900, 2);
+  advance(at(0));
+  agent.on_vote();
+  EXPECT_TRUE(drives(advance(at(1000)), Verb::kObserve) || !agent.idle());
+}
+
+}  // namespace
+}  // namespace daarion

@@ -1,0 +1,152 @@
+#include "controlplane/core/housekeeper.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/make.h"
+
+namespace daarion {
+namespace {
+using namespace test;
+
+/// Seen from node1 unless said otherwise; every voter is heard at 0.
+class HousekeeperTest : public testing::Test {
+ protected:
+  HousekeeperTest() { hear_all(at(0)); }
+  void hear_all(Instant now) {
+    for (int n = 1; n <= 3; ++n) hear(n, now);
+  }
+  void hear(int n, Instant now, std::vector<NodeId> suspects = {}, const std::string& topology = "hash") {
+    Beat b = beat_of(n, ++counter, log.state);
+    b.suspects = std::move(suspects);
+    b.topology_hash = topology;
+    peers.hear(b, now);
+  }
+  std::vector<MemberWish> advance(Instant now, bool blank = false) {
+    const DeciderContext c{.state = log.state, .peers = peers, .spec = spec, .self = node(1), .instance = instance(1),
+                           .caught_up = true, .start = at(0)};
+    return housekeeper.advance(c, head, blank, now);
+  }
+  static Identity identity(const std::string& topology = "hash") {
+    return {.self = node(1), .run = run(1), .boot = boot(1), .instance = instance(1), .software = "1", .fresh_log = log_id(7),
+            .topology_hash = topology};
+  }
+  template <class T>
+  static const T* wish(const std::vector<MemberWish>& out) {
+    for (const MemberWish& w : out)
+      if (const T* p = std::get_if<T>(&w.wish.payload)) return p;
+    return nullptr;
+  }
+  void join(int n) { log.add(MemberJoined{.instance = instance(n), .boot = boot(static_cast<std::uint64_t>(n))}, node(n)); }
+
+  Log log;
+  TopologySpec spec = spec_of_three();
+  Peers peers{node(1)};
+  Housekeeper housekeeper{identity()};
+  LogHead head{.exists = true};
+  std::uint64_t counter = 0;
+};
+
+TEST_F(HousekeeperTest, WaitsForTheLog) {
+  head.exists = false;
+  EXPECT_TRUE(advance(at(0)).empty());
+  ASSERT_TRUE(housekeeper.wait());
+  EXPECT_FALSE(housekeeper.wait()->unblock.empty());
+}
+
+TEST_F(HousekeeperTest, CreatesTheLogAfterTimeToHearOfAnother) {
+  EXPECT_TRUE(advance(at(0)).empty());
+  EXPECT_TRUE(advance(at(199)).empty());
+  const auto out = advance(at(200));
+  ASSERT_NE(wish<LogCreated>(out), nullptr);
+  EXPECT_EQ(wish<LogCreated>(out)->log, log_id(7));
+}
+
+TEST_F(HousekeeperTest, NeverCreatesOverALogThatHasEvents) {
+  head.head = Sequence{5};
+  advance(at(0));
+  EXPECT_TRUE(advance(at(5000)).empty());
+}
+
+TEST_F(HousekeeperTest, ThenTheTopologyThenTheVoters) {
+  log.add(LogCreated{log_id(), "test", {}});
+  join(1);
+  advance(at(0));
+  EXPECT_NE(wish<TopologyChanged>(advance(at(200))), nullptr);
+  log.add(TopologyChanged{spec, "hash"});
+  advance(at(300));
+  hear_all(at(400));
+  const auto out = advance(at(500));
+  ASSERT_NE(wish<VoterSetChanged>(out), nullptr);
+  EXPECT_EQ(*wish<VoterSetChanged>(out), voters_of(3));
+}
+
+TEST_F(HousekeeperTest, FirstVoterSetNeedsEveryDeclaredVoter) {
+  log.add(LogCreated{log_id(), "test", {}});
+  log.add(TopologyChanged{spec, "hash"});
+  join(1);
+  hear(1, at(4000));
+  hear(2, at(4000));
+  EXPECT_EQ(wish<VoterSetChanged>(advance(at(4000))), nullptr);
+  ASSERT_TRUE(housekeeper.wait());
+  EXPECT_EQ(housekeeper.wait()->what, "every declared voter to be heard once; silent: node3");
+}
+
+TEST_F(HousekeeperTest, JoinsOnce) {
+  log = log_with_voters();
+  EXPECT_NE(wish<MemberJoined>(advance(at(0))), nullptr);
+  join(1);
+  EXPECT_TRUE(advance(at(0)).empty());
+}
+
+TEST_F(HousekeeperTest, ReturnsAfterARebootAReplacedDiskOrSilence) {
+  log = log_with_voters();
+  log.add(MemberJoined{.instance = instance(1), .boot = boot(9)}, node(1));
+  EXPECT_NE(wish<MemberReturned>(advance(at(0))), nullptr) << "another boot";
+  log.add(MemberReturned{instance(9), boot(1), run(1), "1", 1}, node(1));
+  EXPECT_NE(wish<MemberReturned>(advance(at(0))), nullptr) << "another instance";
+  log.add(MemberReturned{instance(1), boot(1), run(1), "1", 1}, node(1));
+  EXPECT_EQ(wish<MemberReturned>(advance(at(0))), nullptr);
+  EXPECT_NE(wish<MemberReturned>(advance(at(0), true)), nullptr) << "its voter is blank and waits for it";
+  log.add(MemberUnreachable{3000, {node(2), node(3)}}, node(1));
+  EXPECT_NE(wish<MemberReturned>(advance(at(0))), nullptr) << "was called unreachable";
+}
+
+TEST_F(HousekeeperTest, SilentMemberNeedsAMajorityOfObservers) {
+  log = log_with_voters();
+  for (int n = 1; n <= 3; ++n) join(n);
+  hear_all(at(0));
+  hear(2, at(2900));
+  advance(at(3000));
+  EXPECT_EQ(wish<MemberUnreachable>(advance(at(3300))), nullptr) << "node2 does not suspect it";
+  hear(2, at(3400), {node(3)});
+  advance(at(3400));
+  const auto out = advance(at(3700));
+  const MemberUnreachable* silent = wish<MemberUnreachable>(out);
+  ASSERT_NE(silent, nullptr);
+  EXPECT_EQ(silent->observers, (std::vector{node(1), node(2)}));
+  EXPECT_EQ(silent->silent_ms, 3700u);
+  EXPECT_EQ(out[0].about, node(3));
+}
+
+TEST_F(HousekeeperTest, NewTopologyOnceEveryVoterHasIt) {
+  log = log_with_voters();
+  join(1);
+  housekeeper = Housekeeper(identity("new"));
+  hear(1, at(0), {}, "new");
+  hear(2, at(0), {}, "new");
+  hear(3, at(0), {}, "hash");
+  advance(at(0));
+  EXPECT_TRUE(advance(at(1000)).empty());
+  hear(3, at(1000), {}, "new");
+  advance(at(1000));
+  EXPECT_NE(wish<TopologyChanged>(advance(at(1200))), nullptr);
+}
+
+TEST_F(HousekeeperTest, SuspectsAreSilentForLongerThanATtl) {
+  const DeciderContext c{.state = log.state, .peers = peers, .spec = spec, .self = node(1), .start = at(0)};
+  EXPECT_TRUE(suspects(c, at(2000)).empty());
+  EXPECT_EQ(suspects(c, at(2001)), (std::vector{node(2), node(3)}));
+}
+
+}  // namespace
+}  // namespace daarion

@@ -1,0 +1,179 @@
+#include "controlplane/core/node_core.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/make.h"
+
+namespace daarion {
+namespace {
+using namespace test;
+
+/// node1's core, alone: what it hears and what its log holds is said by the test.
+class NodeCoreTest : public testing::Test {
+ protected:
+  NodeCoreTest() : core(config(), at(0)) {}
+  static NodeConfig config() {
+    NodeConfig c;
+    c.spec = spec_of_three();
+    c.identity = {.self = node(1), .run = run(1), .boot = boot(1), .instance = instance(1), .software = "1", .fresh_log = log_id(),
+                  .topology_hash = "hash"};
+    c.record = VoterRecord{.instance = instance(1)};
+    c.uptime = seconds(100);
+    return c;
+  }
+  std::vector<Output> give(const Input& input, Instant now) {
+    std::vector<Output> out = core.step(input, now);
+    for (const Output& o : out)
+      if (const auto* w = std::get_if<WriteRecord>(&o)) generation = w->generation;
+    return out;
+  }
+  std::vector<Output> move(Instant now) { return give(StateMoved{std::make_shared<State>(log.state), {log.state.applied, {}, "c"}}, now); }
+  void sync(Instant now) { give(RecordWritten{generation}, now); }
+  template <class T>
+  static std::vector<T> all(const std::vector<Output>& out) {
+    std::vector<T> found;
+    for (const Output& o : out)
+      if (const T* t = std::get_if<T>(&o)) found.push_back(*t);
+    return found;
+  }
+  Log log = log_with_voters();
+  NodeCore core;
+  std::uint64_t generation = 0;
+};
+
+TEST_F(NodeCoreTest, RecordIsTheFirstOutput) {
+  const auto out = give(TimerFired{}, at(0));
+  ASSERT_FALSE(out.empty());
+  ASSERT_TRUE(std::holds_alternative<WriteRecord>(out[0]));
+  EXPECT_EQ(std::get<WriteRecord>(out[0]).record.run, run(1));
+}
+
+TEST_F(NodeCoreTest, BeatsInTheRhythmOfTheWall) {
+  std::vector<std::int64_t> beats;
+  for (std::int64_t ms = 0; ms <= 1000; ms += 10)
+    for (const SendBeat& b : all<SendBeat>(give(TimerFired{}, at(ms)))) {
+      beats.push_back(ms);
+      EXPECT_EQ(b.beat.counter, beats.size());
+    }
+  EXPECT_EQ(beats, (std::vector<std::int64_t>{0, 250, 500, 750, 1000}));
+  EXPECT_EQ(core.next_timer(), at(1100)) << "it looks at time at least every 100 ms";
+}
+
+TEST_F(NodeCoreTest, OneAppendPerAggregateIsInFlight) {
+  give(TimerFired{}, at(0));
+  auto appends = all<Append>(move(at(10)));
+  ASSERT_EQ(appends.size(), 1u);
+  const AppendRequest request = appends[0].request;
+  EXPECT_EQ(request.aggregate, (Aggregate{"member", "node1"}));
+  EXPECT_EQ(request.version, Version{1});
+  EXPECT_EQ(request.actor, "node:node1");
+  EXPECT_FALSE(request.reason.empty());
+  EXPECT_TRUE(all<Append>(give(TimerFired{}, at(20))).empty());
+  give(AppendDone{{.id = request.id, .outcome = AppendResult::Outcome::kConflict}}, at(30));
+  EXPECT_TRUE(all<Append>(give(TimerFired{}, at(529))).empty()) << "the fold is to show what won";
+  appends = all<Append>(give(TimerFired{}, at(530)));
+  ASSERT_EQ(appends.size(), 1u);
+  EXPECT_NE(appends[0].request.id, request.id);
+}
+
+TEST_F(NodeCoreTest, UnknownOutcomeIsTriedAgainUnderTheSameVersion) {
+  give(TimerFired{}, at(0));
+  const AppendRequest request = all<Append>(move(at(10))).at(0).request;
+  give(AppendDone{{.id = request.id, .outcome = AppendResult::Outcome::kUnknown}}, at(30));
+  const auto again = all<Append>(give(TimerFired{}, at(230)));
+  ASSERT_EQ(again.size(), 1u);
+  EXPECT_EQ(again[0].request.version, request.version);
+}
+
+TEST_F(NodeCoreTest, StoredEventIsNotAppendedAgainBeforeItIsFolded) {
+  give(TimerFired{}, at(0));
+  const AppendRequest request = all<Append>(move(at(10))).at(0).request;
+  give(AppendDone{{.id = request.id, .outcome = AppendResult::Outcome::kStored, .sequence = Sequence{4}}}, at(30));
+  EXPECT_TRUE(all<Append>(give(TimerFired{}, at(1900))).empty());
+}
+
+TEST_F(NodeCoreTest, OwnBeatIsAckedInProcessAndVotesGoOut) {
+  give(TimerFired{}, at(0));
+  sync(at(1));
+  move(at(10));
+  sync(at(11));
+  const auto votes = all<SendVote>(give(TimerFired{}, at(250)));
+  ASSERT_EQ(votes.size(), 1u);
+  EXPECT_EQ(votes[0].vote.voter, node(1));
+  EXPECT_EQ(votes[0].vote.voter_set, log.state.voters.id);
+}
+
+TEST_F(NodeCoreTest, AcksABeatOnlyAfterItsRecord) {
+  give(TimerFired{}, at(0));
+  sync(at(1));
+  log.decide(1, 2, session(2));
+  move(at(10));
+  sync(at(11));
+  Beat b = beat_of(2, 1, log.state);
+  b.claims = {claim_of(1, session(2))};
+  const auto out = give(BeatHeard{b}, at(20));
+  EXPECT_EQ(all<WriteRecord>(out).size(), 1u);
+  EXPECT_TRUE(all<SendAck>(out).empty());
+  const auto acks = all<SendAck>(give(RecordWritten{generation}, at(25)));
+  ASSERT_EQ(acks.size(), 1u);
+  EXPECT_EQ(acks[0].ack.holder, node(2));
+  EXPECT_TRUE(all<SendAck>(give(BeatHeard{b}, at(30))).empty()) << "a repeat is dropped";
+}
+
+TEST_F(NodeCoreTest, NotCaughtUpWhileABeatNamesMore) {
+  move(at(0));
+  EXPECT_TRUE(core.caught_up());
+  Beat b = beat_of(2, 1, log.state);
+  b.applied.value += 1;
+  give(BeatHeard{b}, at(1));
+  EXPECT_FALSE(core.caught_up());
+}
+
+TEST_F(NodeCoreTest, WishOfBeforeThisRunIsNotCarriedOut) {
+  Log before = log_with_holder();
+  before.add(SwitchoverRequested{.from = node(1), .to = node(2), .valid_ms = 8000}, node(1), kPostgres);
+  log = before;
+  move(at(0));
+  EXPECT_TRUE(core.context().live_wishes.empty());
+  log.add(SwitchoverRequested{.from = node(1), .to = node(2), .valid_ms = 8000}, node(1), kPostgres);
+  move(at(10));
+  EXPECT_EQ(core.context().live_wishes, std::vector{kPostgres});
+  give(TimerFired{}, at(8010));
+  EXPECT_EQ(core.context().live_wishes.size(), 1u);
+  give(TimerFired{}, at(8011));
+  EXPECT_TRUE(core.context().live_wishes.empty()) << "it ran out";
+}
+
+TEST_F(NodeCoreTest, EveryWaitNamesItsWayOut) {
+  give(TimerFired{}, at(0));
+  EXPECT_FALSE(core.waits().empty());
+  for (const Wait& wait : core.waits()) {
+    EXPECT_FALSE(wait.what.empty());
+    EXPECT_FALSE(wait.unblock.empty());
+  }
+}
+
+TEST_F(NodeCoreTest, NamedForAResourceThatItDoesNotRunItFails) {
+  give(TimerFired{}, at(0));
+  log.add(PromotionDecided{.to = node(1), .session = session(1)}, node(1), ResourceId("redis"), Epoch{1});
+  bool failed = false;
+  for (const Append& a : all<Append>(move(at(10)))) failed |= std::holds_alternative<PromotionFailed>(a.request.payload);
+  EXPECT_TRUE(failed);
+}
+
+TEST_F(NodeCoreTest, SameInputsSameOutputs) {
+  NodeCore other(config(), at(0));
+  const auto play = [&](NodeCore& c) {
+    std::vector<Beat> beats;
+    for (std::int64_t ms = 0; ms < 3000; ms += 50)
+      for (const Output& o : c.step(ms == 100 ? Input(StateMoved{std::make_shared<State>(log.state), {log.state.applied, {}, "c"}}) : Input(TimerFired{}), at(ms)))
+        if (const auto* b = std::get_if<SendBeat>(&o)) beats.push_back(b->beat);
+    return beats;
+  };
+  const auto first = play(core);
+  EXPECT_GT(first.size(), 10u);
+  EXPECT_EQ(first, play(other));
+}
+
+}  // namespace
+}  // namespace daarion
