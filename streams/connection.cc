@@ -19,12 +19,22 @@ constexpr std::int64_t kConnectMs = 500;      // one server's turn: a black hole
 constexpr std::int64_t kWriteDeadlineMs = 500;
 constexpr int kReconnectBuffer = 64 * 1024;   // what is published while cut is stale by then; small, since it cannot be 0
 constexpr Duration kLook = std::chrono::milliseconds(5);
+// A refused password is tried again this often: soon enough after it was set right, and no storm in the server's log meanwhile.
+constexpr Duration kAfterRefusal = std::chrono::seconds(1);
 
 /// The library's own ids are not safe across threads: inboxes get a prefix from the kernel's randomness.
 std::string inbox_prefix() {
   std::uint64_t bits[2] = {};
   (void)!getrandom(bits, sizeof bits, 0);
   return "_INBOX." + id_text(bits[0], bits[1]);
+}
+
+/// "nats://user:password@host:1" without what must not be printed.
+std::string without_credentials(const std::string& url) {
+  const std::size_t host = url.find('@');
+  const std::size_t scheme = url.find("://");
+  if (host == std::string::npos) return url;
+  return (scheme == std::string::npos ? std::string{} : url.substr(0, scheme + 3)) + url.substr(host + 1);
 }
 
 void ignore_event(natsConnection*, void*) {}
@@ -34,22 +44,47 @@ void ignore_error(natsConnection*, natsSubscription*, natsStatus, void*) {}
 
 Connection::Connection(std::unique_ptr<Handles> handles) : handles_(std::move(handles)) {}
 
-Connection::~Connection() {
-  jsCtx_Destroy(handles_->js);
-  natsConnection_Close(handles_->nc);
-  natsConnection_Destroy(handles_->nc);
+Connection::~Connection() = default;
+
+natsStatus Connection::Handles::make() {
+  auto next = std::make_shared<Link>();
+  natsStatus s = natsConnection_Connect(&next->nc, options.get());
+  if (s == NATS_NOT_YET_CONNECTED) s = NATS_OK;
+  jsOptions js{};
+  jsOptions_Init(&js);
+  if (s == NATS_OK) s = natsConnection_JetStream(&next->js, next->nc, &js);
+  made = std::chrono::steady_clock::now();
+  if (s == NATS_OK) current = std::move(next);
+  return s;
+}
+
+std::shared_ptr<Link> Connection::Handles::link() {
+  std::shared_ptr<Link> old;  // ended outside the lock
+  const std::lock_guard lock(mutex);
+  const natsConnStatus status = natsConnection_Status(current->nc);
+  // With endless reconnects there is one other way to be closed: the credentials were refused.
+  if (status == NATS_CONN_STATUS_CONNECTED) refused = false;
+  if (status == NATS_CONN_STATUS_CLOSED) {
+    refused = true;
+    old = current;
+    if (std::chrono::steady_clock::now() >= made + kAfterRefusal) (void)make();
+  }
+  return current;
 }
 
 Result<std::shared_ptr<Connection>> Connection::open(const NatsEndpoint& endpoint) {
   auto handles = std::make_unique<Handles>();
+  std::vector<std::string> texts;
   std::vector<const char*> urls;
   for (const std::string& url : endpoint.urls) {
-    urls.push_back(url.c_str());
-    handles->urls += (handles->urls.empty() ? "" : ", ") + url;
+    // The library would take the URL's user before the endpoint's.
+    texts.push_back(endpoint.user.empty() ? url : without_credentials(url));
+    handles->urls += (handles->urls.empty() ? "" : ", ") + without_credentials(url);
   }
+  for (const std::string& text : texts) urls.push_back(text.c_str());
   natsOptions* raw = nullptr;
   natsStatus s = natsOptions_Create(&raw);
-  const OptionsPtr options(raw);
+  handles->options.reset(raw);
   const auto set = [&](natsStatus done) { s = s == NATS_OK ? done : s; };
   set(natsOptions_SetServers(raw, urls.data(), static_cast<int>(urls.size())));
   set(natsOptions_SetNoRandomize(raw, true));
@@ -68,24 +103,26 @@ Result<std::shared_ptr<Connection>> Connection::open(const NatsEndpoint& endpoin
   set(natsOptions_SetErrorHandler(raw, ignore_error, nullptr));               // the default prints
   set(natsOptions_SetIgnoreDiscoveredServers(raw, true));                     // declared servers only: a leaf or witness is not ours to use
   if (s != NATS_OK) return fail(Remedy::kFixInput, "connect to NATS at " + handles->urls + ": " + natsStatus_GetText(s));
-  s = natsConnection_Connect(&handles->nc, raw);
-  if (s == NATS_NOT_YET_CONNECTED) s = NATS_OK;
-  jsOptions js{};
-  jsOptions_Init(&js);
-  if (s == NATS_OK) s = natsConnection_JetStream(&handles->js, handles->nc, &js);
+  s = handles->make();
   if (s != NATS_OK) return fail(Remedy::kFixInput, "connect to NATS at " + handles->urls + ": " + natsStatus_GetText(s));
   return std::shared_ptr<Connection>(new Connection(std::move(handles)));
 }
 
-bool Connection::connected() const { return natsConnection_Status(handles_->nc) == NATS_CONN_STATUS_CONNECTED; }
+bool Connection::connected() const { return natsConnection_Status(handles_->link()->nc) == NATS_CONN_STATUS_CONNECTED; }
 
 Result<void> Connection::wait_connected(Duration limit) const {
   const auto end = std::chrono::steady_clock::now() + limit;
   const char* last = nullptr;
   while (!connected()) {
-    const natsStatus s = natsConnection_GetLastError(handles_->nc, &last);
-    if (s == NATS_CONNECTION_AUTH_FAILED)
-      return fail(Remedy::kFixInput, "connect to NATS at " + handles_->urls + ": the server refuses this user or password");
+    const auto link = handles_->link();
+    bool refused = natsConnection_GetLastError(link->nc, &last) == NATS_CONNECTION_AUTH_FAILED;
+    {
+      const std::lock_guard lock(handles_->mutex);
+      refused = refused || handles_->refused;
+    }
+    if (refused)
+      return fail(Remedy::kFixInput, "connect to NATS at " + handles_->urls +
+                                         ": the server refuses this user or password; compare them with the accounts in its configuration");
     if (std::chrono::steady_clock::now() > end)
       return fail(Remedy::kRetry, "connect to NATS at " + handles_->urls + ": no server answered in " + std::to_string(to_ms(limit)) +
                                       " ms; is nats-server running there?");

@@ -17,7 +17,8 @@ constexpr std::int64_t kDuplicateWindowNs = 600 * kNs;  // longer than any retry
 Result<Json> request(Connection& connection, const std::string& subject, const Json& body, Duration limit) {
   natsMsg* raw = nullptr;
   const std::string text = body.is_null() ? std::string{} : body.dump();
-  const natsStatus s = natsConnection_Request(&raw, connection.handles().nc, subject.c_str(), text.data(), static_cast<int>(text.size()),
+  const auto link = connection.handles().link();
+  const natsStatus s = natsConnection_Request(&raw, link->nc, subject.c_str(), text.data(), static_cast<int>(text.size()),
                                               to_wait_ms(limit));
   const MsgPtr message(raw);
   if (s != NATS_OK) return fail(Remedy::kRetry, "ask JetStream " + subject + ": " + natsStatus_GetText(s), Effect::kMaybe);

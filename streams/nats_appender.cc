@@ -45,7 +45,8 @@ class NatsAppender final : public Appender {
     options.ExpectNoMessage = true;
     jsPubAck* raw = nullptr;
     jsErrCode error{};
-    const natsStatus s = js_Publish(&raw, connection_->handles().js, subject.c_str(), payload.data(), static_cast<int>(payload.size()),
+    const auto link = connection_->handles().link();
+    const natsStatus s = js_Publish(&raw, link->js, subject.c_str(), payload.data(), static_cast<int>(payload.size()),
                                     &options, &error);
     const PubAckPtr ack(raw);
     // A repeat may be answered with sequence 0 by some servers: only a real sequence is an answer.
@@ -61,7 +62,8 @@ class NatsAppender final : public Appender {
     options.Wait = to_wait_ms(wait);
     natsMsg* raw = nullptr;
     jsErrCode error{};
-    const natsStatus s = js_GetLastMsg(&raw, connection_->handles().js, kClusterLog, subject.c_str(), &options, &error);
+    const auto link = connection_->handles().link();
+    const natsStatus s = js_GetLastMsg(&raw, link->js, kClusterLog, subject.c_str(), &options, &error);
     const MsgPtr message(raw);
     if (s != NATS_OK) return {};
     const bool ours = header_of(message.get(), "Nats-Msg-Id") == id;

@@ -24,10 +24,8 @@ class Path {
   Path(std::shared_ptr<Connection> connection, const NodeId& self, const BeatLink::Handlers& handlers)
       : connection_(std::move(connection)), handlers_(handlers) {
     for (const std::string& subject : {std::string("cluster.beat.*"), "cluster.ack." + self.value, std::string("cluster.vote.*")}) {
-      natsSubscription* raw = nullptr;
-      if (natsConnection_SubscribeSync(&raw, connection_->handles().nc, subject.c_str()) != NATS_OK) continue;
-      subscriptions_.emplace_back(raw);
-      threads_.emplace_back([this, raw] { hear(raw); });
+      Listener* listener = listeners_.emplace_back(std::make_unique<Listener>(connection_, subject)).get();
+      threads_.emplace_back([this, listener] { hear(*listener); });
     }
     threads_.emplace_back([this] { send_queued(); });
   }
@@ -43,16 +41,15 @@ class Path {
     while (!closed_) {
       const auto message = queue_.pop(std::chrono::seconds(1));
       if (!message || !connection_->connected()) continue;
-      natsConnection_Publish(connection_->handles().nc, message->subject.c_str(), message->bytes.data(), static_cast<int>(message->bytes.size()));
+      const auto link = connection_->handles().link();
+      natsConnection_Publish(link->nc, message->subject.c_str(), message->bytes.data(), static_cast<int>(message->bytes.size()));
     }
     nats_ReleaseThreadMemory();
   }
 
-  void hear(natsSubscription* subscription) {
+  void hear(Listener& listener) {
     while (!closed_) {
-      natsMsg* raw = nullptr;
-      natsSubscription_NextMsg(&raw, subscription, kStepMs);
-      const MsgPtr message(raw);
+      const MsgPtr message = listener.next(kStepMs);
       if (message) take(natsMsg_GetSubject(message.get()), data_of(message.get()));
     }
     nats_ReleaseThreadMemory();
@@ -72,7 +69,7 @@ class Path {
   std::shared_ptr<Connection> connection_;
   const BeatLink::Handlers& handlers_;
   Mailbox<Outgoing> queue_{kQueued};
-  std::vector<SubscriptionPtr> subscriptions_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
   std::atomic<bool> closed_ = false;
   std::vector<std::thread> threads_;
 };

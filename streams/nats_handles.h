@@ -3,8 +3,12 @@
 
 #include <nats/nats.h>
 
+#include <algorithm>
+#include <chrono>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <thread>
 
 #include "streams/connection.h"
 
@@ -22,10 +26,62 @@ using StreamInfoPtr = std::unique_ptr<jsStreamInfo, Destroyer<jsStreamInfo_Destr
 using PubAckPtr = std::unique_ptr<jsPubAck, Destroyer<jsPubAck_Destroy>>;
 using MetaPtr = std::unique_ptr<jsMsgMetaData, Destroyer<jsMsgMetaData_Destroy>>;
 
-struct Connection::Handles {
+/// One life of the library's connection. It ends for ever, whatever its options say, when a server refuses the credentials twice.
+struct Link {
   natsConnection* nc = nullptr;
   jsCtx* js = nullptr;
-  std::string urls;  // for messages
+  Link() = default;
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+  ~Link() {
+    jsCtx_Destroy(js);
+    if (nc != nullptr) natsConnection_Close(nc);
+    natsConnection_Destroy(nc);
+  }
+};
+
+struct Connection::Handles {
+  /// The present link, made anew if the last one ended: keep it for as long as its pointers are used. Threads: any.
+  std::shared_ptr<Link> link();
+  /// Begins the next link. Needs `mutex`, unless nobody else knows this yet.
+  natsStatus make();
+
+  OptionsPtr options;
+  std::string urls;  // for messages, without passwords
+  std::mutex mutex;  // guards what follows
+  std::shared_ptr<Link> current;
+  std::chrono::steady_clock::time_point made{};
+  bool refused = false;  // the last link ended because the credentials were refused
+};
+
+/// A subscription that goes on when its connection's link was made anew. Threads: one at a time.
+class Listener {
+ public:
+  Listener(std::shared_ptr<Connection> connection, std::string subject) : connection_(std::move(connection)), subject_(std::move(subject)) {
+    follow();
+  }
+  /// The next message, or nothing within about `wait_ms`; never returns at once without one.
+  MsgPtr next(std::int64_t wait_ms) {
+    follow();
+    natsMsg* raw = nullptr;
+    const natsStatus s = subscription_ ? natsSubscription_NextMsg(&raw, subscription_.get(), wait_ms) : NATS_CONNECTION_CLOSED;
+    if (s != NATS_OK && s != NATS_TIMEOUT) std::this_thread::sleep_for(std::chrono::milliseconds(wait_ms));
+    return MsgPtr(raw);
+  }
+
+ private:
+  void follow() {
+    auto link = connection_->handles().link();
+    if (link == link_ && subscription_) return;
+    subscription_.reset();
+    link_ = std::move(link);
+    natsSubscription* raw = nullptr;
+    if (natsConnection_SubscribeSync(&raw, link_->nc, subject_.c_str()) == NATS_OK) subscription_.reset(raw);
+  }
+  std::shared_ptr<Connection> connection_;
+  std::string subject_;
+  std::shared_ptr<Link> link_;
+  SubscriptionPtr subscription_;
 };
 
 inline std::string header_of(natsMsg* msg, const char* key) {

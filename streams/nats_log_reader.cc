@@ -35,10 +35,8 @@ class NatsLogReader final : public LogReader {
   NatsLogReader(std::vector<std::shared_ptr<Connection>> connections, std::string stream, Sequence from)
       : connections_(std::move(connections)), stream_(std::move(stream)), want_(from.value) {
     for (const auto& connection : connections_) {
-      natsSubscription* raw = nullptr;
-      if (natsConnection_SubscribeSync(&raw, connection->handles().nc, "cluster.events.>") != NATS_OK) continue;  // the other one hears
-      tails_.emplace_back(raw);
-      threads_.emplace_back([this, raw] { hear_tail(raw); });
+      Listener* tail = tails_.emplace_back(std::make_unique<Listener>(connection, "cluster.events.>")).get();
+      threads_.emplace_back([this, tail] { hear_tail(*tail); });
     }
   }
 
@@ -72,11 +70,9 @@ class NatsLogReader final : public LogReader {
   void heard_head(Sequence head) override { heard_ = std::max(heard_, head.value); }
 
  private:
-  void hear_tail(natsSubscription* tail) {
+  void hear_tail(Listener& tail) {
     while (!closed_) {
-      natsMsg* raw = nullptr;
-      natsSubscription_NextMsg(&raw, tail, kTailStepMs);
-      const MsgPtr message(raw);
+      const MsgPtr message = tail.next(kTailStepMs);
       if (message) take_tail(message.get());
     }
     nats_ReleaseThreadMemory();
@@ -149,7 +145,8 @@ class NatsLogReader final : public LogReader {
       jsDirectGetMsgOptions_Init(&by);
       by.Sequence = sequence;
       natsMsg* raw = nullptr;
-      const natsStatus s = js_DirectGetMsg(&raw, connection->handles().js, stream_.c_str(), &options, &by);
+      const auto link = connection->handles().link();
+      const natsStatus s = js_DirectGetMsg(&raw, link->js, stream_.c_str(), &options, &by);
       const MsgPtr message(raw);
       if (s != NATS_OK || natsMsg_GetSequence(message.get()) != sequence) continue;
       return StoredMessage{.sequence = {sequence}, .stored_ns = natsMsg_GetTime(message.get()),
@@ -186,8 +183,10 @@ class NatsLogReader final : public LogReader {
       options.Config.Heartbeat = kHeartbeatNs;
       natsSubscription* raw = nullptr;
       jsErrCode error{};
-      if (js_SubscribeSync(&raw, connection->handles().js, "cluster.log.>", nullptr, &options, &error) != NATS_OK) continue;
+      auto link = connection->handles().link();
+      if (js_SubscribeSync(&raw, link->js, "cluster.log.>", nullptr, &options, &error) != NATS_OK) continue;
       bulk_.reset(raw);
+      bulk_link_ = std::move(link);
       return;
     }
     std::this_thread::sleep_for(milliseconds(20));  // no server can make a consumer now
@@ -218,9 +217,10 @@ class NatsLogReader final : public LogReader {
   std::string stream_;
   std::uint64_t want_;
   std::uint64_t heard_ = 0;       // from beats
-  std::vector<SubscriptionPtr> tails_;
+  std::vector<std::unique_ptr<Listener>> tails_;
   std::vector<std::thread> threads_;
   std::atomic<bool> closed_ = false;
+  std::shared_ptr<Link> bulk_link_;  // that bulk_ lives on
   SubscriptionPtr bulk_;
   Clock::time_point looked_{};
   std::mutex mutex_;              // guards what follows: the library's threads write it

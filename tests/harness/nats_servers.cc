@@ -77,14 +77,14 @@ void NatsServers::write_config(int index) {
       << "jetstream { store_dir: \"" << folder_ << "/" << server.name << "\", domain: " << (edge ? "edge" : "core")
       << ", max_mem: 64MB, max_file: 1GB }\n"
       << "system_account: SYS\naccounts {\n  SYS { users [{user: sys, password: test-sys}] }\n"
-      << "  CONTROL { jetstream: enabled, users [{user: " << kUser << ", password: " << kPassword << "}],\n"
+      << "  CONTROL { jetstream: enabled, users [{user: " << kUser << ", password: " << password_ << "}],\n"
       << "    exports [{stream: \"cluster.events.>\"}, {service: \"cluster.api.>\"}] }\n"
       << "  APP { jetstream: enabled, users [{user: app, password: test-app}],\n"
       << "    imports [{stream: {account: CONTROL, subject: \"cluster.events.>\"}}, {service: {account: CONTROL, subject: \"cluster.api.>\"}}] }\n}\n";
   if (edge) {
     out << "leafnodes { reconnect: 1, remotes [{ urls: [";
     for (int i = 0; i < options_.size; ++i)
-      out << (i ? ", " : "") << "\"nats://" << kUser << ":" << kPassword << "@" << servers_[static_cast<std::size_t>(i)].address << ":" << kLeaf << "\"";
+      out << (i ? ", " : "") << "\"nats://" << kUser << ":" << password_ << "@" << servers_[static_cast<std::size_t>(i)].address << ":" << kLeaf << "\"";
     out << "], account: CONTROL }] }\n";
     return;
   }
@@ -117,6 +117,11 @@ void NatsServers::kill(int index) {
   ::kill(server.pid, SIGKILL);
   ::waitpid(server.pid, nullptr, 0);
   server.pid = -1;
+}
+
+void NatsServers::set_password(const std::string& password) {
+  password_ = password;
+  for (int i = 0; i < size(); ++i) write_config(i);
 }
 
 void NatsServers::freeze(int index) { ::kill(servers_[static_cast<std::size_t>(index)].pid, SIGSTOP); }

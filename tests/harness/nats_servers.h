@@ -33,6 +33,7 @@ class NatsServers {
   void freeze(int index);    // SIGSTOP
   void thaw(int index);
   void start(int index);     // after kill()
+  void set_password(const std::string& password);  // of CONTROL, in the files: for the next start()
   bool runs(int index) const;
   const std::string& version() const { return version_; }
 
@@ -52,6 +53,7 @@ class NatsServers {
   std::string network_;      // "127.80.41."
   int lock_ = -1;
   std::string version_;
+  std::string password_ = kPassword;
   std::vector<Server> servers_;
 };
 

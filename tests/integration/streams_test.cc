@@ -69,13 +69,13 @@ TEST(LogStream, IsMadeAndMendedAndNeverMadeAnew) {
   const std::string damaged = R"({"name":"CLUSTER_LOG","subjects":["cluster.log.>"],"retention":"limits","storage":"file","num_replicas":1,)"
                               R"("republish":{"src":"cluster.log.>","dest":"cluster.events.>"},"max_msgs":1000,"discard":"old","deny_delete":true,"deny_purge":true,"allow_direct":false})";
   natsMsg* answer = nullptr;
-  ASSERT_EQ(natsConnection_Request(&answer, connection->handles().nc, "$JS.API.STREAM.UPDATE.CLUSTER_LOG", damaged.data(),
+  ASSERT_EQ(natsConnection_Request(&answer, connection->handles().link()->nc, "$JS.API.STREAM.UPDATE.CLUSTER_LOG", damaged.data(),
                                    static_cast<int>(damaged.size()), 2000), NATS_OK);
   const auto config = [](natsMsg* m) { return data_of(m); };
   const std::string said = config(MsgPtr(answer).get());
   ASSERT_NE(said.find("\"max_msgs\":1000"), std::string::npos) << said;
   ASSERT_TRUE(provision_core_streams(*connection, 1, seconds(2)));
-  ASSERT_EQ(natsConnection_Request(&answer, connection->handles().nc, "$JS.API.STREAM.INFO.CLUSTER_LOG", nullptr, 0, 2000), NATS_OK);
+  ASSERT_EQ(natsConnection_Request(&answer, connection->handles().link()->nc, "$JS.API.STREAM.INFO.CLUSTER_LOG", nullptr, 0, 2000), NATS_OK);
   const MsgPtr mended(answer);
   EXPECT_NE(config(mended.get()).find("\"max_msgs\":-1"), std::string::npos) << config(mended.get());
   EXPECT_NE(config(mended.get()).find("\"allow_direct\":true"), std::string::npos);
@@ -134,6 +134,41 @@ TEST(Connection, NamesWhatIsWrong) {
   ASSERT_FALSE(silence);
   EXPECT_EQ(silence.error().remedy, Remedy::kRetry);
   EXPECT_NE(silence.error().message.find("127.0.0.1:1"), std::string::npos);
+}
+
+/// The library gives a connection up for ever after two refusals; a rolling change of passwords must not cut a daemon off.
+TEST(Connection, ComesBackWhenItsPasswordIsAcceptedAgain) {
+  NatsServers servers({.size = 1});
+  const auto connection = connect(servers, {0});
+  provision(*connection, 1);
+  const auto reader = make_nats_log_reader({connection}, kClusterLog, {1});
+  servers.kill(0);
+  servers.set_password("changed");
+  servers.start(0);
+  const auto refused = until_done([&]() -> Result<void> {
+    const auto up = connection->wait_connected(milliseconds(1));
+    if (up || up.error().remedy != Remedy::kFixInput) return fail(Remedy::kRetry, "not refused yet");
+    return {};
+  });
+  ASSERT_TRUE(refused);
+  std::this_thread::sleep_for(milliseconds(500));  // the second refusal, after which the library closes
+  servers.kill(0);
+  servers.set_password(NatsServers::kPassword);
+  servers.start(0);
+  const auto back = until_done([&] { return connection->wait_connected(milliseconds(100)); });
+  ASSERT_TRUE(back) << back.error().message;
+  const auto appended = make_nats_appender(connection)->append(subject(1), "after", {1, 1}, seconds(20));
+  ASSERT_EQ(appended.outcome, Outcome::kStored);
+  EXPECT_EQ(read(*reader, 1).at(0).payload, "after");
+}
+
+TEST(Connection, PrintsNoPassword) {
+  auto nobody = Connection::open({.urls = {"nats://someone:s3cret@127.0.0.1:1"}, .user = {}, .password = {}, .name = "nobody"});
+  ASSERT_TRUE(nobody);
+  const auto why = (*nobody)->wait_connected(milliseconds(50));
+  ASSERT_FALSE(why);
+  EXPECT_EQ(why.error().message.find("s3cret"), std::string::npos) << why.error().message;
+  EXPECT_NE(why.error().message.find("nats://127.0.0.1:1"), std::string::npos);
 }
 
 TEST(LogReader, CatchesUpThenFollowsWithoutGapOrRepeat) {
