@@ -50,7 +50,7 @@ bool raw_append(Connection& connection, const std::string& subject, const std::s
   options.MsgId = id.c_str();
   options.ExpectNoMessage = true;
   jsPubAck* ack = nullptr;
-  const natsStatus s = js_Publish(&ack, connection.handles().js, subject.c_str(), payload.data(), static_cast<int>(payload.size()), &options, nullptr);
+  const natsStatus s = js_Publish(&ack, connection.handles().link()->js, subject.c_str(), payload.data(), static_cast<int>(payload.size()), &options, nullptr);
   jsPubAck_Destroy(ack);
   return s == NATS_OK;
 }
@@ -84,11 +84,11 @@ bool bench_append() {
 /// Puts the whole log into a fresh stream, many in flight.
 bool fill(Connection& connection, const std::vector<StoredMessage>& log) {
   for (const StoredMessage& m : log)
-    if (js_PublishAsync(connection.handles().js, m.subject.c_str(), m.payload.data(), static_cast<int>(m.payload.size()), nullptr) != NATS_OK) return false;
+    if (js_PublishAsync(connection.handles().link()->js, m.subject.c_str(), m.payload.data(), static_cast<int>(m.payload.size()), nullptr) != NATS_OK) return false;
   jsPubOptions wait{};
   jsPubOptions_Init(&wait);
   wait.MaxWait = 60'000;
-  return js_PublishAsyncComplete(connection.handles().js, &wait) == NATS_OK;
+  return js_PublishAsyncComplete(connection.handles().link()->js, &wait) == NATS_OK;
 }
 
 double raw_consumer(Connection& connection) {
@@ -99,7 +99,7 @@ double raw_consumer(Connection& connection) {
   options.Config.DeliverPolicy = js_DeliverAll;
   natsSubscription* raw = nullptr;
   const auto begun = Clock::now();
-  if (js_SubscribeSync(&raw, connection.handles().js, "cluster.log.>", nullptr, &options, nullptr) != NATS_OK) return 0;
+  if (js_SubscribeSync(&raw, connection.handles().link()->js, "cluster.log.>", nullptr, &options, nullptr) != NATS_OK) return 0;
   const SubscriptionPtr subscription(raw);
   for (std::size_t i = 0; i < kEvents; ++i) {
     natsMsg* m = nullptr;
