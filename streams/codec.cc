@@ -144,21 +144,23 @@ Chain chain_next(const Chain& previous, const StoredMessage& message) {
     for (std::size_t i = 0; i < kSize; ++i)
       digest[i] = static_cast<unsigned char>(digit(previous[2 * i]) << 4 | digit(previous[2 * i + 1]));
   }
-  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> sha(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
+  // Fetched once: OpenSSL 3 otherwise looks the algorithm up by name for every event.
+  static const std::unique_ptr<EVP_MD, decltype(&EVP_MD_free)> sha256(EVP_MD_fetch(nullptr, "SHA256", nullptr), &EVP_MD_free);
+  thread_local const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> sha(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
   const auto number = [&](std::uint64_t n) {
     std::array<unsigned char, 8> bytes{};
     for (std::size_t i = 0; i < 8; ++i) bytes[i] = static_cast<unsigned char>(n >> (56 - 8 * i));
     return EVP_DigestUpdate(sha.get(), bytes.data(), bytes.size());
   };
   const auto text = [&](const std::string& t) { return number(t.size()) && EVP_DigestUpdate(sha.get(), t.data(), t.size()); };
-  const bool ok = sha && EVP_DigestInit_ex(sha.get(), EVP_sha256(), nullptr) && EVP_DigestUpdate(sha.get(), digest.data(), kSize) &&
+  const bool ok = sha && sha256 && EVP_DigestInit_ex(sha.get(), sha256.get(), nullptr) && EVP_DigestUpdate(sha.get(), digest.data(), kSize) &&
                   number(message.sequence.value) && text(message.subject) && text(message.payload) &&
                   EVP_DigestFinal_ex(sha.get(), digest.data(), nullptr);
   DAARION_CHECK(ok, "SHA-256 is available");
-  Chain out;
-  for (const unsigned char byte : digest) {
-    out += "0123456789abcdef"[byte >> 4];
-    out += "0123456789abcdef"[byte & 15];
+  Chain out(2 * kSize, '0');
+  for (std::size_t i = 0; i < kSize; ++i) {
+    out[2 * i] = "0123456789abcdef"[digest[i] >> 4];
+    out[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
   }
   return out;
 }

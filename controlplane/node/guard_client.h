@@ -28,6 +28,8 @@ class GuardClient : public EngineHost {
   static Result<std::unique_ptr<GuardClient>> open(GuardConfig config, OnReport on_report);
   /// Arm, retire or fence. Its effect comes back as a report. Instants are NodeClock's (node/clock.h), the same on both sides.
   virtual void send(const GuardCommand& command) = 0;
+  /// Ends the guard pair, and whatever it still runs: after a planned stop. Until then a guard outlives its daemon.
+  virtual void end() = 0;
 };
 
 }  // namespace daarion

@@ -247,6 +247,7 @@ class StubClient final : public GuardClient {
   StubClient(std::shared_ptr<StubGuard> guard, OnReport on_report) : guard_(std::move(guard)) { guard_->connect(std::move(on_report)); }
   ~StubClient() override { guard_->disconnect(); }
   void send(const GuardCommand& command) override { guard_->command(command); }
+  void end() override { guard_->announced_stop(); }
   Result<std::uint64_t> start(const EngineCommand&) override {
     if (!guard_->start_engine()) return fail(Remedy::kRetry, "start the stub: it runs");
     return guard_->incarnation();
