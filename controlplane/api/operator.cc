@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "controlplane/api/views.h"
 #include "streams/codec.h"
 
 namespace daarion {
@@ -63,11 +64,13 @@ Result<OperatorAnswer> Operator::switchover(const ResourceId& resource, const No
     return fail(Remedy::kStepDown, "switchover " + resource.value + " to " + to.value + " refused: " + verdict.rule + ": " + verdict.detail +
                                        "; see `daarionctl why-not " + resource.value + "`");
   }
-  if (to.empty() && !then.decision.to)
-    return fail(Remedy::kStepDown, "switchover " + resource.value + " refused: " + then.decision.reason);
-  const NodeId target = to.empty() ? *then.decision.to : to;
+  // The preview is of a failover: what forbids only those (a pause, too many promotions) does not forbid this.
+  const bool somebody = std::ranges::any_of(then.decision.verdicts, [&](const Verdict& v) { return v.eligible && v.node != holder; });
+  if (to.empty() && !somebody)
+    return fail(Remedy::kStepDown, "switchover " + resource.value + " refused: " + as_hypothesis(then.decision.reason, holder, "is its holder"));
+  const std::string target = !to.empty() ? to.value : then.decision.to ? then.decision.to->value : "the best candidate";
   SwitchoverRequested wish{.from = holder, .to = to, .valid_ms = kWishValidMs, .request = intent.request};
-  return append(wish, {}, resource, intent, holder.value + " stops cleanly and releases, then " + target.value + " is promoted; nothing is lost");
+  return append(wish, {}, resource, intent, holder.value + " stops cleanly and releases, then " + target + " is promoted; nothing is lost");
 }
 
 Result<OperatorAnswer> Operator::failover(const ResourceId& resource, const NodeId& to, bool allow_data_loss, const OperatorIntent& intent) {

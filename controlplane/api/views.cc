@@ -174,10 +174,10 @@ Result<v1::Explanation> explain(const LogEvent& event) {
   return out;
 }
 
-std::string as_hypothesis(std::string text, const NodeId& holder) {
+std::string as_hypothesis(std::string text, const NodeId& holder, const std::string& says) {
   static const std::string kNever = ": never heard in this log";
   const std::string part = holder.value + kNever;
-  if (const auto at = text.find(part); !holder.empty() && at != std::string::npos) text.replace(at, part.size(), holder.value + ": taken as dead");
+  if (const auto at = text.find(part); !holder.empty() && at != std::string::npos) text.replace(at, part.size(), holder.value + ": " + says);
   return text;
 }
 

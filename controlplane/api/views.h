@@ -23,7 +23,7 @@ v1::EventView view_of(const LogEvent& event, const std::string& subject);
 Result<v1::Explanation> explain(const LogEvent& event);
 
 /// A preview's text with the holder's own part said as what it is: "node1: never heard in this log" -> "node1: taken as dead".
-std::string as_hypothesis(std::string text, const NodeId& holder);
+std::string as_hypothesis(std::string text, const NodeId& holder, const std::string& says = "taken as dead");
 
 /// `why-not`: the same rules on evidence of this moment, the holder taken as dead.
 v1::Explanation explain_now(const Decider::Nomination& nomination);

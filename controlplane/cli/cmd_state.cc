@@ -25,12 +25,21 @@ std::uint64_t number_of(const Json& object, const char* key) {
 }
 
 void print_state(const v1::StateAt& at, const Json& state) {
-  std::string out = "state at sequence " + std::to_string(at.sequence()) + ", " + at.time() + " (log time)\ncluster " + text_of(state["log"], "cluster") + "  log " +
-                    text_of(state["log"], "log") + "\ndigest  " + at.digest() + "\nchain   " + at.chain() + "\n\n";
+  Lines out;
+  out.add("state at sequence " + std::to_string(at.sequence()) + ", " + at.time() + " (log time)");
+  out.add("cluster " + text_of(state["log"], "cluster") + "  log " + text_of(state["log"], "log"));
+  out.add("digest  " + at.digest());
+  out.add("chain   " + at.chain());
+  out.add("");
+  const auto add = [&](const Table& table) {
+    if (table.empty()) return;
+    out.add(table);
+    out.add("");
+  };
   Table members({"NODE", "ROLE", "REACHABLE", "INTENT", "CHANGED AT", "SOFTWARE", "REGION"});
   for (const auto& [id, m] : state["members"].items())
     members.row({id, text_of(m, "role"), m.value("reachable", false) ? "yes" : "no", text_of(m, "intent"), text_of(m, "changed"), text_of(m, "software"), text_of(m, "region")});
-  if (!members.empty()) out += members.text() + "\n";
+  add(members);
   Table leases({"RESOURCE", "EPOCH", "NAMED", "PHASE", "BY", "DECIDED AT", "LAST COMPLETED", "PAUSED"});
   for (const auto& [id, l] : state["leases"].items()) {
     const Json& done = l["completed"];
@@ -40,11 +49,12 @@ void print_state(const v1::StateAt& at, const Json& state) {
     leases.row({id, text_of(l, "epoch"), text_of(l, "holder"), text_of(l, "phase"), text_of(l, "kind"), text_of(l, "decided"),
                 done.is_object() && number_of(done, "epoch") ? text_of(done, "node") + " e" + text_of(done, "epoch") : "-", paused ? "yes" : "no"});
   }
-  if (!leases.empty()) out += leases.text() + "\n";
+  add(leases);
   Table replicas({"REPLICA", "STATUS", "METHOD", "SOURCE", "CHANGED AT"});
   for (const auto& [id, r] : state["replicas"].items()) replicas.row({id, text_of(r, "status"), text_of(r, "method"), text_of(r, "source"), text_of(r, "changed")});
-  if (!replicas.empty()) out += replicas.text() + "\n";
-  print(out + "HINT: daarionctl state --at " + std::to_string(at.sequence()) + " -o json\n");
+  add(replicas);
+  out.add("HINT: daarionctl state --at " + std::to_string(at.sequence()) + " -o json");
+  print(out.text());
 }
 
 ExitCode run(const Globals& globals, const std::string& at) {

@@ -14,12 +14,12 @@ namespace {
 
 std::string mark_of(const v1::NodeStatus& n) { return n.state() != "reachable" ? "?" : n.intent() != "active" ? "!" : ""; }
 
-std::string nodes_text(const v1::Status& s) {
+Table nodes_table(const v1::Status& s) {
   Table table({" ", "NODE", "ROLE", "STATE", "INTENT", "LAST HEARD", "REGION", "ADDRESS"});
   for (const v1::NodeStatus& n : s.nodes())
     table.row({mark_of(n), n.id(), n.role(), n.state(), n.intent(), n.id() == s.node() ? "itself" : n.state() == "unheard" ? "never" : ms_text(n.age_ms()) + " ago",
                n.region().empty() ? "-" : n.region(), n.address().empty() ? "-" : n.address()});
-  return table.text();
+  return table;
 }
 
 bool is_reachable(const v1::Status& s, const std::string& node) {
@@ -46,10 +46,10 @@ void add_rows(const v1::Status& s, const v1::ResourceStatus& r, Table& table) {
 
 const std::vector<std::string> kResourceHeadings = {" ", "RESOURCE", "ENGINE", "EPOCH", "NODE", "STATE", "LAG", "CANDIDATE", "VERDICT"};
 
-std::string resources_text(const v1::Status& s) {
+Table resources_table(const v1::Status& s) {
   Table table(kResourceHeadings);
   for (const v1::ResourceStatus& r : s.resources()) add_rows(s, r, table);
-  return table.empty() ? "no resource is led by this control plane\n" : table.text();
+  return table;
 }
 
 const std::string kNobody = "nobody can be promoted: ";  // how the decider's reason begins
@@ -63,8 +63,8 @@ std::string what_if(const v1::Status& s, const v1::ResourceStatus& r) {
   if (r.paused() && d.has_to()) tolerance = "paused, so not before `daarionctl resume`; " + tolerance;
   const std::string prefix = s.resources_size() > 1 ? r.id() + ": " : "";
   const std::string reason = d.reason().starts_with(kNobody) ? d.reason().substr(kNobody.size()) : d.reason();
-  if (!d.has_to()) return prefix + who + "nobody (" + reason + "); then: " + d.unblock() + "; " + tolerance + "\n";
-  return prefix + who + d.to() + " in about " + ms_text(d.expected_ms()) + ", loss <= " + bytes_text(d.loss_bytes()) + "; " + tolerance + "\n";
+  if (!d.has_to()) return prefix + who + "nobody (" + reason + "); then: " + d.unblock() + "; " + tolerance;
+  return prefix + who + d.to() + " in about " + ms_text(d.expected_ms()) + ", loss <= " + bytes_text(d.loss_bytes()) + "; " + tolerance;
 }
 
 /// The next command, where there is one; the gravest thing first.
@@ -72,7 +72,7 @@ std::string hint(const v1::Status& s) {
   for (const v1::WaitStatus& w : s.waits())
     if (!w.unblock().empty()) return w.unblock();
   for (const v1::ResourceStatus& r : s.resources())
-    if (!r.has_holder() || !r.if_holder_dies().has_to()) return "daarionctl why-not " + r.id();
+    if (!r.has_holder() || (!r.if_holder_dies().has_to() && !r.paused())) return "daarionctl why-not " + r.id();
   if (!s.disagreeing().empty()) return "daarionctl replay";
   for (const v1::NodeStatus& n : s.nodes())
     if (n.state() != "reachable") return "see why " + n.id() + " is silent: is daariond running there, does it reach its nats-servers?";
@@ -84,21 +84,24 @@ std::string hint(const v1::Status& s) {
 }
 
 std::string status_text(const v1::Status& s) {
-  std::string out = "cluster " + s.cluster() + "  log " + s.log_id().substr(0, 8) + "  sequence " + std::to_string(s.sequence()) + "  digest " +
-                    s.digest().substr(0, 8) + "  quorum " + std::to_string(s.quorum().reachable()) + "/" + std::to_string(s.quorum().voters()) +
-                    "  status " + s.status() + "  (as " + s.node() + " sees it)\n\n";
-  out += nodes_text(s) + "\n" + resources_text(s) + "\n";
-  for (const v1::ResourceStatus& r : s.resources()) out += what_if(s, r);
+  Lines out;
+  out.add("cluster " + s.cluster() + "  log " + s.log_id().substr(0, 8) + "  sequence " + std::to_string(s.sequence()) + "  digest " + s.digest().substr(0, 8) +
+          "  quorum " + std::to_string(s.quorum().reachable()) + "/" + std::to_string(s.quorum().voters()) + "  status " + s.status() + "  (as " + s.node() +
+          " sees it)");
+  out.add("");
+  out.add(nodes_table(s));
+  out.add("");
+  const Table resources = resources_table(s);
+  resources.empty() ? out.add("no resource is led by this control plane") : out.add(resources);
+  out.add("");
+  for (const v1::ResourceStatus& r : s.resources()) out.add(what_if(s, r));
   for (const v1::WaitStatus& w : s.waits())
-    out += "wait: " + (w.resource().empty() ? "" : w.resource() + ": ") + w.what() + ", since " + w.since() + (w.unblock().empty() ? "" : "; unblock: " + w.unblock()) + "\n";
-  for (const std::string& w : s.warnings()) out += "warning: " + w + "\n";
-  for (const std::string& r : s.not_ready()) out += "not ready: " + r + "\n";
-  for (const std::string& n : s.notes()) out += "note: " + n + "\n";
-  if (const std::string next = hint(s); !next.empty()) out += "HINT: " + next + "\n";
-  std::string cleaned;  // line by line: what is in a line may be anybody's
-  std::size_t at = 0;
-  for (std::size_t end = out.find('\n'); end != std::string::npos; at = end + 1, end = out.find('\n', at)) cleaned += clean(out.substr(at, end - at)) + "\n";
-  return cleaned;
+    out.add("wait: " + (w.resource().empty() ? "" : w.resource() + ": ") + w.what() + ", since " + w.since() + (w.unblock().empty() ? "" : "; unblock: " + w.unblock()));
+  for (const std::string& w : s.warnings()) out.add("warning: " + w);
+  for (const std::string& r : s.not_ready()) out.add("not ready: " + r);
+  for (const std::string& n : s.notes()) out.add("note: " + n);
+  if (const std::string next = hint(s); !next.empty()) out.add("HINT: " + next);
+  return out.text();
 }
 
 ExitCode code_of(const v1::Status& s) { return s.status() == "degraded" ? ExitCode::kDegraded : ExitCode::kOk; }
@@ -113,13 +116,13 @@ ExitCode show(const Globals& globals, View view, const std::string& name, AdminC
     case View::kNodes: {
       v1::ListNodesResponse list;
       *list.mutable_nodes() = s.nodes();
-      if (!print_data(globals, list)) print(nodes_text(s));
+      if (!print_data(globals, list)) print(nodes_table(s).text());
       return ExitCode::kOk;
     }
     case View::kResources: {
       v1::ListResourcesResponse list;
       *list.mutable_resources() = s.resources();
-      if (!print_data(globals, list)) print(resources_text(s));
+      if (!print_data(globals, list)) print(s.resources().empty() ? "no resource is led by this control plane\n" : resources_table(s).text());
       return ExitCode::kOk;
     }
     case View::kResource: break;
@@ -131,7 +134,7 @@ ExitCode show(const Globals& globals, View view, const std::string& name, AdminC
   if (!print_data(globals, *resource)) {
     Table table(kResourceHeadings);
     add_rows(s, *resource, table);
-    print(table.text() + "\n" + what_if(s, *resource));
+    print(table.text() + "\n" + clean(what_if(s, *resource)) + "\n");
   }
   return ExitCode::kOk;
 }

@@ -1,8 +1,6 @@
 // why and why-not: a decision of the log with its whole evidence, and the same rules on this moment.
 #include <CLI/CLI.hpp>
 
-#include <sstream>
-
 #include "controlplane/cli/admin_client.h"
 #include "controlplane/cli/commands.h"
 #include "controlplane/cli/output.h"
@@ -12,53 +10,58 @@ namespace {
 
 std::string ms(std::uint64_t n) { return ms_text(static_cast<std::int64_t>(n)); }
 
-std::string votes_text(const v1::Explanation& e) {
-  std::string out = "votes      " + std::to_string(e.votes_size()) + " of " + std::to_string(e.voters()) + " voters say that the promise is over; needed: " +
-                    std::to_string(e.voters() / 2 + 1) + "\n";
+const std::string kIndent(11, ' ');  // under the names of the parts
+
+void add_votes(const v1::Explanation& e, Lines& out) {
+  out.add("votes      " + std::to_string(e.votes_size()) + " of " + std::to_string(e.voters()) + " voters say that the promise is over; needed: " +
+          std::to_string(e.voters() / 2 + 1));
   Table table({"VOTER", "OVER SINCE", "HEARD", "HIGHEST EPOCH"});
   for (const v1::VoteView& v : e.votes()) table.row({v.voter(), ms(v.over_ms()), ms(v.age_ms()) + " ago", std::to_string(v.highest_epoch())});
-  return table.empty() ? out : out + table.text("           ");
+  if (!table.empty()) out.add(table, kIndent);
 }
 
-std::string candidates_text(const v1::Explanation& e) {
+void add_candidates(const v1::Explanation& e, Lines& out) {
   Table table({" ", "NODE", "RULE", "DETAIL", "LAG", "ENGINE", "LAST BEAT"});
   for (const v1::CandidateVerdict& c : e.candidates())
     table.row({c.node() == e.to() ? "*" : "", c.node(), c.rule(), c.detail(), bytes_text(c.lag_bytes()) + ", " + ms(c.lag_ms()), c.engine_state(), ms(c.beat_age_ms()) + " ago"});
-  return "candidates\n" + (table.empty() ? "           none\n" : table.text("           "));
+  out.add("candidates");
+  table.empty() ? out.add(kIndent + "none") : out.add(table, kIndent);
 }
 
-/// Every line of it once cleaned: reasons are text of strangers.
-void print_lines(const std::string& text) {
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) print(clean(line) + "\n");
-}
-
-std::string loss_text(const v1::Explanation& e) {
-  std::string out = "loss       at most " + bytes_text(e.loss_bytes());
-  if (e.write_rate() > 0) out += " (" + e.last_holder() + " wrote " + bytes_text(e.write_rate()) + "/s, last heard " + ms(e.last_position_age_ms()) + " before)";
-  return out + "\n";
+void add_loss(const v1::Explanation& e, Lines& out) {
+  const std::string because = e.write_rate() == 0 ? "" : " (" + e.last_holder() + " wrote " + bytes_text(e.write_rate()) + "/s, last heard " + ms(e.last_position_age_ms()) + " before)";
+  out.add("loss       at most " + bytes_text(e.loss_bytes()) + because);
 }
 
 void print_why(const v1::Explanation& e) {
-  std::string out = "event " + std::to_string(e.sequence()) + ": " + e.kind() + " of " + e.resource() + " to " + e.to() + ", epoch " + std::to_string(e.epoch()) + "\n";
-  out += "when       " + e.time() + " (log time)\nreason     " + e.reason() + "\n";
-  if (e.has_trigger()) out += "trigger    event " + std::to_string(e.trigger().sequence()) + ", " + e.trigger().type() + ": " + e.trigger().summary() + " (" + e.trigger().reason() + ")\n";
-  else if (e.kind() == "failover") out += "trigger    the lease of " + (e.last_holder().empty() ? "the holder" : e.last_holder()) + " ran out\n";
-  out += "decider    " + e.decider() + ", " + e.software() + ", for " + e.actor() + "\n" + votes_text(e) + candidates_text(e) + loss_text(e);
-  out += e.agrees() ? "today      this software decides the same from the same evidence\n" : "today      this software DECIDES OTHERWISE from the same evidence\n";
-  for (const std::string& d : e.differences()) out += "           " + d + "\n";
-  out += "phases\n";
+  Lines out;
+  out.add("event " + std::to_string(e.sequence()) + ": " + e.kind() + " of " + e.resource() + " to " + e.to() + ", epoch " + std::to_string(e.epoch()));
+  out.add("when       " + e.time() + " (log time)");
+  out.add("reason     " + e.reason());
+  if (e.has_trigger()) out.add("trigger    event " + std::to_string(e.trigger().sequence()) + ", " + e.trigger().type() + ": " + e.trigger().summary() + " (" + e.trigger().reason() + ")");
+  else if (e.kind() == "failover") out.add("trigger    the lease of " + (e.last_holder().empty() ? "the holder" : e.last_holder()) + " ran out");
+  out.add("decider    " + e.decider() + ", " + e.software() + ", for " + e.actor());
+  add_votes(e, out);
+  add_candidates(e, out);
+  add_loss(e, out);
+  out.add(e.agrees() ? "today      this software decides the same from the same evidence" : "today      this software DECIDES OTHERWISE from the same evidence");
+  for (const std::string& d : e.differences()) out.add(kIndent + d);
+  out.add("phases");
   Table phases({"PHASE", "AFTER", "EVENT", ""});
   for (const v1::Phase& p : e.phases()) phases.row({p.name(), "+" + ms(p.after_ms()), p.sequence() ? std::to_string(p.sequence()) : "-", p.detail()});
-  print_lines(out + phases.text("           "));
+  out.add(phases, kIndent);
+  print(out.text());
 }
 
 void print_why_not(const v1::Explanation& e) {
-  std::string out = e.to().empty() ? "if the holder of " + e.resource() + " died now, nobody would be promoted: " + e.reason() + "\n"
-                                   : "if the holder of " + e.resource() + " died now, " + e.to() + " would be promoted: " + e.reason() + "\n";
-  out += "epoch      " + std::to_string(e.epoch()) + " would be the next\n" + votes_text(e) + candidates_text(e) + loss_text(e);
-  if (!e.unblock().empty()) out += "HINT: " + e.unblock() + "\n";
-  print_lines(out);
+  Lines out;
+  out.add("if the holder of " + e.resource() + " died now, " + (e.to().empty() ? "nobody" : e.to()) + " would be promoted: " + e.reason());
+  out.add("epoch      " + std::to_string(e.epoch()) + " would be the next");
+  add_votes(e, out);
+  add_candidates(e, out);
+  add_loss(e, out);
+  if (!e.unblock().empty()) out.add("HINT: " + e.unblock());
+  print(out.text());
 }
 
 ExitCode why(const Globals& globals, const std::string& what) {

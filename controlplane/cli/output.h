@@ -42,6 +42,17 @@ bool print_data(const Globals& globals, const google::protobuf::Message& message
 /// The same for one of many: a JSON object per line, or a YAML document.
 bool print_one_of_many(const Globals& globals, const google::protobuf::Message& message);
 
+/// Lines of text of strangers: each is cleaned as a whole, so that no text can make a line of its own.
+class Lines {
+ public:
+  void add(const std::string& line) { text_ += clean(line) + "\n"; }
+  void add(const Table& table, const std::string& indent = "") { text_ += table.text(indent); }
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
 /// fputs to stdout, flushed: watchers see a line when it is there.
 void print(const std::string& text);
 

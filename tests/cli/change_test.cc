@@ -129,10 +129,19 @@ TEST_F(ChangeTest, RefusalsAreOneLineAndAppendNothing) {
   expect_refusal(ctl({"pause", "--reason", "x"}), 6, {"in the same moment"});
 }
 
+TEST_F(ChangeTest, APauseForbidsNoSwitchover) {
+  EXPECT_EQ(ctl({"pause", "--reason", "migration"}).code, 0);
+  const Ran ran = ctl({"switchover", "postgres", "--reason", "x", "--dry-run"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_NE(ran.out.find("then the best candidate is promoted"), std::string::npos) << ran.out;
+  EXPECT_EQ(ctl({"drain", "node2", "--reason", "disk"}).code, 0);
+  expect_refusal(ctl({"switchover", "postgres", "--reason", "x", "--dry-run"}), 5, {"refused"});
+}
+
 TEST_F(ChangeTest, NobodyToSwitchToIsRefused) {
   cluster.pass(seconds(3));
   cluster.beats(true, false);
-  expect_refusal(ctl({"switchover", "postgres", "--reason", "x"}), 5, {"refused", "silent for 3000 ms"});
+  expect_refusal(ctl({"switchover", "postgres", "--reason", "x"}), 5, {"refused", "node1: is its holder; node2: silent for 3000 ms"});
   expect_refusal(ctl({"switchover", "postgres", "--to", "node2", "--reason", "x"}), 5, {"unreachable", "why-not postgres"});
 }
 

@@ -56,7 +56,9 @@ TEST_F(CliTest, StatusSaysWarningsWaitsAndPauses) {
   EXPECT_EQ(ran.code, 0) << "maintenance is not degraded";
   EXPECT_NE(ran.out.find("status maintenance"), std::string::npos) << ran.out;
   EXPECT_NE(ran.out.find("writable, paused"), std::string::npos) << ran.out;
-  EXPECT_NE(ran.out.find("automatic failover is paused"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("if node1 dies now: nobody (automatic failover is paused); then: daarionctl resume; "), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("warning: disk of node3 is nearly full?really?[31m\n"), std::string::npos) << ran.out;
+  EXPECT_TRUE(ran.out.ends_with("HINT: daarionctl resume --reason \"...\"\n")) << ran.out;
   EXPECT_EQ(ran.out.find('\x1b'), std::string::npos) << "a stranger's text may not steer the terminal";
 }
 

@@ -1,0 +1,101 @@
+// The gRPC server by a bare client: what daarionctl does not show.
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "controlplane/api/grpc_server.h"
+#include "proto/daarion/v1/admin.grpc.pb.h"
+#include "tests/api/fake_cluster.h"
+
+namespace daarion::test {
+namespace {
+
+class GrpcTest : public testing::Test {
+ protected:
+  GrpcTest() {
+    cluster.settle();
+    server = *GrpcServer::start("127.0.0.1", 0, cluster.ports());
+    stub = v1::Admin::NewStub(grpc::CreateChannel("127.0.0.1:" + std::to_string(server->port()), grpc::InsecureChannelCredentials()));
+  }
+  FakeCluster cluster;
+  std::unique_ptr<GrpcServer> server;
+  std::unique_ptr<v1::Admin::Stub> stub;
+};
+
+TEST_F(GrpcTest, WhatIsNotServedYetSaysWhatToDoInstead) {
+  grpc::ClientContext first, second;
+  v1::Mutation mutation;
+  const grpc::Status rejoin = stub->Rejoin(&first, {}, &mutation);
+  EXPECT_EQ(rejoin.error_code(), grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_NE(rejoin.error_message().find("daarionctl resource"), std::string::npos) << rejoin.error_message();
+  v1::Resolution resolution;
+  const grpc::Status resolve = stub->Resolve(&second, {}, &resolution);
+  EXPECT_EQ(resolve.error_code(), grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_NE(resolve.error_message().find("daarionctl state"), std::string::npos) << resolve.error_message();
+}
+
+TEST_F(GrpcTest, LintTakesTextAndGivesFindings) {
+  grpc::ClientContext context;
+  v1::LintRequest request;
+  request.set_text("cluster: x\nnods: {}\n");
+  v1::LintResponse found;
+  ASSERT_TRUE(stub->Lint(&context, request, &found).ok());
+  EXPECT_FALSE(found.ok());
+  EXPECT_GT(found.errors(), 0u);
+  EXPECT_EQ(found.findings(0).severity(), "error");
+  EXPECT_FALSE(found.findings(0).rule().empty());
+}
+
+TEST_F(GrpcTest, NamesAreFoldedForEveryClient) {
+  grpc::ClientContext context;
+  v1::DrainRequest request;
+  request.set_node("NodA1");
+  request.mutable_intent()->set_reason("by its alias");
+  v1::Mutation mutation;
+  ASSERT_TRUE(stub->Drain(&context, request, &mutation).ok());
+  EXPECT_EQ(mutation.event().subject(), "cluster.log.member.node1.2");
+}
+
+TEST_F(GrpcTest, ReadersOfTheLogAreBoundedAndGivenBack) {
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<grpc::ClientReader<v1::EventView>>> watches;
+  v1::WatchEventsRequest request;
+  request.set_from(1);
+  request.set_follow(true);
+  v1::EventView event;
+  for (int i = 0; i < 32; ++i) {
+    contexts.push_back(std::make_unique<grpc::ClientContext>());
+    watches.push_back(stub->WatchEvents(contexts.back().get(), request));
+    ASSERT_TRUE(watches.back()->Read(&event));
+    EXPECT_EQ(event.type(), "LogCreated") << "from the past on";
+  }
+  grpc::ClientContext more;
+  const auto refused = stub->WatchEvents(&more, request);
+  EXPECT_FALSE(refused->Read(&event));
+  EXPECT_EQ(refused->Finish().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  for (std::size_t i = 0; i < watches.size(); ++i) {
+    contexts[i]->TryCancel();
+    while (watches[i]->Read(&event)) {}
+    watches[i]->Finish();
+  }
+  bool again = false;
+  for (int i = 0; i < 50 && !again; ++i) {
+    grpc::ClientContext context;
+    const auto watch = stub->WatchEvents(&context, request);
+    again = watch->Read(&event);
+    context.TryCancel();
+    watch->Finish();
+    if (!again) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  EXPECT_TRUE(again);
+}
+
+TEST_F(GrpcTest, ATakenPortIsNamed) {
+  const auto second = GrpcServer::start("127.0.0.1", server->port(), cluster.ports());
+  ASSERT_FALSE(second);
+  EXPECT_NE(second.error().message.find(std::to_string(server->port())), std::string::npos);
+}
+
+}  // namespace
+}  // namespace daarion::test
