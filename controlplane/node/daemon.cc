@@ -84,6 +84,11 @@ void Daemon::request_stop() { post(StopRequested{}); }
 
 bool Daemon::wait_stopped(Duration limit) { return stopped_.pop(limit).has_value(); }
 
+void Daemon::end_guards() {
+  for (auto& [resource, seat] : seats_)
+    if (GuardClient* guard = seat->reachable.load()) guard->end();
+}
+
 void Daemon::warn(std::string text) {
   spdlog::warn("{}", text);
   const std::lock_guard lock(warnings_mutex_);

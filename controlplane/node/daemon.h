@@ -61,6 +61,9 @@ class Daemon {
   /// Blocks until the planned end is done, or `limit` has passed (the guards then fence by their deadlines). True if done.
   bool wait_stopped(Duration limit);
 
+  /// Ends every guard, and what it still runs. After wait_stopped(): until then a guard outlives its daemon. Blocks until they are gone.
+  void end_guards();
+
   /// Called on the protocol thread about every 200 ms, and must not block: how interfaces get what they answer from.
   using Watch = std::function<void(const NodeCore&, Instant now)>;
   void watch(Watch watch) { watch_ = std::move(watch); }
