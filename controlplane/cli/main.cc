@@ -3,6 +3,7 @@
 
 #include <cstdio>
 
+#include "controlplane/cli/cmd_dev.h"
 #include "controlplane/cli/cmd_lint.h"
 
 int main(int argc, char** argv) {
@@ -12,6 +13,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer("Exit codes: 0 ok, 1 failed, 2 usage, 3 unreachable, 4 degraded, 5 refused or no quorum, 6 precondition moved, 7 timed out.");
   ExitCode code = ExitCode::kOk;
+  daarion::add_dev(app, code);
   daarion::add_lint(app, code);
   try {
     app.parse(argc, argv);

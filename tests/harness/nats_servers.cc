@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,7 +11,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <random>
 #include <stdexcept>
 
 namespace daarion::test {
@@ -30,19 +28,6 @@ std::string output_of(const std::string& command) {
   return out;
 }
 
-/// A network 127.<64-126>.<x>.0 that no other test run has, held by a lock file.
-std::string claim_network(int& lock) {
-  std::random_device chance;
-  for (int i = 0; i < 1000; ++i) {
-    const std::string network = "127." + std::to_string(64 + chance() % 63) + "." + std::to_string(chance() % 256) + ".";
-    const std::string path = (std::filesystem::temp_directory_path() / ("daarion-net-" + network + "lock")).string();
-    lock = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (lock >= 0 && ::flock(lock, LOCK_EX | LOCK_NB) == 0) return network;
-    if (lock >= 0) ::close(lock);
-  }
-  throw std::runtime_error("no free loopback network for a test");
-}
-
 }  // namespace
 
 NatsServers::NatsServers(Options options) : options_(std::move(options)) {
@@ -51,11 +36,13 @@ NatsServers::NatsServers(Options options) : options_(std::move(options)) {
   if (version_.empty()) throw std::runtime_error(options_.binary + " does not run: install Debian's nats-server, or set NATS_SERVER");
   std::string folder = (std::filesystem::temp_directory_path() / "daarion-nats-XXXXXX").string();
   folder_ = mkdtemp(folder.data());
-  network_ = claim_network(lock_);
+  auto network = dev::Network::claim();
+  if (!network) throw std::runtime_error(network.error().message);
+  network_ = std::move(*network);
   const int total = options_.size + (options_.edge ? 1 : 0);
   for (int i = 0; i < total; ++i) {
     const bool edge = i >= options_.size;
-    servers_.push_back({.name = edge ? "edge" : "node" + std::to_string(i + 1), .address = network_ + std::to_string(i + 1),
+    servers_.push_back({.name = edge ? "edge" : "node" + std::to_string(i + 1), .address = network_->prefix() + std::to_string(i + 1),
                         .config = folder_ + "/" + std::to_string(i) + ".conf", .pid = -1});
   }
   for (int i = 0; i < total; ++i) write_config(i);
@@ -66,7 +53,6 @@ NatsServers::~NatsServers() {
   for (int i = 0; i < size(); ++i) kill(i);
   std::error_code ignored;
   std::filesystem::remove_all(folder_, ignored);
-  if (lock_ >= 0) ::close(lock_);
 }
 
 void NatsServers::write_config(int index) {

@@ -4,9 +4,11 @@
 #include <sys/types.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "controlplane/dev/loopback.h"
 #include "streams/event_log.h"
 
 namespace daarion::test {
@@ -50,8 +52,7 @@ class NatsServers {
   void write_config(int index);
   Options options_;
   std::string folder_;
-  std::string network_;      // "127.80.41."
-  int lock_ = -1;
+  std::optional<dev::Network> network_;
   std::string version_;
   std::string password_ = kPassword;
   std::vector<Server> servers_;
