@@ -185,8 +185,7 @@ class NatsLogReader final : public LogReader {
       jsErrCode error{};
       auto link = connection->handles().link();
       if (js_SubscribeSync(&raw, link->js, "cluster.log.>", nullptr, &options, &error) != NATS_OK) continue;
-      bulk_.reset(raw);
-      bulk_link_ = std::move(link);
+      bulk_.take(std::move(link), raw);
       return;
     }
     std::this_thread::sleep_for(milliseconds(20));  // no server can make a consumer now
@@ -220,8 +219,7 @@ class NatsLogReader final : public LogReader {
   std::vector<std::unique_ptr<Listener>> tails_;
   std::vector<std::thread> threads_;
   std::atomic<bool> closed_ = false;
-  std::shared_ptr<Link> bulk_link_;  // that bulk_ lives on
-  SubscriptionPtr bulk_;
+  Subscription bulk_;
   Clock::time_point looked_{};
   std::mutex mutex_;              // guards what follows: the library's threads write it
   std::condition_variable news_;
