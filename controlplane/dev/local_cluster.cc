@@ -97,7 +97,7 @@ Result<void> free_ports(Shape& shape, const Say& say) {
 bool is_of(const ProcessInfo& p, Part part) {
   if (part == Part::kNode) return true;
   if (part == Part::kDaemon) return p.name == "daariond";
-  if (part == Part::kGuard) return p.name == "daarion-guard";
+  if (part == Part::kGuard) return p.name == "daarion-watcher" || p.name == "daarion-keeper" || p.name == "daarion-guard";  // the pair names itself
   if (part == Part::kPostgres || part == Part::kPostmaster) return p.name == "postgres";
   return p.name == "nats-server";
 }
@@ -189,7 +189,7 @@ std::string LocalCluster::log_of(const NodeId& node, Part part) const {
   // The engine's is where the daemon was told to keep such things.
   std::error_code error;
   for (const auto& entry : fs::recursive_directory_iterator(node_folder(node) + "/run", error))
-    if (entry.path().filename() == (part == Part::kGuard ? "guard.log" : "postgres.log")) return entry.path().string();
+    if (entry.path().filename() == (part == Part::kGuard ? "postgres.guard.log" : "postgres.log")) return entry.path().string();
   return node_folder(node) + "/daemon.log";
 }
 
