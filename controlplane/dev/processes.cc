@@ -17,6 +17,8 @@
 #include <sstream>
 #include <thread>
 
+#include "controlplane/node/clock.h"
+
 extern char** environ;
 
 namespace daarion::dev {
@@ -177,11 +179,13 @@ std::vector<ProcessInfo> processes_of(const std::string& folder) {
   return all;
 }
 
-Result<void> kill_all_of(const std::string& folder, Duration limit) {
+Result<Instant> kill_all_of(const std::string& folder, Duration limit) {
   const auto until = std::chrono::steady_clock::now() + limit;
+  std::optional<Instant> first;
   while (true) {
     const std::vector<ProcessInfo> left = processes_of(folder);
-    if (left.empty()) return {};
+    if (!first) first = node_now();
+    if (left.empty()) return *first;
     for (const ProcessInfo& p : left) send_signal(p.id, SIGKILL);
     if (std::chrono::steady_clock::now() > until)
       return fail(Remedy::kRetry, "end the processes of " + folder + ": " + std::to_string(left.size()) + " still live, e.g. " + left.front().command);

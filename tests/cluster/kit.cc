@@ -76,12 +76,12 @@ std::string output_of(const std::string& command) {
 
 }  // namespace
 
-Result<ScratchCluster> ScratchCluster::make(int nodes, dev::Say say) {
+Result<ScratchCluster> ScratchCluster::make(int nodes, dev::Say say, const std::string& max_promotions) {
   auto network = dev::Network::claim();
   if (!network) return tl::unexpected(network.error());
   std::string folder = "/var/tmp/daarion-test-XXXXXX";  // short, and the engine's user may pass
   if (mkdtemp(folder.data()) == nullptr) return fail(Remedy::kFixInput, "make a folder in /var/tmp: no right to");
-  auto cluster = dev::LocalCluster::create({.nodes = nodes, .folder = folder, .prefix = network->prefix(), .say = std::move(say)});
+  auto cluster = dev::LocalCluster::create({.nodes = nodes, .folder = folder, .prefix = network->prefix(), .say = std::move(say), .max_promotions = max_promotions});
   if (!cluster) return tl::unexpected(cluster.error());
   return ScratchCluster(std::move(*network), std::move(*cluster));
 }

@@ -19,7 +19,7 @@ namespace daarion::test {
 class ScratchCluster {
  public:
   /// Errors: as LocalCluster::create.
-  static Result<ScratchCluster> make(int nodes, dev::Say say = {});
+  static Result<ScratchCluster> make(int nodes, dev::Say say = {}, const std::string& max_promotions = "");
   ScratchCluster(ScratchCluster&&) noexcept = default;
   ScratchCluster& operator=(ScratchCluster&&) = delete;
   ~ScratchCluster();
@@ -33,6 +33,19 @@ class ScratchCluster {
   std::optional<dev::LocalCluster> cluster_;
   bool keep_ = false;
 };
+
+/// For programs that end at the first thing that does not come about: the value, or Failed with the error's message.
+struct Failed {
+  std::string why;
+};
+template <class T>
+T need(Result<T> result) {
+  if (!result) throw Failed{result.error().message};
+  return std::move(*result);
+}
+inline void need(const Result<void>& result) {
+  if (!result) throw Failed{result.error().message};
+}
 
 /// A connection of CONTROL to the core's servers, those of `last` tried last.
 Result<std::shared_ptr<Connection>> core_connection(dev::LocalCluster& cluster, const NodeId& last, Duration limit);

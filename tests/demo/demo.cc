@@ -16,6 +16,9 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+using test::Failed;
+using test::need;
+
 const NodeId kOne("node1"), kTwo("node2"), kThree("node3");
 constexpr const char* kPostgres = "postgres";
 constexpr Duration kUp = seconds(60);
@@ -24,18 +27,6 @@ constexpr Duration kRejoin = seconds(30);
 constexpr std::size_t kWarmRows = 200;         // a second of writes: the writer's pace is known
 constexpr double kClockMs = 2;                 // stored times and durations are rounded to a millisecond each
 constexpr std::size_t kTailRows = 10;          // that the replica never hears of
-
-struct Failed {  // the story cannot go on
-  std::string why;
-};
-template <class T>
-T need(Result<T> result) {
-  if (!result) throw Failed{result.error().message};
-  return std::move(*result);
-}
-void need(const Result<void>& result) {
-  if (!result) throw Failed{result.error().message};
-}
 
 std::string ms(double v) {
   char text[32];
@@ -114,8 +105,7 @@ class Demo {
       if (p.command.find("walsender") != std::string::npos) dev::send_signal(p.id, SIGSTOP);
     const std::size_t rows = one_->count();
     need(cluster_->await_that("rows that node2 does not hear of", seconds(5), "", [&] { return one_->count() >= rows + kTailRows; }));
-    killed_ = node_now();
-    need(cluster_->kill(kOne));
+    killed_ = need(cluster_->kill(kOne));
     need(cluster_->await_that("the first row acknowledged by node2", kFailover, cluster_->log_of(kTwo, dev::Part::kDaemon),
                               [&] { return two_->first_after(killed_) != kNever; }));
     gap_ms_ = to_double_ms(two_->first_after(killed_) - killed_);
