@@ -191,7 +191,10 @@ void add_dev(CLI::App& app, ExitCode& code) {
     command->callback([o, &code, act = std::move(act), done] { code = on_node(o->node, o->part, act, done); });
   };
   add("kill", "SIGKILL to a node's processes at once, as when the host loses power; or to one part.", "killed",
-      [](LocalCluster& c, const NodeId& n, Part p) { return c.kill(n, p); });
+      [](LocalCluster& c, const NodeId& n, Part p) -> Result<void> {
+        if (auto killed = c.kill(n, p); !killed) return tl::unexpected(killed.error());
+        return {};
+      });
   add("stop", "Planned stop: the node hands over first.", "stopped", [](LocalCluster& c, const NodeId& n, Part p) -> Result<void> {
     if (p != Part::kNode) return fail(Remedy::kFixInput, "stop takes a whole node; kill takes a part");
     return c.stop(n, kStopped);

@@ -28,6 +28,7 @@ std::string cluster_text(const Shape& shape) {
     s += "  voters: [node1, node2, node3]\n  witness: node3                        # its second nats-server is the third member of core\n";
   else
     s += "  voters: [node1]                       # one: nothing fails over by itself, and the log has one copy\n";
+  if (!shape.max_promotions.empty()) s += "  max_promotions: " + shape.max_promotions + "\n";
   s += "  grpc_port: " + number(p.grpc) + "\n  http_port: " + number(p.http) + "\n  bind: node\n";
   s += "  nats: {client: " + number(p.nats.client) + ", route: " + number(p.nats.route) + ", leaf: " + number(p.nats.leaf) + ", monitor: " + number(p.nats.monitor);
   s += ",\n         witness_client: " + number(p.nats.witness_client) + ", witness_route: " + number(p.nats.witness_route) +

@@ -25,6 +25,7 @@ struct Shape {
   std::string prefix;   // "127.83.0.": node N is at prefix + N
   std::string folder;   // node N keeps everything below folder/nodeN
   Ports ports;
+  std::string max_promotions;  // empty: the default
 };
 
 inline constexpr int kMostNodes = 4;

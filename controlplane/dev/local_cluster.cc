@@ -15,6 +15,7 @@
 #include <random>
 #include <sstream>
 
+#include "controlplane/node/clock.h"
 #include "controlplane/topology/lint.h"
 
 namespace daarion::dev {
@@ -94,10 +95,14 @@ Result<void> free_ports(Shape& shape, const Say& say) {
   return {};
 }
 
+Error absent(const NodeId& node, Part part) {
+  return {Remedy::kFixInput, Effect::kNone, std::string(kPartNames[static_cast<int>(part)]) + " of " + node.value + " does not run; `daarionctl dev status` shows what does"};
+}
+
 bool is_of(const ProcessInfo& p, Part part) {
   if (part == Part::kNode) return true;
   if (part == Part::kDaemon) return p.name == "daariond";
-  if (part == Part::kGuard) return p.name == "daarion-guard";
+  if (part == Part::kGuard) return p.name == "daarion-watcher" || p.name == "daarion-keeper" || p.name == "daarion-guard";  // the pair names itself
   if (part == Part::kPostgres || part == Part::kPostmaster) return p.name == "postgres";
   return p.name == "nats-server";
 }
@@ -130,7 +135,7 @@ Result<LocalCluster> LocalCluster::create(const LocalOptions& o) {
   LocalCluster out;
   out.folder_ = fs::canonical(o.folder, error).string();
   out.say_ = o.say;
-  Shape shape{.nodes = o.nodes, .prefix = o.prefix, .folder = out.folder_, .ports = {}};
+  Shape shape{.nodes = o.nodes, .prefix = o.prefix, .folder = out.folder_, .ports = {}, .max_promotions = o.max_promotions};
   if (auto freed = free_ports(shape, o.say); !freed) return tl::unexpected(freed.error());
   std::string secrets = std::string("PG_REPLICATION_USER=") + kReplicationUser + "\n";
   for (const char* name : kSecretNames) secrets += std::string(name) + "=" + random_secret() + "\n";
@@ -189,7 +194,7 @@ std::string LocalCluster::log_of(const NodeId& node, Part part) const {
   // The engine's is where the daemon was told to keep such things.
   std::error_code error;
   for (const auto& entry : fs::recursive_directory_iterator(node_folder(node) + "/run", error))
-    if (entry.path().filename() == (part == Part::kGuard ? "guard.log" : "postgres.log")) return entry.path().string();
+    if (entry.path().filename() == (part == Part::kGuard ? "postgres.guard.log" : "postgres.log")) return entry.path().string();
   return node_folder(node) + "/daemon.log";
 }
 
@@ -284,17 +289,21 @@ Result<void> LocalCluster::start_all() {
 
 Result<void> LocalCluster::signal_part(const NodeId& node, Part part, int signal) {
   const std::vector<ProcessInfo> found = processes(node, part);
-  if (found.empty()) return fail(Remedy::kFixInput, std::string(kPartNames[static_cast<int>(part)]) + " of " + node.value + " does not run; `daarionctl dev status` shows what does");
+  if (found.empty()) return tl::unexpected(absent(node, part));
   for (const ProcessInfo& p : found) send_signal(p.id, signal);
   return {};
 }
 
-Result<void> LocalCluster::kill(const NodeId& node, Part part) {
+Result<Instant> LocalCluster::kill(const NodeId& node, Part part) {
   if (part == Part::kNode) return kill_all_of(node_folder(node), kKilled);
   const std::vector<ProcessInfo> found = processes(node, part);
-  if (auto sent = signal_part(node, part, SIGKILL); !sent) return sent;
-  return await_that(std::string("the end of ") + kPartNames[static_cast<int>(part)] + " of " + node.value, kKilled, "",
-                    [&] { return std::ranges::none_of(found, [](const ProcessInfo& p) { return lives(p.id); }); });
+  const Instant first = node_now();
+  for (const ProcessInfo& p : found) send_signal(p.id, SIGKILL);
+  if (found.empty()) return tl::unexpected(absent(node, part));
+  auto ended = await_that(std::string("the end of ") + kPartNames[static_cast<int>(part)] + " of " + node.value, kKilled, "",
+                          [&] { return std::ranges::none_of(found, [](const ProcessInfo& p) { return lives(p.id); }); });
+  if (!ended) return tl::unexpected(ended.error());
+  return first;
 }
 
 Result<void> LocalCluster::pause(const NodeId& node, Part part) { return signal_part(node, part, SIGSTOP); }
@@ -311,7 +320,7 @@ Result<void> LocalCluster::stop(const NodeId& node, Duration limit) {
   if (stopped && !servers_ended) stopped = servers_ended;
   const std::vector<ProcessInfo> left = processes_of(folder);
   if (stopped && !left.empty()) stopped = fail(Remedy::kStop, "stop " + node.value + ": its daemon left " + left.front().command + " behind");
-  if (auto killed = kill_all_of(folder, kKilled); !killed) return killed;
+  if (auto killed = kill_all_of(folder, kKilled); !killed) return tl::unexpected(killed.error());
   return stopped;
 }
 
@@ -327,7 +336,7 @@ Result<void> LocalCluster::down(bool keep) {
   }
   // The processes of all nodes first, then again: a guard that is left must find nothing to fence.
   for (const NodeId& node : nodes())
-    if (auto killed = kill_all_of(node_folder(node), kKilled); !killed && out) out = killed;
+    if (auto killed = kill_all_of(node_folder(node), kKilled); !killed && out) out = tl::unexpected(killed.error());
   if (!out) return out;
   std::error_code error;
   fs::remove_all(folder_, error);

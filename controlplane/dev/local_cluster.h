@@ -34,6 +34,7 @@ struct LocalOptions {
   std::string folder;               // made here; must be missing or empty
   std::string prefix = "127.83.0.";
   Say say;                          // may be empty
+  std::string max_promotions;       // e.g. "1000 per 1h", for those who lose nodes all day; empty: the default
 };
 
 class LocalCluster {
@@ -64,7 +65,8 @@ class LocalCluster {
   Result<void> start_all();
   /// SIGTERM to the daemon, which hands over; then to the servers. What is left after `limit` is killed, and named in the error.
   Result<void> stop(const NodeId& node, Duration limit);
-  Result<void> kill(const NodeId& node, Part part = Part::kNode);
+  /// SIGKILL, until none of them lives. Returns the instant of the first signal.
+  Result<Instant> kill(const NodeId& node, Part part = Part::kNode);
   Result<void> pause(const NodeId& node, Part part = Part::kNode);
   Result<void> resume(const NodeId& node, Part part = Part::kNode);
   /// Ends everything. keep: in order, so that the folder is good for another start_all(); else at once, and the folder goes.
@@ -75,6 +77,8 @@ class LocalCluster {
   Result<ClusterView> view(const NodeId& node) const;
   /// Asks the servers until one answers.
   Result<LeadersView> leaders() const;
+  /// The core servers that lead consumers of the log; often none.
+  Result<std::vector<std::string>> consumer_leaders() const;
   /// Waits for a condition on the view of `node`. Errors: kRetry naming `what`, the last view and the end of the daemon's log.
   Result<ClusterView> await(const NodeId& node, const std::string& what, Duration limit, const std::function<bool(const ClusterView&)>& condition) const;
   /// Everything is as after a good start: a writable holder, every other member streaming from it, every node ready.

@@ -17,6 +17,8 @@
 #include <sstream>
 #include <thread>
 
+#include "controlplane/node/clock.h"
+
 extern char** environ;
 
 namespace daarion::dev {
@@ -43,7 +45,7 @@ bool is_inside(const std::string& path, const std::string& folder) { return path
 
 /// Programs of ours and of the engines: only these are taken by folder alone.
 bool is_program_of_a_node(const std::string& name) {
-  static const std::set<std::string> kNames = {"daariond", "daarion-guard", "nats-server", "postgres", "initdb"};
+  static const std::set<std::string> kNames = {"daariond", "daarion-guard", "daarion-keeper", "daarion-watcher", "nats-server", "postgres", "initdb"};
   return kNames.contains(name) || name.starts_with("pg_");
 }
 
@@ -177,11 +179,13 @@ std::vector<ProcessInfo> processes_of(const std::string& folder) {
   return all;
 }
 
-Result<void> kill_all_of(const std::string& folder, Duration limit) {
+Result<Instant> kill_all_of(const std::string& folder, Duration limit) {
   const auto until = std::chrono::steady_clock::now() + limit;
+  std::optional<Instant> first;
   while (true) {
     const std::vector<ProcessInfo> left = processes_of(folder);
-    if (left.empty()) return {};
+    if (!first) first = node_now();
+    if (left.empty()) return *first;
     for (const ProcessInfo& p : left) send_signal(p.id, SIGKILL);
     if (std::chrono::steady_clock::now() > until)
       return fail(Remedy::kRetry, "end the processes of " + folder + ": " + std::to_string(left.size()) + " still live, e.g. " + left.front().command);

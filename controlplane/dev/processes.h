@@ -54,8 +54,9 @@ Result<ProcessId> spawn(const Spawn& what);
 /// Every process of the node with this folder, parents before children where /proc says so. Never ourselves or an ancestor of ours.
 std::vector<ProcessInfo> processes_of(const std::string& folder);
 
-/// SIGKILL to all of them in one burst, again until none is left, as when the host loses power. Errors: kRetry after `limit`.
-Result<void> kill_all_of(const std::string& folder, Duration limit);
+/// SIGKILL to all of them in one burst, again until none is left, as when the host loses power. Returns the instant of the first
+/// signal. Errors: kRetry after `limit`.
+Result<Instant> kill_all_of(const std::string& folder, Duration limit);
 
 /// "<pid> <start>" in a file, and back; nothing if the file is missing or malformed.
 Result<void> write_pid_file(const std::string& path, const ProcessId& id);

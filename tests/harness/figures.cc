@@ -51,9 +51,12 @@ bool say(const Figure& f) {
   return f.ok;
 }
 
-void say_machine(const std::string& servers) {
-  std::printf("machine cores=%ld steal_ms=%lld servers=%s commit=%s\n", sysconf(_SC_NPROCESSORS_ONLN), steal_ms(), servers.c_str(),
-              DAARION_COMMIT);
+void say_machine(const std::string& servers, double stall_max_ms, int repeated) {
+  const std::string stall = stall_max_ms < 0 ? "" : " stall_max_ms=" + number(stall_max_ms);
+  const std::string again = repeated < 0 ? "" : " repeated=" + std::to_string(repeated);
+  std::printf("machine cores=%ld steal_ms=%lld%s servers=%s commit=%s%s\n", sysconf(_SC_NPROCESSORS_ONLN), steal_ms(), stall.c_str(), servers.c_str(),
+              DAARION_COMMIT, again.c_str());
+  std::fflush(stdout);
 }
 
 }  // namespace daarion::test

@@ -18,8 +18,9 @@ struct Figure {
 };
 bool say(const Figure& figure);
 
-/// "machine cores=2 steal_ms= servers=... commit=...": before the figures of a run. Source: /proc/stat, the build.
-void say_machine(const std::string& servers);
+/// "machine cores=2 steal_ms= stall_max_ms= servers=... commit=... repeated=": before the figures of a run. stall_max_ms and repeated
+/// only where they were watched. Source: /proc/stat, the build, a StallTicker.
+void say_machine(const std::string& servers, double stall_max_ms = -1, int repeated = -1);
 
 double median(std::vector<double> samples);
 

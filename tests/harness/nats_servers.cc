@@ -13,6 +13,8 @@
 #include <fstream>
 #include <stdexcept>
 
+#include "controlplane/topology/render.h"
+
 namespace daarion::test {
 namespace {
 
@@ -45,6 +47,8 @@ NatsServers::NatsServers(Options options) : options_(std::move(options)) {
     servers_.push_back({.name = edge ? "edge" : "node" + std::to_string(i + 1), .address = network_->prefix() + std::to_string(i + 1),
                         .config = folder_ + "/" + std::to_string(i) + ".conf", .pid = -1});
   }
+  for (int i = 0; options_.edge && i < options_.size; ++i)
+    links_.push_back(std::make_unique<TcpLink>(link_address(i), servers_[static_cast<std::size_t>(i)].address + ":" + std::to_string(kLeaf)));
   for (int i = 0; i < total; ++i) write_config(i);
   for (int i = 0; i < total; ++i) start(i);
 }
@@ -55,31 +59,34 @@ NatsServers::~NatsServers() {
   std::filesystem::remove_all(folder_, ignored);
 }
 
+/// The configuration is the rendered one, but for the leaf's way to the core: that goes through links which a test can cut.
 void NatsServers::write_config(int index) {
-  const Server& server = servers_[static_cast<std::size_t>(index)];
-  const bool edge = index >= options_.size;
-  std::ofstream out(server.config);
-  out << "server_name: " << server.name << "\nlisten: \"" << server.address << ":" << kClient << "\"\nping_interval: \"5s\"\nping_max: 2\n"
-      << "jetstream { store_dir: \"" << folder_ << "/" << server.name << "\", domain: " << (edge ? "edge" : "core")
-      << ", max_mem: 64MB, max_file: 1GB }\n"
-      << "system_account: SYS\naccounts {\n  SYS { users [{user: sys, password: test-sys}] }\n"
-      << "  CONTROL { jetstream: enabled, users [{user: " << kUser << ", password: " << password_ << "}],\n"
-      << "    exports [{stream: \"cluster.events.>\"}, {service: \"cluster.api.>\"}] }\n"
-      << "  APP { jetstream: enabled, users [{user: app, password: test-app}],\n"
-      << "    imports [{stream: {account: CONTROL, subject: \"cluster.events.>\"}}, {service: {account: CONTROL, subject: \"cluster.api.>\"}}] }\n}\n";
-  if (edge) {
-    out << "leafnodes { reconnect: 1, remotes [{ urls: [";
-    for (int i = 0; i < options_.size; ++i)
-      out << (i ? ", " : "") << "\"nats://" << kUser << ":" << password_ << "@" << servers_[static_cast<std::size_t>(i)].address << ":" << kLeaf << "\"";
-    out << "], account: CONTROL }] }\n";
-    return;
+  ClusterFile file;
+  file.spec.cluster = "test";
+  for (int i = 0; i < size(); ++i) {
+    const Server& server = servers_[static_cast<std::size_t>(i)];
+    file.spec.nodes.push_back({NodeId(server.name), server.address, "", i < options_.size ? NodeRole::kReplica : NodeRole::kEdge});
+    if (i < options_.size) file.spec.voters.emplace_back(server.name);
   }
-  out << "leafnodes { listen: \"" << server.address << ":" << kLeaf << "\", no_advertise: true }\n";
-  if (options_.size == 1) return;
-  out << "cluster { name: core, listen: \"" << server.address << ":" << kRoute << "\", routes: [";
-  for (int i = 0; i < options_.size; ++i)
-    out << (i ? ", " : "") << "\"nats://" << servers_[static_cast<std::size_t>(i)].address << ":" << kRoute << "\"";
-  out << "] }\n";
+  file.nats = {.client = kClient, .route = kRoute, .leaf = kLeaf};
+  const NatsServerPlan plan = nats_plan(file).at(static_cast<std::size_t>(index));
+  std::string text = render_nats(file, plan, {.control = password_, .sys = "test-sys", .app = "test-app"}, folder_ + "/" + plan.name, "core");
+  if (plan.kind == NatsServerPlan::Kind::kLeaf)
+    for (int i = 0; i < options_.size; ++i) {
+      const std::string direct = servers_[static_cast<std::size_t>(i)].address + ":" + std::to_string(kLeaf);
+      const std::size_t at = text.find("@" + direct);
+      if (at != std::string::npos) text.replace(at + 1, direct.size(), link_address(i));
+    }
+  std::ofstream(servers_[static_cast<std::size_t>(index)].config) << text;
+}
+
+std::string NatsServers::link_address(int core) const { return network_ + std::to_string(101 + core) + ":" + std::to_string(kLeaf); }
+
+void NatsServers::cut_edge() {
+  for (const auto& link : links_) link->cut();
+}
+void NatsServers::heal_edge() {
+  for (const auto& link : links_) link->heal();
 }
 
 void NatsServers::start(int index) {
@@ -118,8 +125,10 @@ std::string NatsServers::url(int index) const {
   return "nats://" + servers_[static_cast<std::size_t>(index)].address + ":" + std::to_string(kClient);
 }
 
-NatsEndpoint NatsServers::endpoint(std::vector<int> order, const std::string& name) const {
+NatsEndpoint NatsServers::endpoint(std::vector<int> order, const std::string& name, Account account) const {
   NatsEndpoint out{.urls = {}, .user = kUser, .password = kPassword, .name = name};
+  if (account == Account::kSys) out.user = kSysUser, out.password = "test-sys";
+  if (account == Account::kApp) out.user = kAppUser, out.password = "test-app";
   for (const int i : order) out.urls.push_back(url(i));
   return out;
 }
