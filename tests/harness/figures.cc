@@ -6,7 +6,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
-#include <sstream>
+
+#include "tests/harness/stalls.h"
 
 namespace daarion::test {
 namespace {
@@ -15,16 +16,6 @@ std::string number(double v) {
   char text[32];
   std::snprintf(text, sizeof text, v == static_cast<long long>(v) ? "%.0f" : "%.3f", v);
   return text;
-}
-
-/// Time that the hypervisor took from this machine since its boot.
-long long steal_ms() {
-  std::ifstream stat("/proc/stat");
-  std::string cpu;
-  long long field[8] = {};
-  stat >> cpu;
-  for (long long& f : field) stat >> f;
-  return field[7] * 1000 / sysconf(_SC_CLK_TCK);
 }
 
 }  // namespace
@@ -51,9 +42,9 @@ bool say(const Figure& f) {
   return f.ok;
 }
 
-void say_machine(const std::string& servers) {
-  std::printf("machine cores=%ld steal_ms=%lld servers=%s commit=%s\n", sysconf(_SC_NPROCESSORS_ONLN), steal_ms(), servers.c_str(),
-              DAARION_COMMIT);
+void say_machine(const std::string& servers, int repeated) {
+  std::printf("machine cores=%ld steal_ms=%lld stall_max_ms=%lld servers=%s commit=%s repeated=%d\n", sysconf(_SC_NPROCESSORS_ONLN), steal_ms(),
+              static_cast<long long>(longest_stall().count()), servers.c_str(), DAARION_COMMIT, repeated);
 }
 
 }  // namespace daarion::test
