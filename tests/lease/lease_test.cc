@@ -8,6 +8,7 @@
 
 #include "controlplane/node/clock.h"
 #include "streams/log_stream.h"
+#include "streams/meta_leader.h"
 #include "tests/harness/figures.h"
 #include "tests/harness/stalls.h"
 #include "tests/lease/stub_node.h"
@@ -64,10 +65,15 @@ class Lease : public testing::Test {
     return world_.data[from].primary && world_.data[to].streaming && world_.data[to].upstream == from;
   }
   double crash_once();
-  std::string log_leader() {
-    const auto connection = Connection::open(servers_.endpoint({1, 2, 0}, "look")).value();
-    (void)connection->wait_connected(seconds(5));
-    return stream_leader(*connection, kClusterLog, seconds(2));
+  /// Steering has done its work: neither leader is on `node`. A hand-over that is still under way costs 0.1 to 0.8 s by itself.
+  bool no_leader_on(const std::string& node) {
+    const std::vector<int> order{1, 2, 0};
+    const auto control = Connection::open(servers_.endpoint(order, "look")).value();
+    const auto sys = Connection::open(servers_.endpoint(order, "look-sys", test::NatsServers::Account::kSys)).value();
+    return until([&] {
+      const std::string log = stream_leader(*control, kClusterLog, seconds(1)), meta = meta_leader(*sys, seconds(1));
+      return !log.empty() && !meta.empty() && log != node && meta != node;
+    }, seconds(30));
   }
 
   test::TempFolder folder_;
@@ -80,7 +86,7 @@ class Lease : public testing::Test {
 TEST_F(Lease, AnotherNodeWritesAfterItsHostIsLost) {
   await_cluster();
   ASSERT_TRUE(until([&] { const auto s = nodes_[1]->state(); return s->lease(kStub) && s->lease(kStub)->phase == LeaseState::Phase::kActive; }, seconds(10)));
-  ASSERT_TRUE(until([&] { const std::string l = log_leader(); return !l.empty() && l != "node1"; }, seconds(30))) << "the log's leader stays on the holder";
+  ASSERT_TRUE(no_leader_on("node1")) << "a leader stays on the holder";
   const Instant killed = node_now();
   nodes_[0]->lose_host();
   servers_.kill(0);
@@ -88,8 +94,8 @@ TEST_F(Lease, AnotherNodeWritesAfterItsHostIsLost) {
   const double ms = double(to_ms(world_.first_write_after(kTwo, killed) - killed));
   EXPECT_FALSE(world_.overlapped());
   test::say_machine(servers_.version());
-  test::say({.name = "lease_host_loss_ms", .value = ms, .unit = "ms", .samples = {}, .limit = "<=12000", .ok = ms <= 12'000});
-  EXPECT_LE(ms, 12'000) << "a lost host that led the meta group may cost its election";
+  EXPECT_TRUE(test::say({.name = "lease_host_loss_ms", .value = ms, .unit = "ms", .samples = {}, .limit = "<=4000", .ok = ms <= 4000}))
+      << "leaders are kept off the holder, so that its loss costs no election";
 }
 
 /// Crashes the writer's engine. Returns the time until anybody writes again: whoever is the best candidate; the same node's engine may be
@@ -113,6 +119,8 @@ TEST_F(Lease, ACrashedEngineOnALiveHostFailsOverAtOnce) {
   constexpr int kMaxRepeated = 10;
   std::vector<double> samples;
   int repeated = 0;
+  await_cluster();
+  ASSERT_TRUE(no_leader_on("node1")) << "a leader stays on the holder";
   while (samples.size() < count) {
     ASSERT_TRUE(until([&] { return replicates(kOne, kTwo) || replicates(kTwo, kOne); }, seconds(60))) << "no writer, or no replica, after 60 s";
     const test::Disturbance machine;
