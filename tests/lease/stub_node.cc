@@ -20,6 +20,7 @@ using std::chrono::seconds;
 const ResourceId kStub("stub");
 constexpr Duration kWriteEvery = milliseconds(2);
 constexpr Duration kLimit = seconds(2);
+constexpr Duration kMetaLimit = milliseconds(300);  // a daemon that ends waits for this call, and must end well within a lease
 
 bool follows(const StubWorld::Data& replica, const StubWorld::Data& primary) {
   // The replica's history is a prefix of the primary's, and it did not go past the fork.
@@ -369,7 +370,7 @@ void StubNode::start() {
   ports.info = make_nats_log_info(control);
   ports.provision = [control] { return provision_core_streams(*control, 3, kLimit); };
   ports.leaders = [control, sys] {
-    return LeadersSeen{.log = NodeId(stream_leader(*control, kClusterLog, kLimit)), .meta = NodeId(meta_leader(*sys, kLimit))};
+    return LeadersSeen{.log = NodeId(stream_leader(*control, kClusterLog, kLimit)), .meta = NodeId(meta_leader(*sys, kMetaLimit))};
   };
   ports.step_down = [control, sys](bool meta) {
     if (meta)
