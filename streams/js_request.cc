@@ -22,6 +22,7 @@ Result<Json> js_request(Connection& connection, const std::string& subject, cons
 int js_error_code(const Json& answer) { return answer.contains("error") ? answer["error"].value("err_code", 0) : 0; }
 
 std::string js_error_text(const Json& answer) {
+  if (!answer.contains("error")) return "an answer of another kind";
   return answer["error"].value("description", "unknown error") + " (" + std::to_string(js_error_code(answer)) + ")";
 }
 

@@ -26,12 +26,22 @@ std::string difference(const Json& wanted, const Json& found) {
   return out;
 }
 
+/// A mirror that is made while its origin cannot be reached is tried again by the server after 30 s only (2.15): make it when it can.
+Result<void> origin_answers(Connection& connection, const Json& mirror, Duration limit) {
+  const std::string name = mirror.at("name"), api = mirror.at("external").at("api");
+  const auto info = js_request(connection, api + ".STREAM.INFO." + name, nullptr, limit);
+  if (info && info->contains("config")) return {};
+  return fail(Remedy::kRetry, "reach stream " + name + " over the leaf link: " + (info ? js_error_text(*info) : info.error().message));
+}
+
 /// `if_refused`: what to do about a stream that cannot be mended.
 Result<void> provision(Connection& connection, const Json& wanted, const char* if_refused, Duration limit) {
   const std::string name = wanted.at("name");
   const auto info = js_request(connection, "$JS.API.STREAM.INFO." + name, nullptr, limit);
   if (!info) return tl::unexpected(info.error());
   if (js_error_code(*info) == kNoSuchStream) {
+    if (wanted.contains("mirror"))
+      if (const auto reached = origin_answers(connection, wanted["mirror"], limit); !reached) return reached;
     const auto made = js_request(connection, "$JS.API.STREAM.CREATE." + name, wanted, limit);
     if (!made) return tl::unexpected(made.error());
     if (made->contains("error")) return fail(Remedy::kRetry, "create stream " + name + ": " + js_error_text(*made));

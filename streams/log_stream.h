@@ -33,7 +33,8 @@ std::string outbox_of(const NodeId& edge);
 Result<void> provision_edge_outbox(Connection& leaf, const NodeId& edge, Duration limit);
 
 /// Creates an edge's mirrors of log and telemetry. `core_domain`: the core's JetStream domain, as leaf nodes see it.
-/// Errors: kFixInput if a mirror of another origin is there: it is a copy, and may be deleted; it is not deleted here.
+/// Errors: kRetry while a mirror is yet to be made and the core's streams cannot be reached over the leaf link; kFixInput if a mirror of
+/// another origin is there: it is a copy, and may be deleted; it is not deleted here.
 Result<void> provision_edge_mirrors(Connection& leaf, const std::string& core_domain, const NodeId& edge, Duration limit);
 
 /// Asks the leader of `stream`.

@@ -100,7 +100,9 @@ struct Connection::Handles {
 /// A subscription that goes on when its connection's link was made anew. Threads: one at a time.
 class Listener {
  public:
-  Listener(std::shared_ptr<Connection> connection, std::string subject) : connection_(std::move(connection)), subject_(std::move(subject)) {
+  /// `group`: the queue group, of which one member gets each message; empty: every subscriber gets it.
+  Listener(std::shared_ptr<Connection> connection, std::string subject, std::string group = {})
+      : connection_(std::move(connection)), subject_(std::move(subject)), group_(std::move(group)) {
     follow();
   }
   /// The next message, or nothing within about `wait_ms`; never returns at once without one.
@@ -119,10 +121,13 @@ class Listener {
     subscription_.reset();
     link_ = std::move(link);
     natsSubscription* raw = nullptr;
-    if (natsConnection_SubscribeSync(&raw, link_->nc, subject_.c_str()) == NATS_OK) subscription_.take(link_, raw);
+    const natsStatus s = group_.empty() ? natsConnection_SubscribeSync(&raw, link_->nc, subject_.c_str())
+                                        : natsConnection_QueueSubscribeSync(&raw, link_->nc, subject_.c_str(), group_.c_str());
+    if (s == NATS_OK) subscription_.take(link_, raw);
   }
   std::shared_ptr<Connection> connection_;
   std::string subject_;
+  std::string group_;
   std::shared_ptr<Link> link_;
   Subscription subscription_;
 };

@@ -234,6 +234,7 @@ void Agent::take_named(const AgentContext& c, const LeaseState& lease, Instant n
   if (holder_.claiming() && holder_.current()->session != lease.session) return;
   if (guard_.taken && guard_.taken->session != lease.session) return;
   const bool fresh = !guard_.taken;
+  if (fresh) retry_at_ = now, backoff_ = {}, failure_.clear();  // what failed was another task: following somebody who is no more
   holder_.claim(lease.epoch, lease.session, c.next_counter, now);
   out.beat_now = true;
   if (!fresh) return;

@@ -94,7 +94,12 @@ const SwitchoverState* DeciderContext::wish(const ResourceId& resource) const {
   return said && said->switchover.sequence.value != 0 ? &said->switchover : nullptr;
 }
 
-void Decider::on_vote(const Vote& vote, Instant now) { votes_[vote.voter] = {vote, now}; }
+bool Decider::on_vote(const Vote& vote, Instant now) {
+  Heard& heard = votes_[vote.voter];
+  const bool news = heard.vote != vote;
+  heard = {vote, now};
+  return news;
+}
 
 Evidence Decider::gather(const ResourceId& resource, const DeciderContext& c, Instant now) {
   Evidence e;

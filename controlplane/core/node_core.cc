@@ -95,7 +95,7 @@ void NodeCore::hear_ack(const Ack& ack, Instant now) {
 void NodeCore::on(const VoteHeard& in, Instant now) {
   const auto decider = deciders_.find(in.vote.resource);
   if (decider == deciders_.end() || in.vote.log != state_->log.log) return;
-  decider->second.on_vote(in.vote, now);
+  if (!decider->second.on_vote(in.vote, now)) return;
   if (const auto agent = agents_.find(in.vote.resource); agent != agents_.end()) agent->second.on_vote();
 }
 
@@ -259,7 +259,8 @@ void NodeCore::send_beat(Instant now) {
   flush(out, now);
 }
 
-/// Says which promises are over: at once when one comes to be, and with every beat.
+/// Says which promises are over: at once when one comes to be, again when the lease moved meanwhile (what was said before counts for
+/// nothing then), and with every beat.
 void NodeCore::send_votes(Instant now, bool all) {
   for (auto& [resource, decider] : deciders_) {
     const bool over = voter_.may_vote(resource, *state_, now);
@@ -268,8 +269,10 @@ void NodeCore::send_votes(Instant now, bool all) {
       if (was != voting_.end()) voting_.erase(was);
       continue;
     }
-    if (was != voting_.end() && !all) continue;
-    voting_[resource] = true;
+    const LeaseState* lease = state_->lease(resource);
+    const Sequence about = lease ? std::max(lease->decided, lease->completed.sequence) : Sequence{};
+    if (was != voting_.end() && was->second == about && !all) continue;
+    voting_[resource] = about;
     Vote vote = voter_.vote(resource, *state_, now);
     for (const auto& [node, peer] : peers_.all())
       vote.heard.push_back({node, static_cast<std::uint64_t>(to_ms(now - peer.heard))});

@@ -40,7 +40,7 @@ class Bench {
     if (wanted('c')) busy_backend();
     if (wanted('d')) planned();
     if (wanted('e')) servers();
-    test::say_machine(test::server_versions(), rig_.stall_max_ms(), rig_.repeated());
+    test::say_machine(test::server_versions(), rig_.repeated(), rig_.stall_max_ms());
     bool ok = true;
     for (const test::Figure& f : figures_) ok = test::say(f) && ok;
     return ok;

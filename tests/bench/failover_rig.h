@@ -7,7 +7,6 @@
 
 #include "tests/cluster/kit.h"
 #include "tests/harness/figures.h"
-#include "tests/harness/stall.h"
 
 namespace daarion::bench {
 
@@ -41,7 +40,6 @@ class Rig {
 
  private:
   test::ScratchCluster cluster_;
-  test::StallTicker ticker_;
   std::vector<std::unique_ptr<dev::ProbeWriter>> writers_;
   int generation_ = 0;
   int repeated_ = 0;
