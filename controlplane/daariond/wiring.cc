@@ -7,6 +7,7 @@
 #include "controlplane/drivers/registry.h"
 #include "controlplane/topology/render.h"
 #include "streams/log_stream.h"
+#include "streams/meta_leader.h"
 #include "streams/nats_appender.h"
 #include "streams/nats_beat_link.h"
 #include "streams/nats_log_reader.h"
@@ -158,7 +159,7 @@ Result<DaemonPorts> make_ports(const Setup& setup, const TopologySpec& spec, con
   ports.provision = [links, votes, replicas, self = setup.self]() -> Result<void> {
     if (votes)
       if (auto done = provision_core_streams(*links.control, replicas, kApiLimit); !done) return done;
-    if (links.leaf) return provision_edge_mirror(*links.leaf, kCoreDomain, self.value, kApiLimit);
+    if (links.leaf) return provision_edge_mirrors(*links.leaf, kCoreDomain, self, kApiLimit);
     return {};
   };
   std::map<std::string, NodeId> node_of;
@@ -168,10 +169,11 @@ Result<DaemonPorts> make_ports(const Setup& setup, const TopologySpec& spec, con
       const auto at = node_of.find(server);
       return at == node_of.end() ? NodeId{} : at->second;
     };
-    return LeadersSeen{.log = named(stream_leader(*links.control, kClusterLog, kApiLimit)), .meta = {}};
+    return LeadersSeen{.log = named(stream_leader(*links.control, kClusterLog, kApiLimit)), .meta = named(meta_leader(*links.sys, kApiLimit))};
   };
   ports.step_down = [links](bool meta) {
-    if (!meta) (void)step_down_stream_leader(*links.control, kClusterLog, kApiLimit);
+    if (meta) (void)step_down_meta_leader(*links.sys, kApiLimit);
+    else (void)step_down_stream_leader(*links.control, kClusterLog, kApiLimit);
   };
   for (const ResourceSpec& resource : spec.resources) {
     if (!resource.leased || !resource.has_member(setup.self)) continue;

@@ -9,6 +9,7 @@
 
 #include "controlplane/node/clock.h"
 #include "streams/log_stream.h"
+#include "streams/meta_leader.h"
 #include "tests/bench/failover_rig.h"
 
 namespace daarion::bench {
@@ -106,7 +107,7 @@ class Bench {
   }
   void place_meta_leader(const NodeId& node) {
     const auto c = need(test::sys_connection(rig_.cluster(), node, seconds(5)));
-    place("the meta group's leader", [&] { return need(rig_.cluster().leaders()).meta; }, [&] { test::step_down_meta(*c); }, node);
+    place("the meta group's leader", [&] { return meta_leader(*c, milliseconds(300)); }, [&] { (void)step_down_meta_leader(*c, seconds(1)); }, node);
   }
   /// The mirror's consumer of the log: JetStream keeps it where the log's leader was when the mirror was attached.
   void place_consumers(const NodeId& node) {

@@ -26,13 +26,21 @@ using Kind = NatsServerPlan::Kind;
 constexpr Duration kRead = seconds(10);
 constexpr Duration kAdmin = seconds(15);  // an append may wait for an election
 
-Result<std::shared_ptr<Connection>> connect(dev::LocalCluster& cluster, const std::vector<NatsServerPlan>& servers, Duration limit) {
-  NatsEndpoint endpoint{.urls = {}, .user = kControlUser, .password = cluster.secrets()["DAARION_CONTROL_PASSWORD"], .name = "test"};
+Result<std::shared_ptr<Connection>> connect(dev::LocalCluster& cluster, const std::vector<NatsServerPlan>& servers, Duration limit, bool sys = false) {
+  NatsEndpoint endpoint{.urls = {}, .user = sys ? kSysUser : kControlUser, .password = cluster.secrets()[sys ? "DAARION_SYS_PASSWORD" : "DAARION_CONTROL_PASSWORD"], .name = "test"};
   for (const NatsServerPlan& s : servers) endpoint.urls.push_back(s.url());
   auto connection = Connection::open(endpoint);
   if (!connection) return connection;
   if (auto up = (*connection)->wait_connected(limit); !up) return tl::unexpected(up.error());
   return connection;
+}
+
+std::vector<NatsServerPlan> core_servers(const dev::LocalCluster& cluster, const NodeId& last) {
+  std::vector<NatsServerPlan> core;
+  for (NatsServerPlan& s : cluster.servers())
+    if (s.kind != Kind::kLeaf) core.push_back(std::move(s));
+  std::ranges::stable_partition(core, [&](const NatsServerPlan& s) { return s.node != last; });
+  return core;
 }
 
 Result<LogRead> read(LogReader& reader, Sequence from, Sequence to) {
@@ -92,11 +100,10 @@ ScratchCluster::~ScratchCluster() {
 }
 
 Result<std::shared_ptr<Connection>> core_connection(dev::LocalCluster& cluster, const NodeId& last, Duration limit) {
-  std::vector<NatsServerPlan> core;
-  for (NatsServerPlan& s : cluster.servers())
-    if (s.kind != Kind::kLeaf) core.push_back(std::move(s));
-  std::ranges::stable_partition(core, [&](const NatsServerPlan& s) { return s.node != last; });
-  return connect(cluster, core, limit);
+  return connect(cluster, core_servers(cluster, last), limit);
+}
+Result<std::shared_ptr<Connection>> sys_connection(dev::LocalCluster& cluster, const NodeId& last, Duration limit) {
+  return connect(cluster, core_servers(cluster, last), limit, true);
 }
 
 Result<LogRead> read_log(dev::LocalCluster& cluster, Sequence from, Sequence to, const NodeId& avoid) {

@@ -49,6 +49,7 @@ inline void need(const Result<void>& result) {
 
 /// A connection of CONTROL to the core's servers, those of `last` tried last.
 Result<std::shared_ptr<Connection>> core_connection(dev::LocalCluster& cluster, const NodeId& last, Duration limit);
+Result<std::shared_ptr<Connection>> sys_connection(dev::LocalCluster& cluster, const NodeId& last, Duration limit);  // of SYS
 
 /// The events from `from` to the present end, in order. On an edge, its mirror's.
 struct LogRead {

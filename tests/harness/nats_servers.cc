@@ -80,7 +80,7 @@ void NatsServers::write_config(int index) {
   std::ofstream(servers_[static_cast<std::size_t>(index)].config) << text;
 }
 
-std::string NatsServers::link_address(int core) const { return network_ + std::to_string(101 + core) + ":" + std::to_string(kLeaf); }
+std::string NatsServers::link_address(int core) const { return network_->prefix() + std::to_string(101 + core) + ":" + std::to_string(kLeaf); }
 
 void NatsServers::cut_edge() {
   for (const auto& link : links_) link->cut();
