@@ -23,7 +23,8 @@ std::string meta_leader(Connection& sys, Duration limit) {
   const std::string inbox = "_INBOX." + id_text(bits[0], bits[1]);
   natsSubscription* raw = nullptr;
   if (natsConnection_SubscribeSync(&raw, link->nc, inbox.c_str()) != NATS_OK) return {};
-  const SubscriptionPtr answers(raw);
+  Subscription answers;
+  answers.take(link, raw);
   if (natsConnection_PublishRequestString(link->nc, "$SYS.REQ.SERVER.PING.JSZ", inbox.c_str(), "") != NATS_OK) return {};
   // Every server answers. A follower's word may be of a leader that is dead: only the leader's own counts.
   const auto end = Clock::now() + limit;

@@ -222,8 +222,7 @@ class NatsLogReader final : public LogReader {
       jsErrCode error{};
       auto link = source.connection->handles().link();
       if (js_SubscribeSync(&raw, link->js, "cluster.log.>", &limits, &options, &error) != NATS_OK) continue;
-      bulk_.reset(raw);
-      bulk_link_ = std::move(link);
+      bulk_.take(std::move(link), raw);
       bulk_source_ = i;
       return;
     }
@@ -258,8 +257,7 @@ class NatsLogReader final : public LogReader {
   std::uint64_t heard_ = 0;                // from beats
   std::vector<std::unique_ptr<Listener>> tails_;
   std::atomic<bool> closed_ = false;
-  std::shared_ptr<Link> bulk_link_;        // that bulk_ lives on
-  SubscriptionPtr bulk_;
+  Subscription bulk_;
   std::size_t bulk_source_ = 0;
   Clock::time_point bulk_after_{};
   std::mutex mutex_;                       // guards what follows: the listening threads write it

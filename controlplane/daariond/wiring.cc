@@ -11,6 +11,7 @@
 #include "streams/nats_appender.h"
 #include "streams/nats_beat_link.h"
 #include "streams/nats_log_reader.h"
+#include "streams/nats_telemetry.h"
 
 namespace daarion {
 namespace {
@@ -132,7 +133,7 @@ Result<void> await_links(const Links& links, Duration limit) {
 }
 
 Result<std::unique_ptr<LogReader>> open_reader(const Links& links, Sequence from) {
-  if (links.leaf) return make_nats_log_reader({links.leaf, links.near}, kLogMirror, from);
+  if (links.leaf) return make_nats_log_reader({LogSource{links.leaf, kLogMirror}, LogSource{links.near, kClusterLog}}, from);
   return make_nats_log_reader({links.near, links.far}, kClusterLog, from);
 }
 
@@ -156,14 +157,22 @@ Result<DaemonPorts> make_ports(const Setup& setup, const TopologySpec& spec, con
   ports.info = make_nats_log_info(links.control);
   const bool votes = std::ranges::find(spec.voters, setup.self) != spec.voters.end();
   const int replicas = spec.voters.size() >= 3 ? 3 : 1;
-  ports.provision = [links, votes, replicas, self = setup.self]() -> Result<void> {
-    if (votes)
-      if (auto done = provision_core_streams(*links.control, replicas, kApiLimit); !done) return done;
-    if (links.leaf) return provision_edge_mirrors(*links.leaf, kCoreDomain, self, kApiLimit);
-    return {};
-  };
   std::map<std::string, NodeId> node_of;
-  for (const NatsServerPlan& server : nats_plan(setup.file)) node_of[server.name] = server.node;
+  std::vector<EdgeDomain> edges;
+  for (const NatsServerPlan& server : nats_plan(setup.file)) {
+    node_of[server.name] = server.node;
+    if (server.kind == Kind::kLeaf) edges.push_back({server.node, server.domain});
+  }
+  ports.provision = [links, votes, replicas, edges, self = setup.self]() -> Result<void> {
+    if (votes)
+      if (auto done = provision_core_streams(*links.control, replicas, kApiLimit, edges); !done) return done;
+    if (!links.leaf) return {};
+    if (auto done = provision_edge_outbox(*links.leaf, self, kApiLimit); !done) return done;
+    return provision_edge_mirrors(*links.leaf, kCoreDomain, self, kApiLimit);
+  };
+  ports.telemetry = [publisher = make_nats_telemetry(links.leaf ? links.leaf : links.near)](const std::string& subject, const std::string& payload) {
+    publisher->publish(subject, payload);
+  };
   ports.leaders = [links, node_of] {
     const auto named = [&](const std::string& server) {
       const auto at = node_of.find(server);
@@ -172,6 +181,7 @@ Result<DaemonPorts> make_ports(const Setup& setup, const TopologySpec& spec, con
     return LeadersSeen{.log = named(stream_leader(*links.control, kClusterLog, kApiLimit)), .meta = named(meta_leader(*links.sys, kApiLimit))};
   };
   ports.step_down = [links](bool meta) {
+    // A refusal shows in who leads: it is asked again as long as it leads from the wrong node.
     if (meta) (void)step_down_meta_leader(*links.sys, kApiLimit);
     else (void)step_down_stream_leader(*links.control, kClusterLog, kApiLimit);
   };

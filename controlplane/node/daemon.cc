@@ -26,7 +26,9 @@ constexpr Duration kAppendLimit = seconds(2);
 constexpr Duration kObserveEvery = milliseconds(250);
 constexpr Duration kInfoEvery = seconds(1);
 constexpr Duration kInfoLimit = seconds(2);
-constexpr Duration kFlushEvery = seconds(60);  // bounds the tail that a restart folds again
+// Both bound the tail that a restart folds again; the second is about a second of catch-up.
+constexpr Duration kFlushEvery = seconds(60);
+constexpr std::uint64_t kFlushEvents = 50'000;
 constexpr Duration kWatchEvery = milliseconds(200);
 constexpr Duration kTryAgain = seconds(1);
 constexpr std::size_t kBatch = 4096;  // messages folded as one batch in catch-up
@@ -252,6 +254,7 @@ Result<void> Daemon::follow_log(StateStore& store) {
   auto reader = ports_.reader(Sequence{store.mark().sequence.value + 1});
   if (!reader) return tl::unexpected(reader.error());
   Instant flushed = node_now();
+  std::uint64_t flushed_at = store.mark().sequence.value;
   std::vector<StoredMessage> batch;
   while (!ending_) {
     while (const auto head = heads_.pop({})) (*reader)->heard_head(*head);
@@ -265,8 +268,9 @@ Result<void> Daemon::follow_log(StateStore& store) {
       post(StateMoved{std::make_shared<const State>(store.state()), store.mark()});
       if (!applied) return applied;
     }
-    if (node_now() > flushed + kFlushEvery) {
+    if (node_now() > flushed + kFlushEvery || store.mark().sequence.value >= flushed_at + kFlushEvents) {
       flushed = node_now();
+      flushed_at = store.mark().sequence.value;
       if (const auto done = store.flush(); !done) return done;
     }
   }
