@@ -13,6 +13,8 @@ constexpr Duration kMaxBackoff = std::chrono::seconds(15);
 constexpr Duration kObserveAgain = std::chrono::milliseconds(500);
 // Sessions of earlier guards that are spoken of: one per voter is already more than can happen.
 constexpr std::size_t kMaxLost = 16;
+// A command that the guard's reports do not show done is given again: a socket may have been full, or just gone.
+constexpr Duration kSayAgain = std::chrono::milliseconds(200);
 // A promotion is begun only with this much lease left: it takes tens of ms, and one that the fence cuts off helps nobody.
 constexpr Duration kPromoteRoom = std::chrono::milliseconds(200);
 // A planned switchover is begun only if its target is this close: the holder stops writing while the rest is sent.
@@ -117,6 +119,7 @@ void Agent::advance(const AgentContext& c, Instant now, AgentOutput& out) {
   const State& state = c.cluster.state;
   const LeaseState* lease = state.lease(resource_);
   follow_guard(c, now, out);
+  retire_again(now, out);
   if (c.state_loaded) {
     if (holder_.on_state(state, now, c.next_counter)) out.beat_now = true;
     if (lease) {
@@ -201,10 +204,21 @@ void Agent::report_ends(const AgentContext& c, AgentOutput& out) {
   }
 }
 
+/// The session being retired is retired until the guard's own word says that it has ended.
+void Agent::retire_again(Instant now, AgentOutput& out) {
+  if (retiring_.empty() || guard_.fencing) return;
+  if (retired_at_ == Instant{}) retired_at_ = now;
+  if (now < later(retired_at_, kSayAgain)) return;
+  if (guard_.next != retiring_ && !(guard_.taken && guard_.taken->session == retiring_)) return;
+  retired_at_ = now;
+  out.guard.push_back({resource_, GuardCommand::Kind::kRetire, retiring_, {}, {}});
+}
+
 void Agent::retire(std::string why, AgentOutput& out) {
   if (!holder_.claiming()) return;
   retiring_ = holder_.current()->session;
   retired_why_ = std::move(why);
+  retired_at_ = {};
   out.guard.push_back({resource_, GuardCommand::Kind::kRetire, retiring_, holder_.current()->epoch, {}});
   holder_.drop();
   armed_.reset();
@@ -262,8 +276,12 @@ void Agent::arm(Instant now, AgentOutput& out) {
   if (!holder_.claiming() || holder_.held().value == 0) return;
   const Instant deadline = holder_.deadline();
   const std::pair wanted(holder_.held(), deadline);
-  if (armed_ == wanted || deadline <= now) return;
+  if (deadline <= now) return;
+  // Said once is not heard: without the guard's word that it has this deadline, it is said again.
+  const bool has = guard_.taken && guard_.taken->session == holder_.current()->session && guard_.taken->epoch == holder_.held() && guard_.taken->deadline == deadline;
+  if (armed_ == wanted && (has || now < later(armed_at_, kSayAgain))) return;
   armed_ = wanted;
+  armed_at_ = now;
   out.guard.push_back({resource_, GuardCommand::Kind::kArm, holder_.current()->session, holder_.held(), deadline});
 }
 

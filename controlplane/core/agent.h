@@ -91,6 +91,7 @@ class Agent {
   void move_follower(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out);
   void report_replica(const AgentContext& c, AgentOutput& out);
   void retire(std::string why, AgentOutput& out);
+  void retire_again(Instant now, AgentOutput& out);
   void run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutput& out);
   bool confirmed() const;
   Position opened_at() const;
@@ -122,6 +123,8 @@ class Agent {
   bool diverged_ = false;   // the last kFollow said so
 
   std::optional<std::pair<Epoch, Instant>> armed_;  // epoch and deadline last sent to the guard
+  Instant armed_at_{};
+  Instant retired_at_{};               // when the retirement was last said
   std::vector<SessionId> lost_;        // sessions of earlier guards that voters are still bound to
   std::string retired_why_;            // the reason for the end of the session being retired
   SessionId retiring_;

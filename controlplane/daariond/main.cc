@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <mutex>
+#include <thread>
 
 #include "controlplane/api/grpc_server.h"
 #include "controlplane/api/http_server.h"
@@ -33,6 +34,7 @@ constexpr int kFailed = 1, kUsage = 2, kUnreachable = 3;
 // A clean stop of a primary with its checkpoint, and the hand-over's event; beyond it the deadline fences.
 constexpr Duration kStopLimit = seconds(30);
 constexpr Duration kFirstLook = seconds(5);
+constexpr Duration kTidyLimit = seconds(5);
 
 const std::string kSoftware = std::string("daariond ") + DAARION_VERSION + " (" + DAARION_COMMIT + ")";
 
@@ -173,13 +175,19 @@ int serve(const Setup& setup, const sigset_t& ending) {
   sigwait(&ending, &told);
   if (told == SIGUSR2) {
     spdlog::info("leaving: guards and engines stay for a daemon that comes back within {} ms", to_ms(spec.lease.ttl));
-    return 0;
+    spdlog::shutdown();
+    _exit(0);  // at once: a crash at any moment is safe, and the record's lock is to be free for the daemon that follows
   }
   spdlog::info("stopping: handing over");
   daemon.request_stop();
   const bool clean = daemon.wait_stopped(kStopLimit);
   if (!clean) spdlog::warn("not everything could be handed over in {} s: ending engines as they are", to_ms(kStopLimit) / 1000);
   daemon.end_guards();
+  // What is left is tidying up, which a server that does not answer may not hold up.
+  std::thread([] {
+    std::this_thread::sleep_for(kTidyLimit);
+    _exit(0);
+  }).detach();
   return 0;
 }
 
@@ -201,6 +209,7 @@ int main(int argc, char** argv) {
   app.add_option("--data", options.data, "Voter's record and folded state; default /var/lib/daarion/<node>");
   app.add_option("--run", options.run, "Sockets and engine logs; default /run/daarion/<node>");
   app.add_option("--guard", options.guard, "The guard's program")->capture_default_str();
+  app.add_option("--cgroup", options.cgroup, "A cgroup v2 folder of ours, where each engine gets a group to be killed as one; default none");
   app.add_option("--log-level", options.log_level, "debug, info, warn or error")->check(CLI::IsMember({"debug", "info", "warn", "error"}))->capture_default_str();
   app.add_flag("--check", options.check, "Check file, environment, ports and NATS; start nothing");
   app.footer("Environment: NODE_ID, NODE_ROLE, CLUSTER_PEERS, DAARION_CONTROL_PASSWORD, DAARION_SYS_PASSWORD, PG_REPLICATION_USER,\n"

@@ -143,7 +143,10 @@ void Daemon::perform(Output output) {
           if (guard != nullptr) guard->send(out.command);
         } else if constexpr (std::is_same_v<T, Drive>) {
           const auto seat = seats_.find(out.command.resource);
-          if (seat != seats_.end()) seat->second->commands.push(out.command);
+          // A verb that cannot wait is answered at once: the core would otherwise wait for it for ever.
+          if (seat != seats_.end() && !seat->second->commands.push(out.command) && out.command.verb != Verb::kObserve)
+            inbox_.push(DriverDone{{.op = out.command.op, .resource = out.command.resource, .verb = out.command.verb, .ok = false,
+                                    .message = "the driver is busy with " + std::to_string(kDriverQueue) + " other things"}});
         } else if constexpr (std::is_same_v<T, Append>) {
           const AppendRequest request = out.request;
           if (!appends_.push(std::move(out.request)))

@@ -71,11 +71,12 @@ class Daemon {
   std::vector<std::string> warnings() const;
 
  private:
+  static constexpr std::size_t kDriverQueue = 64;  // observations pile up while a driver hangs
   struct Seat {
     EngineSeat spec;
     std::unique_ptr<GuardClient> guard;              // made by the driver thread
     std::atomic<GuardClient*> reachable = nullptr;   // the same, once it is there, for the protocol thread
-    Mailbox<DriverCommand> commands{64};
+    Mailbox<DriverCommand> commands{kDriverQueue};
     std::thread thread;
   };
   void run_protocol();

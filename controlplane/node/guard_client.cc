@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <spdlog/spdlog.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -39,7 +40,8 @@ int connect_to(const std::string& path) {
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) return -1;
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  // Not blocking: a guard that does not accept must not hold up whoever waits for this thread.
+  const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return -1;
   if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return fd;
   close(fd);
@@ -60,7 +62,8 @@ bool start_pair(const GuardConfig& c) {
     if (fork() != 0) _exit(0);
     setsid();
     const int null = ::open("/dev/null", O_RDONLY);
-    const int log = ::open(c.log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0640);
+    int log = ::open(c.log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0640);
+    if (log < 0) log = ::open("/dev/null", O_WRONLY);  // not the daemon's own: a pipe that nobody empties would hang the guard
     dup2(null, 0);
     dup2(log, 1);
     dup2(log, 2);
@@ -176,7 +179,12 @@ class SocketGuardClient final : public GuardClient {
     while (!closed_) {
       const int fd = socket_.load();
       if (fd < 0) {
-        if (ending_) return;
+        if (ending_) {  // its word to quit may have been lost with the connection
+          socket_ = connect_to(config_.socket);
+          if (socket_ < 0) return;
+          (void)transmit({"quit"});
+          continue;
+        }
         auto found = find_or_start();
         if (found)
           socket_ = *found;
@@ -209,6 +217,7 @@ class SocketGuardClient final : public GuardClient {
       changed_.notify_all();
       return;
     }
+    if (message[0] == "log" && message.size() >= 2) return spdlog::info("guard of {}: {}", config_.resource.value, message[1]);
     auto report = guard::report_of(message);
     if (!report) return;
     report->resource = config_.resource;

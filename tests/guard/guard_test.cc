@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -363,6 +364,76 @@ TEST_F(Guards, APausedLeaseHasNoDeadline) {
   EXPECT_TRUE(report().engine_running);
   arm(session, node_now() + milliseconds(200));
   EXPECT_TRUE(until([&] { return end_of(session) == EndCause::kFenced; }));
+}
+
+TEST_F(Guards, AnotherRunFolderMakesNoSecondPairBesideTheFirst) {
+  connect();
+  start_engine();
+  take(milliseconds(400));
+  const Instant deadline = report().taken->deadline;
+  client_.reset();
+  // As if the run folder had been lost: nothing of the living pair is found there.
+  fs::create_directories(folder_ / "other");
+  config_.socket = folder_ / "other/engine.guard";
+  connect();
+  EXPECT_GE(reported(), deadline);
+  EXPECT_LT(last_write(), reported()) << "a guard that says connected promises that no earlier engine is left";
+  EXPECT_TRUE(engine_processes().empty());
+  EXPECT_EQ(ours("daarion-keeper").size(), 1u);
+}
+
+/// A log that takes nothing any more, as on a disk that does not answer.
+class BlockedLog : public Guards {
+ protected:
+  BlockedLog() {
+    config_.log_file = folder_ / "full";
+    mkfifo(config_.log_file.c_str(), 0600);
+    pipe_ = open(config_.log_file.c_str(), O_RDWR | O_NONBLOCK);
+    const std::string filling(4096, 'x');
+    while (write(pipe_, filling.data(), filling.size()) > 0) {
+    }
+  }
+  ~BlockedLog() override {
+    std::string all(1 << 20, 0);
+    (void)!read(pipe_, all.data(), all.size());
+    close(pipe_);
+  }
+  int pipe_ = -1;
+};
+
+TEST_F(BlockedLog, DoesNotHoldUpTheKeeper) {
+  connect();
+  start_engine();
+  const SessionId session = take(milliseconds(200));
+  const Instant deadline = report().taken->deadline;
+  ASSERT_TRUE(until([&] { return end_of(session) == EndCause::kFenced; }));
+  EXPECT_LT(last_write(), deadline + kFenceBudget);
+}
+
+TEST_F(BlockedLog, DoesNotHoldUpTheWatcher) {
+  connect();
+  start_engine();
+  take(milliseconds(200));
+  const Instant deadline = report().taken->deadline;
+  kill(one("daarion-keeper"), SIGSTOP);
+  ASSERT_TRUE(until([&] { return engine_processes().empty(); }));
+  EXPECT_LT(last_write(), deadline + kFenceBudget);
+  std::string all(1 << 20, 0);  // the disk answers again
+  (void)!read(pipe_, all.data(), all.size());
+  EXPECT_TRUE(until([&] { return report().connected && !report().taken; }));
+}
+
+TEST_F(Guards, AGuardWithoutAFreeDescriptorFencesAllTheSame) {
+  connect();
+  start_engine();
+  take(milliseconds(300));
+  const Instant deadline = report().taken->deadline;
+  for (const char* who : {"daarion-keeper", "daarion-watcher"}) {
+    const rlimit none{3, 3};
+    ASSERT_EQ(prlimit(one(who), RLIMIT_NOFILE, &none, nullptr), 0);
+  }
+  ASSERT_TRUE(until([&] { return engine_processes().empty(); }));
+  EXPECT_LT(last_write(), deadline + kFenceBudget);
 }
 
 }  // namespace

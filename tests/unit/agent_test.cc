@@ -536,5 +536,31 @@ TEST_F(FollowerTest, AsksForAFreshPositionWhenVotesCome) {
   EXPECT_TRUE(drives(advance(at(1000)), Verb::kObserve) || !agent.idle());
 }
 
+// ---- commands that the guard did not hear
+TEST_F(AgentTest, AnArmThatTheGuardDoesNotShowIsSaidAgain) {
+  tell_guard(at(0));
+  log.decide(1, 1, session(1));
+  engine(EngineState::kStandby, at(0));
+  advance(at(0));
+  majority_acks(1, session(1), at(1));
+  EXPECT_TRUE(commands(advance(at(1)), GuardCommand::Kind::kArm));
+  EXPECT_FALSE(commands(advance(at(100)), GuardCommand::Kind::kArm));
+  EXPECT_TRUE(commands(advance(at(250)), GuardCommand::Kind::kArm)) << "the guard's reports do not show it";
+  confirm(1, session(1), at(1) + holder_length(LeaseTimers{}.ttl, LeaseTimers{}.drift_ppm) - LeaseTimers{}.fence_budget, at(260));
+  EXPECT_FALSE(commands(advance(at(600)), GuardCommand::Kind::kArm)) << "now they do";
+}
+
+TEST_F(AgentTest, ARetirementThatTheGuardDoesNotShowIsSaidAgain) {
+  tell_guard(at(0));
+  log.decide(1, 1, session(1));
+  engine(EngineState::kStandby, at(0));
+  advance(at(0));
+  EXPECT_TRUE(commands(advance(at(2100)), GuardCommand::Kind::kRetire)) << "no majority within a ttl";
+  advance(at(2101));
+  EXPECT_TRUE(commands(advance(at(2400)), GuardCommand::Kind::kRetire)) << "the guard still offers the session";
+  end(session(1), EndCause::kReleased, at(2410));
+  EXPECT_FALSE(commands(advance(at(2900)), GuardCommand::Kind::kRetire));
+}
+
 }  // namespace
 }  // namespace daarion

@@ -28,6 +28,7 @@ namespace {
 
 constexpr std::size_t kMaxEnded = 32;  // reported whole each time; the log remembers the rest
 constexpr int kStrayLimitMs = 2000;
+constexpr std::size_t kMaxUnsaid = 64;
 // The alarm is early rather than late: the loop looks at the clock itself, and a poll costs nothing.
 constexpr std::int64_t kLookAtLeastNs = 50'000'000;
 
@@ -40,19 +41,26 @@ SessionId new_session() {
   return id;
 }
 
-void say(const char* what, const std::string& more) { std::fprintf(stderr, "daarion-guard[%d] %s %s\n", getpid(), what, more.c_str()); }
-
 }  // namespace
 
-std::string program_note(const std::string& socket) { return socket + ".program"; }
+std::string beside_data(const std::string& data_dir, const std::string& what) { return data_dir + ".guard." + what; }
 
-std::string noted_program(const std::string& socket) {
+std::string noted_program(const std::string& data_dir) {
   std::array<char, 4096> buffer{};
-  const int fd = open(program_note(socket).c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = open(beside_data(data_dir, "program").c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return {};
   const ssize_t n = read(fd, buffer.data(), buffer.size());
   close(fd);
   return n > 0 ? std::string(buffer.data(), static_cast<std::size_t>(n)) : std::string{};
+}
+
+bool note_program(const std::string& data_dir, const std::string& program) {
+  if (noted_program(data_dir) == program) return true;
+  const std::string path = beside_data(data_dir, "program"), next = path + ".next";
+  const int fd = open(next.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return false;
+  const bool written = write(fd, program.data(), program.size()) == static_cast<ssize_t>(program.size()) && fsync(fd) == 0;
+  return close(fd) == 0 && written && rename(next.c_str(), path.c_str()) == 0;
 }
 
 bool Keeper::open_all() {
@@ -79,7 +87,7 @@ int Keeper::serve() {
   next_ = new_session();
   incarnation_ = static_cast<std::uint64_t>(now_ns() / 1'000'000);  // another guard's count never meets this one
   if (!open_all()) {
-    say("cannot serve:", std::string(std::strerror(errno)) + " at " + setup_.socket);
+    std::fprintf(stderr, "daarion-guard: listen at %s: %s\n", setup_.socket.c_str(), std::strerror(errno));
     return 1;
   }
   while (!quit_) {
@@ -92,18 +100,20 @@ int Keeper::serve() {
     std::uint64_t expirations = 0;
     (void)!read(alarm_, &expirations, sizeof expirations);
     if (fds[2].revents != 0) {
-      say("the watcher is gone:", "fencing");
       begin_fence(page_);
       fence(EndCause::kFenced);
+      say("the watcher is gone: fenced");
       return 1;
     }
     if (fds[0].revents != 0) take_ends();
     if (fds[3].revents != 0) {
       const int accepted = accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      if (accepted < 0 && errno != EAGAIN) poll(nullptr, 0, 10);  // no descriptor left: not in a circle at this priority
       if (accepted >= 0) {
         drop_client();  // the newest daemon is the one: an older one is gone, or about to be
         client_ = accepted;
         report();
+        say("heard a daemon");
       }
     } else if (client_ >= 0 && fds[4].fd == client_ && fds[4].revents != 0) {
       if (owes_report_ && (fds[4].revents & POLLOUT)) report();
@@ -151,7 +161,7 @@ void Keeper::take(const Fields& message) {
     return;
   }
   const auto command = command_of(message);
-  if (!command) return say("ignored:", command.error().message);
+  if (!command) return say("ignored: " + command.error().message);
   take(*command);
 }
 
@@ -168,7 +178,7 @@ void Keeper::take(const GuardCommand& c) {
         if (!extend(page_, deadline, now_ns())) break;
         taken_ = TakenSession{c.session, c.epoch, c.deadline};
         next_ = new_session();
-        say("took session", to_text(c.session) + " epoch " + std::to_string(c.epoch.value));
+        say("took session " + to_text(c.session) + " epoch " + std::to_string(c.epoch.value));
       }
       break;
     case GuardCommand::Kind::kRetire:
@@ -181,10 +191,11 @@ void Keeper::take(const GuardCommand& c) {
       if (next_ == c.session) end_next();
       break;
     case GuardCommand::Kind::kFence:
-      if (taken_) break;
+      if (taken_) break;  // its deadline rules
       begin_fence(page_);
       fence(std::nullopt);
-      if (!kill_strays(setup_.data_dir, noted_program(setup_.socket), kStrayLimitMs)) say("strays are left in", setup_.data_dir);
+      if (std::string why; kill_strays(setup_.data_dir, noted_program(setup_.data_dir), kStrayLimitMs, why) != Strays::kNone)
+        say("not everything could be ended: " + why);
       return;
   }
   report();
@@ -199,11 +210,12 @@ void Keeper::fence(std::optional<EndCause> cause) {
   if (taken_ && cause) end_taken(*cause);
   fencing_ = false;
   page_.deadline.store(kNoDeadline);
-  if (had) say("fenced:", "no process is left");
+  if (had) say("fenced: no process is left");
   report();
 }
 
 void Keeper::empty() {
+  if (engine_ != 0) kill(engine_, SIGKILL);  // its end has not been taken: the pid is its own
   do {
     kill_cgroup(setup_.cgroup);
     kill_until_empty([this] {
@@ -235,17 +247,16 @@ void Keeper::start_engine(const Fields& message) {
   if (engine_ != 0) return answer(id, "start the engine: it runs already");
   // What an engine left behind, or what somebody started by hand in its folder, is not there beside a new one.
   empty();
-  if (const int fd = open(program_note(setup_.socket).c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600); fd >= 0) {
-    (void)!write(fd, launch->command.argv[0].data(), launch->command.argv[0].size());
-    close(fd);
-  }
-  if (!kill_strays(setup_.data_dir, launch->command.argv[0], kStrayLimitMs)) return answer(id, "start the engine: another one runs in " + setup_.data_dir);
+  const std::string& program = launch->command.argv[0];
+  if (!note_program(setup_.data_dir, program))
+    return answer(id, "start the engine: write " + beside_data(setup_.data_dir, "program") + ": " + std::strerror(errno));
+  if (std::string why; kill_strays(setup_.data_dir, program, kStrayLimitMs, why) != Strays::kNone) return answer(id, "start the engine: another may run: " + why);
   const auto pid = launch_engine(*launch, setup_.cgroup);
   if (!pid) return answer(id, pid.error().message);
   engine_ = *pid;
   end_announced_ = false;
   ++incarnation_;
-  say("started", launch->command.argv[0] + " pid " + std::to_string(engine_));
+  say("started " + program + " pid " + std::to_string(engine_));
   answer(id, "");
   report();
 }
@@ -274,15 +285,15 @@ void Keeper::take_ends() {
   }
   if (!engine_ended) return;
   const bool crashed = !end_announced_;
-  say("the engine's first process ended:", (crashed ? "by itself, status " : "as asked, status ") + std::to_string(how));
-  if (crashed && taken_) {
+    if (crashed && taken_) {
     // Its backends may live on and commit: the session is over when they are gone.
     begin_fence(page_);
     fence(EndCause::kCrashed);
-    return;
+  } else {
+    empty();
+    report();
   }
-  empty();
-  report();
+  say(std::string("the engine's first process ended ") + (crashed ? "by itself" : "as asked") + ", status " + std::to_string(how));
 }
 
 void Keeper::report() {
@@ -292,7 +303,7 @@ void Keeper::report() {
 }
 
 void Keeper::answer(const std::string& id, const std::string& error) {
-  if (!error.empty()) say("refused:", error);
+  if (!error.empty()) say("refused: " + error);
   if (!send_to_client({"done", id, error, std::to_string(incarnation_), engine_ != 0 ? "1" : "0"})) drop_client();  // it asks again when it is back
 }
 
@@ -304,6 +315,13 @@ bool Keeper::send_to_client(const Fields& fields) {
   if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return false;
   drop_client();
   return true;
+}
+
+/// To the daemon, or kept for it: a guard that writes to a disk could hang with it.
+void Keeper::say(const std::string& line) {
+  unsaid_.push_back(line);
+  if (unsaid_.size() > kMaxUnsaid) unsaid_.pop_front();
+  while (client_ >= 0 && !unsaid_.empty() && send_to_client({"log", unsaid_.front()})) unsaid_.pop_front();
 }
 
 void Keeper::drop_client() {

@@ -7,11 +7,12 @@
 //   daemon   may only move a deadline that has not passed, or end a session. If it dies, hangs or is stopped, the deadline stays
 //            where it is, and passes.
 //
-// One thread, no allocation that must succeed in the fence's path, nothing that blocks outside the fence itself.
+// One thread, and nothing in it that may block for long but the fence itself: what it has to say goes to the daemon, not to a disk.
 #pragma once
 
 #include <sys/types.h>
 
+#include <deque>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,9 +28,12 @@ struct Setup {
   std::string cgroup;    // empty: none
 };
 
-/// Where the program of the last started engine is written down, for whoever must find strays of a lost guard.
-std::string program_note(const std::string& socket);
-std::string noted_program(const std::string& socket);
+/// A file of the guard's beside the data directory, which changes hands as a whole: "<data_dir>.guard.<what>".
+std::string beside_data(const std::string& data_dir, const std::string& what);
+/// The program of the last started engine, written down before it was started, for whoever must find strays of a lost guard. Empty: none
+/// ever was.
+std::string noted_program(const std::string& data_dir);
+bool note_program(const std::string& data_dir, const std::string& program);
 
 class Keeper {
  public:
@@ -55,6 +59,7 @@ class Keeper {
   void answer(const std::string& id, const std::string& error);
   bool send_to_client(const Fields& fields);
   void drop_client();
+  void say(const std::string& line);
 
   Setup setup_;
   Page& page_;
@@ -69,6 +74,7 @@ class Keeper {
   bool fencing_ = false;
   bool owes_report_ = false;    // the client's buffer was full
   bool quit_ = false;
+  std::deque<std::string> unsaid_;  // lines for a daemon that is not there, or does not read
 };
 
 }  // namespace daarion::guard

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -15,6 +16,8 @@
 
 namespace daarion::guard {
 namespace {
+
+constexpr int kExecLimitMs = 2000;
 
 std::vector<char*> pointers(const std::vector<std::string>& texts) {
   std::vector<char*> out;
@@ -91,9 +94,15 @@ Result<pid_t> launch_engine(const Launch& launch, const std::string& cgroup) {
   }
   if (pid == 0) become(launch, argv.data(), envp.data(), groups.data(), procs.empty() ? nullptr : procs.c_str(), parent, report[1]);
   close(report[1]);
-  // Until exec closes the pipe: a few ms, and bounded by the child's own few system calls.
+  // Until exec closes the pipe: a few ms. A child that hangs before (a disk that does not answer) must not hold up the guard.
   std::array<char, 256> step{};
   int error = 0;
+  pollfd done{report[0], POLLIN, 0};
+  if (poll(&done, 1, kExecLimitMs) == 0) {
+    kill(pid, SIGKILL);
+    close(report[0]);
+    return fail(Remedy::kRetry, what + "it did not come to its program in " + std::to_string(kExecLimitMs) + " ms", Effect::kMaybe);
+  }
   const bool failed = read(report[0], step.data(), step.size()) == static_cast<ssize_t>(step.size());
   if (failed) (void)!read(report[0], &error, sizeof error);
   close(report[0]);

@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,6 +27,7 @@ using namespace daarion::guard;
 constexpr int kPriority = 20;        // above the daemon's protocol thread: the fence is what must not be late
 constexpr int kStrayLimitMs = 5000;
 constexpr int kLockLimitMs = 10'000; // an earlier pair that is still ending its engine
+constexpr rlim_t kPlentyBytes = 256 << 20;
 
 int usage() {
   std::fprintf(stderr, "usage: daarion-guard --socket PATH --data-dir PATH [--cgroup PATH]\n"
@@ -43,10 +45,18 @@ bool in_page(const std::string& path, const char* text) {
 
 /// What is allowed here is taken; a guard without it still fences, only later under load.
 void harden() {
+  prepare_to_kill();
   sched_param high{.sched_priority = kPriority};
   if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &high) != 0) std::fprintf(stderr, "daarion-guard: real-time priority is not allowed here\n");
-  if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) std::fprintf(stderr, "daarion-guard: locking memory is not allowed here\n");
+  // Where little may be locked, a later growth of heap or stack past the limit would end the guard: then only what is there now.
+  rlimit lockable{};
+  const bool all = getrlimit(RLIMIT_MEMLOCK, &lockable) == 0 && (geteuid() == 0 || lockable.rlim_cur >= kPlentyBytes);
+  if (mlockall(all ? MCL_CURRENT | MCL_FUTURE : MCL_CURRENT) != 0) std::fprintf(stderr, "daarion-guard: locking memory is not allowed here\n");
   if (!in_page("/proc/self/oom_score_adj", "-1000")) std::fprintf(stderr, "daarion-guard: the kernel may choose it when memory runs out\n");
+}
+
+void make_parents(const std::string& path) {
+  for (std::size_t at = path.find('/', 1); at != std::string::npos; at = path.find('/', at + 1)) mkdir(path.substr(0, at).c_str(), 0755);
 }
 
 /// Both guards hold the lock by one open file: it is free when both are gone, and not before.
@@ -82,19 +92,23 @@ int main(int argc, char** argv) {
   sigemptyset(&child);
   sigaddset(&child, SIGCHLD);
   sigprocmask(SIG_BLOCK, &child, nullptr);
-  if (take_lock(setup.socket + ".lock") < 0) {
-    std::fprintf(stderr, "daarion-guard: %s.lock is held: another pair runs, or still ends its engine\n", setup.socket.c_str());
+  // Beside the data, not in the run folder: two daemons with different run folders still have one data directory.
+  const std::string lock = beside_data(setup.data_dir, "lock");
+  make_parents(lock);
+  if (take_lock(lock) < 0) {
+    std::fprintf(stderr, "daarion-guard: %s is held: another pair runs here, or still ends its engine\n", lock.c_str());
     return 1;
   }
-  if (!kill_strays(setup.data_dir, noted_program(setup.socket), kStrayLimitMs)) {
-    std::fprintf(stderr, "daarion-guard: processes of an earlier engine in %s do not end\n", setup.data_dir.c_str());
+  std::string why;
+  if (kill_strays(setup.data_dir, noted_program(setup.data_dir), kStrayLimitMs, why) != Strays::kNone) {
+    std::fprintf(stderr, "daarion-guard: an earlier engine may still run in %s: %s\n", setup.data_dir.c_str(), why.c_str());
     return 1;
   }
   if (!setup.cgroup.empty() && !make_cgroup(setup.cgroup)) {
     std::fprintf(stderr, "daarion-guard: no cgroup %s here: every descendant is killed one by one instead\n", setup.cgroup.c_str());
     setup.cgroup.clear();
   }
-  while (!cgroup_empty(setup.cgroup)) kill_cgroup(setup.cgroup);
+  for (const timespec step{0, 1'000'000}; !cgroup_empty(setup.cgroup); nanosleep(&step, nullptr)) kill_cgroup(setup.cgroup);
   void* shared = mmap(nullptr, sizeof(Page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) return 1;
   Page& page = *new (shared) Page;

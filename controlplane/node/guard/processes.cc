@@ -16,7 +16,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <map>
+#include <optional>
 #include <set>
 
 namespace daarion::guard {
@@ -48,53 +48,95 @@ pid_t parent_of(pid_t pid) {
 }
 
 template <class Each>
-void each_process(const Each& each) {
+bool each_process(const Each& each) {
   DIR* proc = opendir("/proc");
-  if (proc == nullptr) return;
+  if (proc == nullptr) return false;
   while (const dirent* entry = readdir(proc)) {
     char* end = nullptr;
     const long pid = std::strtol(entry->d_name, &end, 10);
     if (end != entry->d_name && *end == '\0' && pid > 0) each(static_cast<pid_t>(pid));
   }
   closedir(proc);
+  return true;
 }
 
-/// Every process below `root`, by the parents that /proc names.
-std::vector<pid_t> below(pid_t root) {
-  std::multimap<pid_t, pid_t> children;
-  each_process([&](pid_t pid) { children.emplace(parent_of(pid), pid); });
-  std::vector<pid_t> out;
-  std::set<pid_t> seen{root};
-  std::vector<pid_t> todo{root};
-  while (!todo.empty()) {
-    const pid_t at = todo.back();
-    todo.pop_back();
-    const auto [from, to] = children.equal_range(at);
-    for (auto it = from; it != to; ++it) {
-      if (!seen.insert(it->second).second) continue;
-      out.push_back(it->second);
-      todo.push_back(it->second);
-    }
+/// The pids in one of the kernel's lists of children.
+void add_children(int list, std::vector<pid_t>& out) {
+  char buffer[4096];
+  std::string text;
+  lseek(list, 0, SEEK_SET);
+  for (ssize_t n = 0; (n = read(list, buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<std::size_t>(n));
+  for (const char* at = text.c_str(); *at != '\0';) {
+    char* end = nullptr;
+    const long pid = std::strtol(at, &end, 10);
+    if (end == at) break;
+    out.push_back(static_cast<pid_t>(pid));
+    at = *end == ' ' ? end + 1 : end;
   }
-  return out;
 }
 
-std::string link_target(const std::string& path) {
+std::string children_path(pid_t pid, const char* thread) { return "/proc/" + std::to_string(pid) + "/task/" + thread + "/children"; }
+
+/// Children of every thread of `pid`.
+void add_children_of(pid_t pid, std::vector<pid_t>& out) {
+  DIR* threads = opendir(("/proc/" + std::to_string(pid) + "/task").c_str());
+  if (threads == nullptr) return;
+  while (const dirent* entry = readdir(threads)) {
+    if (entry->d_name[0] == '.') continue;
+    const int list = open(children_path(pid, entry->d_name).c_str(), O_RDONLY | O_CLOEXEC);
+    if (list < 0) continue;
+    add_children(list, out);
+    close(list);
+  }
+  closedir(threads);
+}
+
+int own_children = -1;  // this process's list, held open
+
+struct Place {
+  dev_t device = 0;
+  ino_t file = 0;
+  bool operator==(const Place&) const = default;
+};
+/// What a path leads to. Nothing with errno if it cannot be looked at.
+std::optional<Place> place_of(const std::string& path) {
+  struct stat s {};
+  if (stat(path.c_str(), &s) != 0) return std::nullopt;
+  return Place{s.st_dev, s.st_ino};
+}
+
+bool runs(pid_t pid, const std::string& program, const std::optional<Place>& exe) {
+  const std::string link = "/proc/" + std::to_string(pid) + "/exe";
+  if (exe && place_of(link) == exe) return true;
+  // A program that was replaced while it runs: its file has no name any more, its link still tells what it was.
   char buffer[PATH_MAX];
-  const ssize_t n = readlink(path.c_str(), buffer, sizeof buffer);
-  return n > 0 ? std::string(buffer, static_cast<std::size_t>(n)) : std::string{};
+  const ssize_t n = readlink(link.c_str(), buffer, sizeof buffer);
+  return n > 0 && std::string(buffer, static_cast<std::size_t>(n)) == program + " (deleted)";
 }
 
-bool is_stray(pid_t pid, const std::string& directory, const std::string& program) {
-  const std::string proc = "/proc/" + std::to_string(pid);
-  std::string runs = link_target(proc + "/exe");
-  if (const std::size_t gone = runs.rfind(" (deleted)"); gone != std::string::npos) runs.erase(gone);  // upgraded under it
-  return runs == program && link_target(proc + "/cwd") == directory;
+enum class Sight { kOther, kStray, kHidden };
+
+Sight look_at(pid_t pid, const std::optional<Place>& place, const std::string& program, const std::optional<Place>& exe) {
+  const auto cwd = place_of("/proc/" + std::to_string(pid) + "/cwd");
+  if (!cwd && (errno == EACCES || errno == EPERM)) {
+    if (geteuid() != 0) return Sight::kOther;  // another user's: ours run as this one
+    std::string name = file_text("/proc/" + std::to_string(pid) + "/comm");
+    if (!name.empty() && name.back() == '\n') name.pop_back();
+    const std::string wanted = program.substr(program.rfind('/') + 1).substr(0, 15);
+    return name == wanted ? Sight::kHidden : Sight::kOther;
+  }
+  return cwd && cwd == place && runs(pid, program, exe) ? Sight::kStray : Sight::kOther;
 }
 
 std::string real_path(const std::string& path) {
   char buffer[PATH_MAX];
   return realpath(path.c_str(), buffer) != nullptr ? buffer : path;
+}
+
+std::int64_t monotonic_ms() {
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1000 + t.tv_nsec / 1'000'000;
 }
 
 void pause_ns(long ns) {
@@ -106,16 +148,33 @@ void pause_ns(long ns) {
 
 void become_subreaper() { prctl(PR_SET_CHILD_SUBREAPER, 1); }
 
+void prepare_to_kill() { own_children = open(children_path(getpid(), std::to_string(getpid()).c_str()).c_str(), O_RDONLY | O_CLOEXEC); }
+
 bool kill_round() {
   const pid_t self = getpid();
-  for (const pid_t pid : below(self)) {
-    // A pid that was read may be another process's by now: the handle is taken first, then the pid is looked at once more.
-    const int fd = open_pidfd(pid);
-    if (fd < 0) continue;
-    pid_t up = pid;
-    for (int depth = 0; depth < 64 && up > 1 && up != self; ++depth) up = parent_of(up);
-    if (up == self) signal_pidfd(fd, SIGKILL);
-    close(fd);
+  std::vector<pid_t> children;
+  if (own_children >= 0) add_children(own_children, children);
+  // Their ends are taken below and nowhere else, so these pids are still theirs.
+  for (const pid_t pid : children) kill(pid, SIGKILL);
+  std::set<pid_t> seen(children.begin(), children.end());
+  std::vector<pid_t> todo = children;
+  if (own_children < 0) todo.push_back(self);
+  while (!todo.empty()) {
+    const pid_t at = todo.back();
+    todo.pop_back();
+    std::vector<pid_t> below;
+    add_children_of(at, below);
+    for (const pid_t pid : below) {
+      if (!seen.insert(pid).second) continue;
+      todo.push_back(pid);
+      // This pid may be another process's by now: the handle is taken first, then its line is looked at once more.
+      const int fd = open_pidfd(pid);
+      if (fd < 0) continue;
+      pid_t up = pid;
+      for (int depth = 0; depth < 64 && up > 1 && up != self; ++depth) up = parent_of(up);
+      if (up == self) signal_pidfd(fd, SIGKILL);
+      close(fd);
+    }
   }
   for (;;) {
     const pid_t gone = waitpid(-1, nullptr, WNOHANG);
@@ -131,30 +190,37 @@ void kill_until_empty(const std::function<void()>& each) {
   }
 }
 
-std::vector<pid_t> strays(const std::string& directory, const std::string& program) {
-  std::vector<pid_t> out;
-  if (directory.empty() || program.empty()) return out;
-  const std::string place = real_path(directory), exe = real_path(program);
-  each_process([&](pid_t pid) {
-    if (is_stray(pid, place, exe)) out.push_back(pid);
-  });
-  return out;
-}
-
-bool kill_strays(const std::string& directory, const std::string& program, int limit_ms) {
-  const std::string place = real_path(directory), exe = real_path(program);
-  for (int left = limit_ms; left >= 0; --left) {
-    const std::vector<pid_t> found = strays(directory, program);
-    if (found.empty()) return true;
+Strays kill_strays(const std::string& directory, const std::string& program, int limit_ms, std::string& why) {
+  if (directory.empty() || program.empty()) return Strays::kNone;
+  const auto place = place_of(directory);
+  if (!place && errno == ENOENT) return Strays::kNone;  // nobody can be in a folder that there is not
+  const std::string path = real_path(program);
+  const auto exe = place_of(program);
+  for (const std::int64_t end = monotonic_ms() + limit_ms;;) {
+    std::vector<pid_t> found;
+    pid_t hidden = 0;
+    const bool looked = each_process([&](pid_t pid) {
+      const Sight sight = look_at(pid, place, path, exe);
+      if (sight == Sight::kStray) found.push_back(pid);
+      if (sight == Sight::kHidden) hidden = pid;
+    });
+    if (!looked || !place || hidden != 0) {
+      why = hidden != 0 ? "process " + std::to_string(hidden) + " may be one: seeing its folder needs CAP_SYS_PTRACE" : "processes cannot be looked at";
+      return Strays::kUnknown;
+    }
+    if (found.empty()) return Strays::kNone;
+    if (monotonic_ms() > end) {
+      why = "process " + std::to_string(found.front()) + " in " + directory + " does not end";
+      return Strays::kLeft;
+    }
     for (const pid_t pid : found) {
       const int fd = open_pidfd(pid);
       if (fd < 0) continue;
-      if (is_stray(pid, place, exe)) signal_pidfd(fd, SIGKILL);
+      if (look_at(pid, place, path, exe) == Sight::kStray) signal_pidfd(fd, SIGKILL);
       close(fd);
     }
     pause_ns(kBetweenRoundsNs);
   }
-  return false;
 }
 
 bool make_cgroup(const std::string& folder) {

@@ -16,17 +16,22 @@ namespace daarion::guard {
 /// Becomes the parent of all orphans below. Source: prctl(PR_SET_CHILD_SUBREAPER).
 void become_subreaper();
 
-/// One round: SIGKILL to every descendant, then takes the ends of those that are gone. True if none is left. Never blocks.
+/// Opens what kill_round() needs later, when the system may have no descriptor left. Call once, in each guard.
+void prepare_to_kill();
+
+/// One round: SIGKILL to every descendant, then takes the ends of those that are gone. True if none is left. Never blocks. Direct
+/// children are found and killed without a new descriptor; deeper ones become direct when their parents are gone.
 bool kill_round();
 
 /// Rounds until none is left. `each` is called between rounds, which are about 1 ms apart. Blocks for as long as the kernel keeps one.
 void kill_until_empty(const std::function<void()>& each);
 
-/// Processes whose working directory is `directory` and whose program is `program` (absolute paths), this process's descendants or not.
-std::vector<pid_t> strays(const std::string& directory, const std::string& program);
+enum class Strays { kNone, kLeft, kUnknown };  // kUnknown: processes could not be looked at
 
-/// SIGKILL to strays until there is none. False after `limit_ms`.
-bool kill_strays(const std::string& directory, const std::string& program, int limit_ms);
+/// SIGKILL to processes whose working directory is `directory` and whose program is `program`, descendants or not, until there is none.
+/// Compared by what is there, not by path: the same path in another container is another folder. At most about `limit_ms`; `why`
+/// then says whom it could not end or see. Needs CAP_SYS_PTRACE to see processes of another user.
+Strays kill_strays(const std::string& directory, const std::string& program, int limit_ms, std::string& why);
 
 /// An engine's cgroup (v2), where the guard may have one: cgroup.kill reaches every process of it at once.
 bool make_cgroup(const std::string& folder);

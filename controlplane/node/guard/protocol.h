@@ -1,7 +1,7 @@
 // What daemon and guard say to each other over a UNIX socket (SOCK_SEQPACKET): one message, one packet, fields of text.
 //
 // Daemon to guard: hello | arm session epoch deadline | retire session | fence | start id ... | signal id number | quit
-// Guard to daemon: report ... (whole, each time something changes) | done id "" or the error, incarnation, whether it runs
+// Guard to daemon: report ... (whole, each time something changes) | done id "" or the error, incarnation, whether it runs | log line
 //
 // A guard outlives its daemon, so the two may be of different builds: fields are only ever added at the end.
 #pragma once

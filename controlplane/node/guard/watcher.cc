@@ -39,7 +39,9 @@ int watch(pid_t keeper, Page& page, const std::string& cgroup) {
   bool was_fencing = false;
   for (;;) {
     pollfd fd{handle, POLLIN, 0};
-    if (poll(&fd, 1, kLookMs) > 0) break;  // it ended
+    (void)poll(&fd, 1, kLookMs);
+    siginfo_t info{};
+    if (waitid(P_PID, static_cast<id_t>(keeper), &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == keeper) break;  // it ended
     const std::int64_t now = now_ns();
     const std::int64_t deadline = page.deadline.load();
     const bool fencing = deadline == kFencing;
@@ -49,9 +51,10 @@ int watch(pid_t keeper, Page& page, const std::string& cgroup) {
     const bool late = fencing ? now - pulse_at > kGraceNs : deadline != kNoDeadline && now - deadline > kGraceNs;
     // The swap decides: an extension that came first has saved it.
     if (!late || (!fencing && !fence_if_due(page, now - kGraceNs))) continue;
-    std::fprintf(stderr, "daarion-guard[%d] the keeper %d does not fence: ending it and everything below\n", getpid(), keeper);
     kill(keeper, SIGKILL);
     end_everything(page, cgroup);
+    // Words last: a log that blocks must not hold up the fence.
+    std::fprintf(stderr, "daarion-guard[%d] the keeper %d did not fence: ended it and everything below\n", getpid(), keeper);
     return 1;
   }
   int status = 0;
