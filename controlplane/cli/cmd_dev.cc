@@ -56,6 +56,8 @@ void say_what_to_try(const LocalCluster& c) {
   if (c.nodes().size() >= 3)
     std::printf("      daarionctl dev kill node1      # as if the host lost power; then: daarionctl dev status, daarionctl dev start node1\n");
   std::printf("      daarionctl dev shell           # DAARION_CONFIG, DAARION_SERVER=%s and PATH set\n", server.c_str());
+  std::printf("      psql -h %s/run/postgres -p %u -U postgres   # the superuser, over the socket; applications: host %s, user and database probe\n",
+              c.node_folder(first).c_str(), dev::ports_of(c.file()).postgres, c.address_of(first).c_str());
   std::printf("      curl %s/cluster/status\n      daarionctl dev down            # ends all of it and removes %s\n", uri.c_str(), c.folder().c_str());
 }
 

@@ -278,12 +278,13 @@ Result<void> LocalCluster::start_all() {
     if (auto started = start_server(server); !started) return started;
   for (const NatsServerPlan& server : servers())
     if (auto up = await_server(server); !up) return up;
-  say(std::to_string(servers().size()) + " nats-servers listen");
+  const auto count = [](std::size_t n, const char* what) { return std::to_string(n) + " " + what + (n == 1 ? "" : "s"); };
+  say(count(servers().size(), "nats-server") + " up");
   for (const NodeId& node : nodes())
     if (auto started = start_daemon(node); !started) return started;
   for (const NodeId& node : nodes())
     if (auto up = await_daemon(node); !up) return up;
-  say(std::to_string(nodes().size()) + " daemons serve");
+  say(count(nodes().size(), "daemon") + " up");
   return {};
 }
 

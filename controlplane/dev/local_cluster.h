@@ -77,8 +77,6 @@ class LocalCluster {
   Result<ClusterView> view(const NodeId& node) const;
   /// Asks the servers until one answers.
   Result<LeadersView> leaders() const;
-  /// The core servers that lead consumers of the log; often none.
-  Result<std::vector<std::string>> consumer_leaders() const;
   /// Waits for a condition on the view of `node`. Errors: kRetry naming `what`, the last view and the end of the daemon's log.
   Result<ClusterView> await(const NodeId& node, const std::string& what, Duration limit, const std::function<bool(const ClusterView&)>& condition) const;
   /// Everything is as after a good start: a writable holder, every other member streaming from it, every node ready.

@@ -85,17 +85,6 @@ Result<LeadersView> LocalCluster::leaders() const {
   return out;
 }
 
-Result<std::vector<std::string>> LocalCluster::consumer_leaders() const {
-  std::vector<std::string> out;
-  for (const NatsServerPlan& server : servers()) {
-    if (server.kind == NatsServerPlan::Kind::kLeaf) continue;
-    const auto seen = ask_consumer_leaders(server.address, server.monitor, kAnswer);
-    if (!seen) return seen;
-    out.insert(out.end(), seen->begin(), seen->end());
-  }
-  return out;
-}
-
 Result<LeadersView> LocalCluster::await_leaders_off(const std::vector<NodeId>& off, Duration limit) const {
   LeadersView last;
   const auto names_of = [&](const std::string& server) {

@@ -115,21 +115,4 @@ Result<LeadersView> ask_leaders(const std::string& address, std::uint32_t monito
   }
 }
 
-Result<std::vector<std::string>> ask_consumer_leaders(const std::string& address, std::uint32_t monitor_port, Duration limit) {
-  const auto body = get(address, monitor_port, "/jsz?accounts=true&streams=true&consumers=true", limit);
-  if (!body) return tl::unexpected(body.error());
-  try {
-    const Json at = Json::parse(*body);
-    std::vector<std::string> out;
-    for (const Json& account : list(at, "account_details"))
-      for (const Json& stream : list(account, "stream_detail"))
-        if (value<std::string>(stream, "name", "") == "CLUSTER_LOG")
-          for (const Json& consumer : list(stream, "consumer_detail"))
-            out.push_back(consumer.contains("cluster") ? value<std::string>(consumer["cluster"], "leader", "") : value<std::string>(at, "server_name", ""));
-    return out;
-  } catch (const Json::exception& e) {
-    return fail(Remedy::kRetry, std::string("read /jsz: ") + e.what());
-  }
-}
-
 }  // namespace daarion::dev

@@ -55,7 +55,4 @@ struct LeadersView {
 /// Source: GET /jsz of one nats-server's monitor.
 Result<LeadersView> ask_leaders(const std::string& address, std::uint32_t monitor_port, Duration limit);
 
-/// The servers that lead consumers of CLUSTER_LOG, as one nats-server's monitor knows them; often none. Source: GET /jsz.
-Result<std::vector<std::string>> ask_consumer_leaders(const std::string& address, std::uint32_t monitor_port, Duration limit);
-
 }  // namespace daarion::dev

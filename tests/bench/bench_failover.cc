@@ -5,10 +5,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <set>
 
 #include "controlplane/node/clock.h"
 #include "streams/log_stream.h"
+#include "streams/meta_leader.h"
 #include "tests/bench/failover_rig.h"
 
 namespace daarion::bench {
@@ -22,6 +22,7 @@ using test::need;
 constexpr Duration kSteered = seconds(60);   // deciders try every 2 s
 constexpr Duration kPlaced = seconds(60);
 constexpr Duration kFault = seconds(6);      // of a server: longer than a lease, and than most elections
+constexpr int kBusyRuns = 5;
 constexpr Duration kStep = milliseconds(300);
 
 struct Options {
@@ -58,7 +59,7 @@ class Bench {
       const NodeId holder = rig_.settle();
       prepare(holder);
       const Instant killed = need(rig_.cluster().kill(holder));
-      const double ms = in_ms(rig_.first_write_after(killed) - killed);
+      const double ms = in_ms(rig_.first_write_after(node_now()) - killed);  // not one of the burst's own milliseconds
       need(rig_.cluster().start(holder));
       return ms;
     });
@@ -106,22 +107,16 @@ class Bench {
   }
   void place_meta_leader(const NodeId& node) {
     const auto c = need(test::sys_connection(rig_.cluster(), node, seconds(5)));
-    place("the meta group's leader", [&] { return need(rig_.cluster().leaders()).meta; }, [&] { test::step_down_meta(*c); }, node);
+    place("the meta group's leader", [&] { return meta_leader(*c, milliseconds(300)); }, [&] { (void)step_down_meta_leader(*c, seconds(1)); }, node);
   }
-  /// The mirror's consumer of the log: JetStream keeps it where the log's leader was when the mirror was attached.
+  /// JetStream's own consumer for the edge's mirror is made where the log's leader is when the mirror attaches. (Readers have none
+  /// but while they catch up: the tail comes by cluster.events.>, on two connections.)
   void place_consumers(const NodeId& node) {
-    const auto on_node = [&] {
-      const auto consumers = rig_.cluster().consumer_leaders();
-      return consumers && std::ranges::any_of(*consumers, [&](const std::string& server) { return is_of(server, node); });
-    };
-    if (!on_node()) {
-      place_log_leader(node);
-      need(rig_.cluster().kill(NodeId("node3"), Part::kNats));
-      need(rig_.cluster().start(NodeId("node3"), Part::kNats));
-    }
-    const auto placed = rig_.cluster().await_that("a consumer of the log on " + node.value, seconds(20), "", on_node);
-    if (!placed) std::printf("  no consumer of the log is on %s: nothing of it can be lost with the host\n", node.value.c_str());
+    place_log_leader(node);
+    need(rig_.cluster().kill(NodeId("node3"), Part::kNats));
+    need(rig_.cluster().start(NodeId("node3"), Part::kNats));
     need(rig_.cluster().await_leaders_off({node}, kSteered));
+    (void)rig_.settle();
   }
 
   void engine_crash() {
@@ -130,7 +125,7 @@ class Bench {
       samples.push_back(rig_.fair([&] {
         const NodeId holder = rig_.settle();
         const Instant killed = need(rig_.cluster().kill(holder, Part::kPostgres));
-        return in_ms(rig_.first_write_after(killed) - killed);
+        return in_ms(rig_.first_write_after(node_now()) - killed);
       }));
       progress("PostgreSQL killed", i, options_.n, samples.back());
     }
@@ -139,15 +134,24 @@ class Bench {
   }
 
   void busy_backend() {
-    LateCommits seen;
-    rig_.fair([&] {
-      seen = postmaster_alone(rig_);
-      return seen.kill_to_release_ms;
-    });
-    std::printf("  postmaster alone: released %.0f ms after the kill; a backend committed %zu times, %zu of them after the kill, the last after %.0f ms\n",
-                seen.kill_to_release_ms, seen.commits, seen.after_kill, seen.last_commit_ms);
-    figures_.push_back({.name = "postmaster_alone_late_commits", .value = double(seen.late), .unit = "commits", .samples = {}, .limit = "0", .ok = seen.late == 0 && seen.commits > 0});
-    figures_.push_back({.name = "postmaster_alone_release_ms", .value = seen.kill_to_release_ms, .unit = "ms", .samples = {}, .limit = "", .ok = true});
+    std::vector<double> release, late;
+    std::size_t commits = 0;
+    for (int i = 0; i < std::min(options_.n, kBusyRuns); ++i) {
+      LateCommits seen;
+      release.push_back(rig_.fair([&] {
+        seen = postmaster_alone(rig_);
+        return seen.kill_to_release_ms;
+      }));
+      late.push_back(double(seen.late));
+      commits += seen.after_kill;
+      std::printf("  postmaster alone: released %.0f ms after the kill; a backend committed %zu times, %zu of them after the kill, the last after %.0f ms\n",
+                  seen.kill_to_release_ms, seen.commits, seen.after_kill, seen.last_commit_ms);
+      std::fflush(stdout);
+    }
+    const double most = *std::ranges::max_element(late);
+    // Without one commit after a kill nothing was put to the test.
+    figures_.push_back({.name = "postmaster_alone_late_commits", .value = most, .unit = "commits", .samples = late, .limit = "0", .ok = most == 0 && commits > 0});
+    figures_.push_back({.name = "postmaster_alone_release_ms", .value = test::median(release), .unit = "ms", .samples = release, .limit = "", .ok = true});
   }
 
   void planned() {

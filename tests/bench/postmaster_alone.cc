@@ -82,8 +82,9 @@ LateCommits postmaster_alone(Rig& rig) {
     need(c->query("truncate daarion_busy", seconds(5)));
   }
   const auto super = need(cluster.superuser(holder, seconds(2)));
-  const auto where = need(super->query("select pg_current_wal_insert_lsn(), timeline_id from pg_control_checkpoint()", seconds(2)))[0];
-  const std::uint64_t timeline = std::strtoull(where[1].c_str(), nullptr, 10);
+  const auto where = need(super->query("select pg_current_wal_insert_lsn(), substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)", seconds(2)))[0];
+  const std::uint64_t timeline = std::strtoull(where[1].c_str(), nullptr, 16);
+  const auto count = need(postgres::Connection::open(cluster.application(holder), seconds(2)));
   std::thread busy([target = cluster.application(holder)] {
     if (const auto c = postgres::Connection::open(target, seconds(2))) (void)(*c)->query(kBusy, seconds(60));
   });
@@ -92,8 +93,8 @@ LateCommits postmaster_alone(Rig& rig) {
     ~Join() { thread.join(); }
   } join{busy};
   need(cluster.await_that("a backend that commits in a loop", seconds(10), cluster.log_of(holder, dev::Part::kPostgres), [&] {
-    const auto rows = super->query("select count(*) from pg_stat_activity where state = 'active' and query like 'do %daarion_busy%'", seconds(1));
-    return rows && (*rows)[0][0] != "0";
+    const auto rows = count->query("select count(*) from daarion_busy", seconds(1));
+    return rows && std::strtoll((*rows)[0][0].c_str(), nullptr, 10) >= 200;
   }));
   const Sequence before = rig.head(rig.bystander(holder));
   const Instant killed = need(cluster.kill(holder, dev::Part::kPostmaster));

@@ -1,13 +1,19 @@
 #include "tests/cluster/kit.h"
 
+#include <fcntl.h>
 #include <grpcpp/grpcpp.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 
 #include "consumers/state_store.h"
 #include "controlplane/core/fold.h"
@@ -26,13 +32,21 @@ using Kind = NatsServerPlan::Kind;
 constexpr Duration kRead = seconds(10);
 constexpr Duration kAdmin = seconds(15);  // an append may wait for an election
 
-Result<std::shared_ptr<Connection>> connect(dev::LocalCluster& cluster, const std::vector<NatsServerPlan>& servers, Duration limit) {
-  NatsEndpoint endpoint{.urls = {}, .user = kControlUser, .password = cluster.secrets()["DAARION_CONTROL_PASSWORD"], .name = "test"};
+Result<std::shared_ptr<Connection>> connect(dev::LocalCluster& cluster, const std::vector<NatsServerPlan>& servers, Duration limit, bool sys = false) {
+  NatsEndpoint endpoint{.urls = {}, .user = sys ? kSysUser : kControlUser, .password = cluster.secrets()[sys ? "DAARION_SYS_PASSWORD" : "DAARION_CONTROL_PASSWORD"], .name = "test"};
   for (const NatsServerPlan& s : servers) endpoint.urls.push_back(s.url());
   auto connection = Connection::open(endpoint);
   if (!connection) return connection;
   if (auto up = (*connection)->wait_connected(limit); !up) return tl::unexpected(up.error());
   return connection;
+}
+
+std::vector<NatsServerPlan> core_servers(const dev::LocalCluster& cluster, const NodeId& last) {
+  std::vector<NatsServerPlan> core;
+  for (NatsServerPlan& s : cluster.servers())
+    if (s.kind != Kind::kLeaf) core.push_back(std::move(s));
+  std::ranges::stable_partition(core, [&](const NatsServerPlan& s) { return s.node != last; });
+  return core;
 }
 
 Result<LogRead> read(LogReader& reader, Sequence from, Sequence to) {
@@ -86,17 +100,58 @@ Result<ScratchCluster> ScratchCluster::make(int nodes, dev::Say say, const std::
   return ScratchCluster(std::move(*network), std::move(*cluster));
 }
 
+/// A child that ends the cluster when this process is gone: interrupted, crashed, or killed at a test's time limit. It holds the network's
+/// lock until then.
+class ScratchCluster::Watcher {
+ public:
+  explicit Watcher(const dev::LocalCluster& cluster) {
+    if (::pipe2(pipe_, O_CLOEXEC) != 0) return;
+    child_ = ::fork();
+    if (child_ != 0) return;
+    ::setsid();  // an interrupt at the keyboard is not for it
+    ::prctl(PR_SET_NAME, "daarion-scratch");
+    ::close(pipe_[1]);
+    char word = 0;
+    while (::read(pipe_[0], &word, 1) < 0 && errno == EINTR) {}
+    if (word != kDone) {
+      for (const NodeId& node : cluster.nodes()) (void)dev::kill_all_of(cluster.node_folder(node), seconds(10));
+      std::error_code ignored;
+      std::filesystem::remove_all(cluster.folder(), ignored);
+    }
+    ::_exit(0);
+  }
+  ~Watcher() {
+    if (child_ <= 0) return;
+    [[maybe_unused]] const auto told = ::write(pipe_[1], &kDone, 1);
+    ::close(pipe_[0]);
+    ::close(pipe_[1]);
+    ::waitpid(child_, nullptr, 0);
+  }
+
+ private:
+  static constexpr char kDone = 'd';
+  int pipe_[2] = {-1, -1};
+  pid_t child_ = -1;
+};
+
+ScratchCluster::ScratchCluster(dev::Network network, dev::LocalCluster cluster)
+    : network_(std::make_unique<dev::Network>(std::move(network))), cluster_(std::make_unique<dev::LocalCluster>(std::move(cluster))),
+      watcher_(std::make_unique<Watcher>(*cluster_)) {}
+ScratchCluster::ScratchCluster(ScratchCluster&&) noexcept = default;
 ScratchCluster::~ScratchCluster() {
-  if (!network_ || network_->prefix().empty() || keep_) return;
+  if (!cluster_ || keep_) return;
   if (auto down = cluster_->down(false); !down) std::fprintf(stderr, "%s\n", down.error().message.c_str());
+}
+void ScratchCluster::keep() {
+  keep_ = true;
+  watcher_.reset();
 }
 
 Result<std::shared_ptr<Connection>> core_connection(dev::LocalCluster& cluster, const NodeId& last, Duration limit) {
-  std::vector<NatsServerPlan> core;
-  for (NatsServerPlan& s : cluster.servers())
-    if (s.kind != Kind::kLeaf) core.push_back(std::move(s));
-  std::ranges::stable_partition(core, [&](const NatsServerPlan& s) { return s.node != last; });
-  return connect(cluster, core, limit);
+  return connect(cluster, core_servers(cluster, last), limit);
+}
+Result<std::shared_ptr<Connection>> sys_connection(dev::LocalCluster& cluster, const NodeId& last, Duration limit) {
+  return connect(cluster, core_servers(cluster, last), limit, true);
 }
 
 Result<LogRead> read_log(dev::LocalCluster& cluster, Sequence from, Sequence to, const NodeId& avoid) {

@@ -15,22 +15,25 @@
 
 namespace daarion::test {
 
-/// A cluster of a folder and a network of its own. Its end ends every process and removes the folder, unless keep() was called.
+/// A cluster of a folder and a network of its own. Its end ends every process and removes the folder, unless keep() was called; so does
+/// the end of this process, however it comes: a watching child sees to it.
 class ScratchCluster {
  public:
   /// Errors: as LocalCluster::create.
   static Result<ScratchCluster> make(int nodes, dev::Say say = {}, const std::string& max_promotions = "");
-  ScratchCluster(ScratchCluster&&) noexcept = default;
+  ScratchCluster(ScratchCluster&&) noexcept;
   ScratchCluster& operator=(ScratchCluster&&) = delete;
   ~ScratchCluster();
   dev::LocalCluster* operator->() { return &*cluster_; }
   dev::LocalCluster& operator*() { return *cluster_; }
-  void keep() { keep_ = true; }
+  void keep();
 
  private:
-  ScratchCluster(dev::Network network, dev::LocalCluster cluster) : network_(std::move(network)), cluster_(std::move(cluster)) {}
-  std::optional<dev::Network> network_;
-  std::optional<dev::LocalCluster> cluster_;
+  ScratchCluster(dev::Network network, dev::LocalCluster cluster);
+  class Watcher;
+  std::unique_ptr<dev::Network> network_;
+  std::unique_ptr<dev::LocalCluster> cluster_;
+  std::unique_ptr<Watcher> watcher_;
   bool keep_ = false;
 };
 
@@ -49,6 +52,7 @@ inline void need(const Result<void>& result) {
 
 /// A connection of CONTROL to the core's servers, those of `last` tried last.
 Result<std::shared_ptr<Connection>> core_connection(dev::LocalCluster& cluster, const NodeId& last, Duration limit);
+Result<std::shared_ptr<Connection>> sys_connection(dev::LocalCluster& cluster, const NodeId& last, Duration limit);  // of SYS
 
 /// The events from `from` to the present end, in order. On an edge, its mirror's.
 struct LogRead {
