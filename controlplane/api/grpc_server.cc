@@ -4,9 +4,13 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 
+#include <atomic>
+
 #include "consumers/state_store.h"
+#include "controlplane/api/lint_view.h"
+#include "controlplane/api/log_views.h"
+#include "controlplane/api/names.h"
 #include "controlplane/api/views.h"
-#include "controlplane/core/fold.h"
 #include "proto/daarion/v1/admin.grpc.pb.h"
 #include "streams/codec.h"
 
@@ -17,10 +21,11 @@ using grpc::ServerContext;
 using grpc::Status;
 using grpc::StatusCode;
 
-// One look at the log for one event; a stream election takes longer, but direct gets do not need the leader.
-constexpr Duration kReadLimit = std::chrono::seconds(3);
 constexpr Duration kWatchStep = std::chrono::milliseconds(500);  // how soon a cancelled watch ends
-constexpr std::uint64_t kProgressEvery = 1000;
+constexpr int kMaxReaders = 32;             // watches and replays at a time: each holds a thread and a reader of the log
+constexpr int kMaxMessage = 1 << 20;        // bytes that a request may have: a cluster file to lint is a few thousand
+// A client may ask every 2 s whether this server still lives: gRPC's own limit (5 min) would end its connection for that.
+constexpr int kPingEvery = 2000;            // ms
 
 Status status_of(const Error& error) {
   switch (error.remedy) {
@@ -48,6 +53,23 @@ Status give(const Result<OperatorAnswer>& answer, v1::Mutation* out) {
   return Status::OK;
 }
 
+/// Counts who reads the log. Bounded: more are refused, they do not wait.
+class Reading {
+ public:
+  explicit Reading(std::atomic<int>& count) : count_(count), allowed_(++count <= kMaxReaders) {}
+  ~Reading() { --count_; }
+  Reading(const Reading&) = delete;
+  Reading& operator=(const Reading&) = delete;
+  bool allowed() const { return allowed_; }
+  static Status refusal() {
+    return {StatusCode::RESOURCE_EXHAUSTED, std::to_string(kMaxReaders) + " watches and replays run on this node already; end one, or ask another node"};
+  }
+
+ private:
+  std::atomic<int>& count_;
+  bool allowed_;
+};
+
 class AdminService final : public v1::Admin::Service {
  public:
   explicit AdminService(AdminPorts ports) : ports_(std::move(ports)) {}
@@ -65,37 +87,56 @@ class AdminService final : public v1::Admin::Service {
     return Status::OK;
   }
   Status GetResource(ServerContext*, const v1::GetResourceRequest* in, v1::ResourceStatus* out) override {
+    const auto resource = resource_named(in->resource());
+    if (!resource) return status_of(resource.error());
     const auto view = ports_.view();
     for (const v1::ResourceStatus& r : view->status->resources())
-      if (r.id() == in->resource()) {
+      if (r.id() == resource->value) {
         *out = r;
         return Status::OK;
       }
-    return {StatusCode::INVALID_ARGUMENT, "unknown resource " + in->resource() + "; see `daarionctl resources`"};
+    return {StatusCode::INVALID_ARGUMENT, resource->value + " is not led by this control plane; see `daarionctl resources`"};
   }
 
   Status Switchover(ServerContext*, const v1::SwitchoverRequest* in, v1::Mutation* out) override {
-    return give(ports_.operations->switchover(ResourceId(in->resource()), NodeId(in->from()), NodeId(in->to()), intent_of(in->intent())), out);
+    return with(in->resource(), in->from(), in->to(), [&](const ResourceId& resource, const NodeId& from, const NodeId& to) {
+      return give(ports_.operations->switchover(resource, from, to, intent_of(in->intent())), out);
+    });
   }
   Status Failover(ServerContext*, const v1::FailoverRequest* in, v1::Mutation* out) override {
-    return give(ports_.operations->failover(ResourceId(in->resource()), NodeId(in->to()), in->allow_data_loss(), intent_of(in->intent())), out);
+    return with(in->resource(), "", in->to(), [&](const ResourceId& resource, const NodeId&, const NodeId& to) {
+      return give(ports_.operations->failover(resource, to, in->allow_data_loss(), intent_of(in->intent())), out);
+    });
   }
   Status Pause(ServerContext*, const v1::PauseRequest* in, v1::Mutation* out) override {
-    return give(ports_.operations->pause(ResourceId(in->resource()), intent_of(in->intent())), out);
+    return with_or_cluster(in->resource(), [&](const ResourceId& r) { return give(ports_.operations->pause(r, intent_of(in->intent())), out); });
   }
   Status Resume(ServerContext*, const v1::ResumeRequest* in, v1::Mutation* out) override {
-    return give(ports_.operations->resume(ResourceId(in->resource()), intent_of(in->intent())), out);
+    return with_or_cluster(in->resource(), [&](const ResourceId& r) { return give(ports_.operations->resume(r, intent_of(in->intent())), out); });
   }
   Status Drain(ServerContext*, const v1::DrainRequest* in, v1::Mutation* out) override {
-    return give(ports_.operations->set_member_intent(NodeId(in->node()), MemberIntent::kDraining, intent_of(in->intent())), out);
+    return set_intent(in->node(), MemberIntent::kDraining, in->intent(), out);
   }
   Status Undrain(ServerContext*, const v1::UndrainRequest* in, v1::Mutation* out) override {
-    return give(ports_.operations->set_member_intent(NodeId(in->node()), MemberIntent::kActive, intent_of(in->intent())), out);
+    return set_intent(in->node(), MemberIntent::kActive, in->intent(), out);
+  }
+  Status Rejoin(ServerContext*, const v1::RejoinRequest*, v1::Mutation*) override {
+    return {StatusCode::UNIMPLEMENTED,
+            "rejoin: not asked for by hand, a node rejoins by itself once it follows another holder; see `daarionctl resource NAME` for its state"};
+  }
+  Status Resolve(ServerContext*, const v1::ResolveRequest*, v1::Resolution*) override {
+    return {StatusCode::UNIMPLEMENTED, "resolve: this node does not route yet; the declared rules are in `daarionctl state -o json` under topology"};
   }
 
+  /// Events as they are stored, from any sequence on.
   Status WatchEvents(ServerContext* context, const v1::WatchEventsRequest* in, grpc::ServerWriter<v1::EventView>* out) override {
+    const Reading reading(readers_);
+    if (!reading.allowed()) return Reading::refusal();
     const Sequence applied = ports_.view()->state->applied;
     const Sequence from{in->from() != 0 ? in->from() : applied.value + 1};
+    if (!in->follow() && from.value > applied.value + 1)
+      return {StatusCode::INVALID_ARGUMENT, "events from " + std::to_string(from.value) + ": the log has events 1 to " + std::to_string(applied.value)};
+    if (!in->follow() && from > applied) return Status::OK;
     auto reader = ports_.reader(from);
     if (!reader) return status_of(reader.error());
     for (Sequence at = from; !context->IsCancelled() && (in->follow() || at <= applied);) {
@@ -112,71 +153,129 @@ class AdminService final : public v1::Admin::Service {
 
   /// Folds the log from its first event in memory and compares with what this node folded live.
   Status Replay(ServerContext* context, const v1::ReplayRequest* in, grpc::ServerWriter<v1::ReplayProgress>* out) override {
+    const Reading reading(readers_);
+    if (!reading.allowed()) return Reading::refusal();
     const auto live = ports_.view();
     const Sequence head{in->to() != 0 ? in->to() : live->status->sequence()};
     if (head > Sequence{live->status->sequence()})
       return {StatusCode::INVALID_ARGUMENT, "replay to " + std::to_string(head.value) + ": this node has folded " +
                                                 std::to_string(live->status->sequence()) + " events"};
-    auto reader = ports_.reader(Sequence{1});
-    if (!reader) return status_of(reader.error());
-    State state;
-    Chain chain;
-    std::vector<StateKey> touched;
     v1::ReplayProgress progress;
     progress.set_head(head.value);
-    while (state.applied < head) {
-      if (context->IsCancelled()) return Status::CANCELLED;
-      const auto message = (*reader)->next(kReadLimit);
-      if (!message) return status_of(message.error());
-      if (!*message) return {StatusCode::UNAVAILABLE, "replay: event " + std::to_string(state.applied.value + 1) + " did not come in 3 s"};
-      const auto event = decode_event(**message);
-      if (!event) return status_of(event.error());
-      fold_into(state, *event, touched);
-      touched.clear();
-      chain = chain_next(chain, **message);
+    const auto folded = fold_log(ports_.reader, {.sequence = head}, [&] { return context->IsCancelled(); }, [&](const State& state) {
       progress.set_sequence(state.applied.value);
-      if (state.applied.value % kProgressEvery == 0) out->Write(progress);
-    }
+      out->Write(progress);
+    });
+    if (!folded) return status_of(folded.error());
+    progress.set_sequence(folded->state.applied.value);
     progress.set_done(true);
-    progress.set_digest(to_text(state_digest(state)));
-    progress.set_chain(chain);
+    progress.set_digest(to_text(state_digest(folded->state)));
+    progress.set_chain(folded->chain);
     if (head == Sequence{live->status->sequence()}) {
       progress.set_live_digest(live->status->digest());
-      progress.set_equal(progress.digest() == live->status->digest() && chain == live->status->chain());
+      progress.set_equal(progress.digest() == live->status->digest() && folded->chain == live->status->chain());
     }
     out->Write(progress);
     return Status::OK;
   }
 
+  Status GetState(ServerContext* context, const v1::GetStateRequest* in, v1::StateAt* out) override {
+    const Reading reading(readers_);
+    if (!reading.allowed()) return Reading::refusal();
+    FoldLimit limit{.sequence = ports_.view()->state->applied};
+    if (limit.sequence.value == 0) return {StatusCode::UNAVAILABLE, "state: this node has folded nothing of the log yet; see `daarionctl status`"};
+    if (Sequence{in->sequence()} > limit.sequence)
+      return {StatusCode::INVALID_ARGUMENT, "state at " + std::to_string(in->sequence()) + ": the log has events 1 to " + std::to_string(limit.sequence.value)};
+    if (in->sequence() != 0) limit.sequence = {in->sequence()};
+    if (in->sequence() == 0 && !in->time().empty()) {
+      const auto time_ns = parse_time(in->time());
+      if (!time_ns) return {StatusCode::INVALID_ARGUMENT, "state at " + in->time().substr(0, 64) + ": give a sequence, or a time like 2026-11-24T01:02:03Z"};
+      limit.time_ns = *time_ns;
+    }
+    const auto folded = fold_log(ports_.reader, limit, [&] { return context->IsCancelled(); });
+    if (!folded) return status_of(folded.error());
+    out->set_sequence(folded->state.applied.value);
+    out->set_time(time_text(folded->state.applied_ns));
+    out->set_digest(to_text(state_digest(folded->state)));
+    out->set_chain(folded->chain);
+    out->set_state(state_json(folded->state));
+    return Status::OK;
+  }
+
   Status Explain(ServerContext*, const v1::ExplainRequest* in, v1::Explanation* out) override {
+    const Reading reading(readers_);
+    if (!reading.allowed()) return Reading::refusal();
     const auto view = ports_.view();
-    if (in->sequence() == 0 || Sequence{in->sequence()} > view->state->applied)
-      return {StatusCode::INVALID_ARGUMENT,
-              "explain " + std::to_string(in->sequence()) + ": the log has events 1 to " + std::to_string(view->state->applied.value)};
-    auto reader = ports_.reader(Sequence{in->sequence()});
-    if (!reader) return status_of(reader.error());
-    const auto message = (*reader)->next(kReadLimit);
-    if (!message) return status_of(message.error());
-    if (!*message) return {StatusCode::UNAVAILABLE, "event " + std::to_string(in->sequence()) + " did not come in 3 s"};
-    const auto event = decode_event(**message);
-    if (!event) return status_of(event.error());
-    const auto why = explain(*event);
+    Sequence at{in->sequence()};
+    if (at.value == 0) {
+      const auto resource = resource_named(in->resource());
+      if (!resource) return status_of(resource.error());
+      const LeaseState* lease = view->state->lease(*resource);
+      if (lease == nullptr || lease->decided.value == 0)
+        return {StatusCode::FAILED_PRECONDITION, "nothing was decided about " + resource->value + " yet; see `daarionctl why-not " + resource->value + "`"};
+      at = lease->decided;
+    }
+    const auto why = explain_at(ports_.reader, at, view->state->applied);
     if (!why) return status_of(why.error());
     *out = *why;
     return Status::OK;
   }
 
   Status ExplainNow(ServerContext*, const v1::ExplainNowRequest* in, v1::Explanation* out) override {
+    const auto resource = resource_named(in->resource());
+    if (!resource) return status_of(resource.error());
     const auto view = ports_.view();
-    const auto then = view->if_holder_dies.find(ResourceId(in->resource()));
+    const auto then = view->if_holder_dies.find(*resource);
     if (then == view->if_holder_dies.end())
-      return {StatusCode::INVALID_ARGUMENT, "unknown resource " + in->resource() + "; see `daarionctl resources`"};
+      return {StatusCode::INVALID_ARGUMENT, resource->value + " is not led by this control plane; see `daarionctl resources`"};
     *out = explain_now(then->second);
     return Status::OK;
   }
 
+  Status Lint(ServerContext*, const v1::LintRequest* in, v1::LintResponse* out) override {
+    *out = lint_view(in->text(), in->strict());
+    return Status::OK;
+  }
+
  private:
+  Result<ResourceId> resource_named(const std::string& text) const {
+    const auto view = ports_.view();
+    std::vector<std::string> known;
+    for (const ResourceSpec& r : view->state->topology.spec.resources) known.push_back(r.id.value);
+    for (const v1::ResourceStatus& r : view->status->resources())
+      if (std::ranges::find(known, r.id()) == known.end()) known.push_back(r.id());
+    return fold_name("resource", text, known).map([](const std::string& id) { return ResourceId(id); });
+  }
+  Result<NodeId> node_named(const std::string& text) const {
+    std::vector<std::string> known;
+    for (const v1::NodeStatus& n : ports_.view()->status->nodes()) known.push_back(n.id());
+    return fold_name("node", text, known, ports_.aliases).map([](const std::string& id) { return NodeId(id); });
+  }
+  Result<NodeId> node_or_none(const std::string& text) const { return text.empty() ? Result<NodeId>(NodeId{}) : node_named(text); }
+
+  template <class Call>
+  Status with(const std::string& resource_text, const std::string& from_text, const std::string& to_text, const Call& call) {
+    const auto resource = resource_named(resource_text);
+    if (!resource) return status_of(resource.error());
+    const auto from = node_or_none(from_text);
+    if (!from) return status_of(from.error());
+    const auto to = node_or_none(to_text);
+    if (!to) return status_of(to.error());
+    return call(*resource, *from, *to);
+  }
+  template <class Call>
+  Status with_or_cluster(const std::string& resource_text, const Call& call) {
+    if (resource_text.empty()) return call(ResourceId{});
+    const auto resource = resource_named(resource_text);
+    return resource ? call(*resource) : status_of(resource.error());
+  }
+  Status set_intent(const std::string& node_text, MemberIntent wanted, const v1::Intent& intent, v1::Mutation* out) {
+    const auto node = node_named(node_text);
+    return node ? give(ports_.operations->set_member_intent(*node, wanted, intent_of(intent)), out) : status_of(node.error());
+  }
+
   AdminPorts ports_;
+  std::atomic<int> readers_{0};
 };
 
 class Server final : public GrpcServer {
@@ -188,7 +287,8 @@ class Server final : public GrpcServer {
   bool listen(const std::string& bind, std::uint32_t port) {
     grpc::ServerBuilder builder;
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // else two daemons share the port without a word
-    builder.SetMaxReceiveMessageSize(1 << 20);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kPingEvery);
+    builder.SetMaxReceiveMessageSize(kMaxMessage);
     int bound = 0;
     builder.AddListeningPort(bind + ":" + std::to_string(port), grpc::InsecureServerCredentials(), &bound);
     builder.RegisterService(&service_);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -16,6 +17,7 @@ struct AdminPorts {
   std::function<std::shared_ptr<const StatusView>()> view;
   std::shared_ptr<Operator> operations;
   std::function<Result<std::unique_ptr<LogReader>>(Sequence from)> reader;
+  std::map<std::string, NodeId> aliases;  // of nodes, from the cluster file; names of requests are folded with them
 };
 
 class GrpcServer {

@@ -1,9 +1,16 @@
 #include "controlplane/api/http_server.h"
 
 #include <httplib.h>
+#include <poll.h>
 
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <thread>
+
+#include "controlplane/api/metrics.h"
 
 namespace daarion {
 namespace {
@@ -11,9 +18,15 @@ namespace {
 using Json = nlohmann::ordered_json;
 using View = std::function<std::shared_ptr<const StatusView>()>;
 
-constexpr std::size_t kThreads = 8;            // a slow client holds one; health must still be answered
+// SLOW CLIENTS. httplib's timeouts are per read: a client that sends one byte a second holds its thread for ever, and as many such
+// clients as the pool has threads leave /health unanswered: a supervisor would then kill a healthy daemon. So a connection carries one
+// request and is cut 2 s after a thread took it, whatever it does; threads are made as they are needed, up to 64; beyond that,
+// connections wait in a queue of 64, and beyond that in the kernel's.
+constexpr std::size_t kMaxThreads = 64;        // each holds a stack; who sends 32 stuck connections a second still wins
+constexpr std::size_t kMaxQueued = 64;
+constexpr auto kConnectionLimit = std::chrono::seconds(2);
 constexpr std::size_t kMaxBody = 4096;         // nothing here takes a body
-constexpr auto kTimeout = std::chrono::seconds(1);
+constexpr auto kEndNoticed = std::chrono::milliseconds(100);  // how soon a waiting connection notices that the server ends
 
 void answer(httplib::Response& res, int code, const std::string& json) {
   res.status = code;
@@ -26,11 +39,122 @@ const StatusView::Role* role_of(const StatusView& view, const std::string& resou
   return at == view.roles.end() ? nullptr : &*at;
 }
 
+/// Threads that are made as they are needed, and kept. Each runs one connection at a time.
+class Workers final : public httplib::TaskQueue {
+ public:
+  ~Workers() override { shutdown(); }
+  void enqueue(std::function<void()> job) override {
+    std::unique_lock lock(mutex_);
+    room_.wait(lock, [this] { return jobs_.size() < kMaxQueued || ending_; });
+    jobs_.push_back(std::move(job));
+    if (idle_ < jobs_.size() && threads_.size() < kMaxThreads) threads_.emplace_back([this] { run(); });
+    work_.notify_one();
+  }
+  void shutdown() override {
+    {
+      const std::lock_guard lock(mutex_);
+      ending_ = true;
+    }
+    work_.notify_all();
+    room_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+  }
+
+ private:
+  void run() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      ++idle_;
+      work_.wait(lock, [this] { return !jobs_.empty() || ending_; });
+      --idle_;
+      if (jobs_.empty()) return;
+      const auto job = std::move(jobs_.front());
+      jobs_.pop_front();
+      room_.notify_one();
+      lock.unlock();
+      job();
+      lock.lock();
+    }
+  }
+  std::mutex mutex_;
+  std::condition_variable work_, room_;
+  std::deque<std::function<void()>> jobs_;
+  std::vector<std::thread> threads_;
+  std::size_t idle_ = 0;
+  bool ending_ = false;
+};
+
+/// One connection, with an end: no read or write waits beyond it, or beyond the server's own end.
+class BoundedStream final : public httplib::Stream {
+ public:
+  BoundedStream(socket_t fd, const std::atomic<bool>& ending) : fd_(fd), ending_(ending), end_(Clock::now() + kConnectionLimit) {}
+  bool is_readable() const override { return at_ < have_ || ready(POLLIN); }
+  bool is_writable() const override { return ready(POLLOUT); }
+  ssize_t read(char* to, std::size_t size) override {
+    if (at_ == have_) {
+      if (!ready(POLLIN)) return -1;
+      const ssize_t got = recv(fd_, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
+      if (got <= 0) return got;
+      at_ = 0;
+      have_ = static_cast<std::size_t>(got);
+    }
+    const std::size_t n = std::min(size, have_ - at_);
+    std::copy_n(buffer_.data() + at_, n, to);
+    at_ += n;
+    return static_cast<ssize_t>(n);
+  }
+  ssize_t write(const char* from, std::size_t size) override {
+    return ready(POLLOUT) ? send(fd_, from, size, MSG_DONTWAIT | MSG_NOSIGNAL) : -1;
+  }
+  void get_remote_ip_and_port(std::string&, int&) const override {}  // nothing here asks who it is
+  void get_local_ip_and_port(std::string&, int&) const override {}
+  socket_t socket() const override { return fd_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  bool ready(short what) const {
+    for (;;) {
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end_ - Clock::now());
+      if (ending_ || left.count() <= 0) return false;
+      pollfd one{.fd = fd_, .events = what, .revents = 0};
+      const int got = poll(&one, 1, static_cast<int>(std::min(left, kEndNoticed).count()));
+      if (got > 0) return true;
+      if (got < 0 && errno != EINTR) return false;
+    }
+  }
+  socket_t fd_;
+  const std::atomic<bool>& ending_;
+  Clock::time_point end_;
+  std::array<char, 4096> buffer_;
+  std::size_t at_ = 0, have_ = 0;
+};
+
+/// httplib's server, one request per connection. It is extended in the way that its own SSLServer is.
+class BoundedServer final : public httplib::Server {
+ public:
+  void end() {
+    ending_ = true;
+    stop();
+  }
+
+ private:
+  bool process_and_close_socket(socket_t fd) override {
+    BoundedStream stream(fd, ending_);
+    bool closed = false;
+    const bool ok = process_request(stream, true, closed, nullptr);
+    shutdown(fd, SHUT_RDWR);
+    close(fd);
+    return ok;
+  }
+  std::atomic<bool> ending_{false};
+};
+
 class Server : public HttpServer {
  public:
   explicit Server(View view) : view_(std::move(view)) {}
   ~Server() override {
-    server_.stop();
+    server_.end();
     if (thread_.joinable()) thread_.join();
   }
 
@@ -40,10 +164,7 @@ class Server : public HttpServer {
       const int yes = 1;
       setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     });
-    server_.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
-    server_.set_read_timeout(kTimeout);
-    server_.set_write_timeout(kTimeout);
-    server_.set_keep_alive_max_count(100);
+    server_.new_task_queue = [] { return new Workers(); };
     server_.set_payload_max_length(kMaxBody);
     routes();
     if (!server_.bind_to_port(bind, static_cast<int>(port)))
@@ -64,6 +185,10 @@ class Server : public HttpServer {
     for (const char* path : {"/ready", "/readyz"}) server_.Get(path, ready);
     server_.Get("/cluster/status", [this](const httplib::Request&, httplib::Response& res) { answer(res, 200, view_()->status_json); });
     server_.Get("/cluster/peers", [this](const httplib::Request&, httplib::Response& res) { answer(res, 200, view_()->peers_json); });
+    server_.Get("/metrics", [this](const httplib::Request&, httplib::Response& res) {
+      res.set_header("Cache-Control", "no-store");
+      res.set_content(metrics_text(*view_()), "text/plain; version=0.0.4; charset=utf-8");
+    });
     server_.Get(R"(/([a-z0-9][a-z0-9_-]*)/(primary|replica|read-only))",
                 [this](const httplib::Request& req, httplib::Response& res) { balance(req, res); });
     server_.Options(R"(.*)", [](const httplib::Request&, httplib::Response& res) {
@@ -91,7 +216,7 @@ class Server : public HttpServer {
   }
 
   View view_;
-  httplib::Server server_;
+  BoundedServer server_;
   std::thread thread_;
 };
 

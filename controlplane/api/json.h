@@ -1,4 +1,5 @@
-// One mapping of the API's messages to JSON: snake_case names as declared, numbers as numbers, absent optional fields as null.
+// One mapping of the API's messages to JSON: snake_case names as declared, numbers as numbers, absent optional fields as null,
+// ids as UUIDs, enums as lower-case words.
 #pragma once
 
 #include <string>

@@ -40,6 +40,7 @@ void fill_nodes(const NodeCore& core, Instant now, v1::Status& out) {
     to.set_intent(text_of(member ? member->intent : MemberIntent::kActive));
     to.set_age_ms(to_ms(core.peers().silent(node.id, now, core.started())));
     to.set_region(node.region);
+    to.set_address(node.address);
   }
 }
 
@@ -68,6 +69,7 @@ void fill_resource(const NodeCore& core, const ResourceSpec& spec, const Decider
   if (!holder.empty()) out.set_holder(holder.value);
   out.set_writable(!holder.empty() && is_reachable(core, holder, now) && engine != nullptr && engine->state == EngineState::kPrimary);
   out.set_paused(core.state().paused(spec.id));
+  out.set_port(spec.port);
   fill_replicas(holder, then, out);
   v1::IfHolderDies& dies = *out.mutable_if_holder_dies();
   if (then.decision.to) {
@@ -118,9 +120,19 @@ void fill_warnings(const NodeCore& core, const std::vector<std::string>& said, v
   for (const auto& [node, sequence] : core.peers().disagreeing())
     out.add_warnings("the digest of " + node.value + " differs from this node's at sequence " + std::to_string(sequence.value) +
                      "; run daarionctl replay on both");
+  for (const auto& [node, sequence] : core.peers().disagreeing()) out.add_disagreeing(node.value);
   if (core.voter().clone_heard()) out.add_warnings("another daemon runs with this node's voter record: this voter is silent; end one");
   if (core.voter().foreign_log(core.state())) out.add_warnings("the log is not the one that this node's voter record names");
   if (core.state().voters.voters.size() == 1) out.add_warnings("one voter: nothing fails over by itself, and a lost host is an outage");
+}
+
+void fill_notes(const NodeCore& core, v1::Status& out) {
+  for (const ResourceSpec& spec : core.spec().resources) {
+    const LeaseState* lease = core.state().lease(spec.id);
+    if (!spec.leased || lease == nullptr || !lease->has_holder() || spec.declared_primary.empty()) continue;
+    if (lease->completed.node != spec.declared_primary)
+      out.add_notes(spec.id.value + ": declared " + spec.declared_primary.value + ", log " + lease->completed.node.value);
+  }
 }
 
 v1::Status status_of(const NodeCore& core, const StatusView& view, const std::vector<std::string>& said, Instant now, std::int64_t wall_ns) {
@@ -152,6 +164,7 @@ v1::Status status_of(const NodeCore& core, const StatusView& view, const std::ve
     to.set_unblock(wait.unblock);
   }
   fill_warnings(core, said, out);
+  fill_notes(core, out);
   for (const std::string& reason : view.reasons) out.add_not_ready(reason);
   const bool whole = writable && out.quorum().reachable() == out.quorum().voters() && out.warnings().empty();
   out.set_status(paused ? "maintenance" : whole ? "ok" : "degraded");

@@ -75,6 +75,10 @@ v1::Explanation explain_with(const Evidence& evidence, const std::vector<Verdict
   out.set_kind(text_of(evidence.kind));
   out.set_decider(evidence.decider.value);
   out.set_software(evidence.software);
+  out.set_voters(evidence.voters);
+  out.set_last_holder(evidence.last_holder.value);
+  out.set_last_position_age_ms(evidence.last_position_age_ms);
+  out.set_write_rate(evidence.write_rate);
   for (const VoteEvidence& vote : evidence.votes) {
     v1::VoteView& to = *out.add_votes();
     to.set_voter(vote.voter.value);
@@ -126,6 +130,12 @@ v1::EventView view_of(const LogEvent& event, const std::string& subject) {
   out.set_resource(h.resource.value);
   out.set_epoch(h.epoch.value);
   out.set_summary(summary_of(event.event.payload));
+  if (const auto* decided = std::get_if<PromotionDecided>(&event.event.payload)) {
+    out.set_kind(text_of(decided->kind));
+    out.set_to(decided->to.value);
+  } else if (const auto* asked = std::get_if<SwitchoverRequested>(&event.event.payload)) {
+    out.set_to(asked->to.value);
+  }
   return out;
 }
 

@@ -1,63 +1,51 @@
-#include "controlplane/cli/cmd_lint.h"
-
+// lint: a cluster file judged without a cluster.
 #include <CLI/CLI.hpp>
 
-#include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "controlplane/topology/cluster_file.h"
-#include "controlplane/topology/lint.h"
+#include "controlplane/api/json.h"
+#include "controlplane/api/lint_view.h"
+#include "controlplane/cli/commands.h"
+#include "controlplane/cli/output.h"
+#include "controlplane/topology/finding.h"
 
 namespace daarion {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-const char* name_of(Severity severity) {
-  return severity == Severity::kError ? "error" : severity == Severity::kWarning ? "warning" : "note";
-}
-
-ExitCode run(const std::string& path, const std::string& form, bool strict) {
+ExitCode run(const Globals& globals, const std::string& path, bool strict) {
   std::ifstream in(path);
   std::stringstream text;
   text << in.rdbuf();
-  if (!in) {
-    std::fprintf(stderr, "daarionctl: read %s: no such file or no right to read it; name the cluster file as the argument\n", path.c_str());
-    return ExitCode::kUsage;
+  if (!in) return say({ExitCode::kUsage, "read " + path + ": no such file or no right to read it; name the cluster file as the argument"});
+  const v1::LintResponse found = lint_view(text.str(), strict);
+  Json out = {{"schema_version", 1}, {"file", path}};
+  out.update(Json::parse(to_json(found)));
+  if (!print_data(globals, out.dump())) {
+    for (const v1::LintFinding& f : found.findings()) {
+      const Severity severity = f.severity() == "error" ? Severity::kError : f.severity() == "warning" ? Severity::kWarning : Severity::kNote;
+      print(clean(text_of(Finding{severity, f.rule(), static_cast<int>(f.line()), f.message()}, path)) + "\n");
+    }
+    print(std::to_string(found.errors()) + " errors, " + std::to_string(found.warnings()) + " warnings, " + std::to_string(found.notes()) + " notes\n");
   }
-  ParsedFile parsed = parse_cluster_file(text.str());
-  // A file that does not read well is not judged further: what lint would say of its half could mislead.
-  if (!has_errors(parsed.findings))
-    for (Finding& finding : lint(parsed.file)) parsed.findings.push_back(std::move(finding));
-  std::size_t errors = 0, warnings = 0, notes = 0;
-  for (const Finding& f : parsed.findings) ++(f.severity == Severity::kError ? errors : f.severity == Severity::kWarning ? warnings : notes);
-  if (form == "json") {
-    Json findings = Json::array();
-    for (const Finding& f : parsed.findings)
-      findings.push_back({{"severity", name_of(f.severity)}, {"rule", f.rule}, {"line", f.line}, {"message", f.message}});
-    std::printf("%s\n", Json{{"schema_version", 1}, {"file", path}, {"errors", errors}, {"warnings", warnings}, {"notes", notes}, {"findings", findings}}.dump(2).c_str());
-  } else {
-    for (const Finding& f : parsed.findings) std::printf("%s\n", text_of(f, path).c_str());
-    std::printf("%zu errors, %zu warnings, %zu notes\n", errors, warnings, notes);
-  }
-  return errors > 0 || (strict && warnings > 0) ? ExitCode::kFailed : ExitCode::kOk;
+  return found.ok() ? ExitCode::kOk : ExitCode::kFailed;
 }
 
 }  // namespace
 
-void add_lint(CLI::App& app, ExitCode& code) {
+void add_lint(CLI::App& app, const Globals& globals, ExitCode& code) {
   struct Options {
-    std::string path = "cluster.yaml", form = "table";
+    std::string path = "cluster.yaml";
     bool strict = false;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("lint", "Check a cluster file: form, quorums, timers, ports. Changes nothing.");
+  CLI::App* command = app.add_subcommand("lint", "Check a cluster file: form, quorums, timers, ports. Changes nothing. Exit code 1 if there is an error.");
   command->add_option("file", options->path, "The cluster file")->capture_default_str();
-  command->add_option("-o,--output", options->form, "table or json")->check(CLI::IsMember({"table", "json"}))->capture_default_str();
   command->add_flag("--strict", options->strict, "Fail on warnings too");
-  command->callback([options, &code] { code = run(options->path, options->form, options->strict); });
+  command->callback([options, &globals, &code] { code = run(globals, options->path, options->strict); });
 }
 
 }  // namespace daarion

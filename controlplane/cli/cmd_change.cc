@@ -1,0 +1,222 @@
+// What changes the cluster: each appends one event, with who asked and why, and by default waits until its outcome is in the log.
+#include <CLI/CLI.hpp>
+
+#include <cmath>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "controlplane/api/json.h"
+#include "controlplane/cli/admin_client.h"
+#include "controlplane/cli/commands.h"
+#include "controlplane/cli/event_line.h"
+#include "controlplane/cli/output.h"
+
+namespace daarion {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kLookAgain = std::chrono::milliseconds(200);
+
+struct Change {
+  std::string name;                // of the resource or node; empty: the cluster
+  std::string to, from;
+  bool allow_data_loss = false;
+  std::string reason, request_id, actor;
+  std::uint64_t expect_seq = 0;
+  bool dry_run = false;
+  bool wait = true;
+
+  template <class Request>
+  Request request() const {
+    Request out;
+    v1::Intent& intent = *out.mutable_intent();
+    intent.set_reason(reason);
+    intent.set_expected_sequence(expect_seq);
+    intent.set_request_id(request_id);
+    intent.set_dry_run(dry_run);
+    const char* user = std::getenv("USER");
+    intent.set_actor(!actor.empty() ? actor : user ? user : "");
+    return out;
+  }
+};
+
+/// How the wait ended: with the event that is the outcome, or without.
+struct Outcome {
+  std::optional<v1::EventView> event;
+  ExitCode code = ExitCode::kOk;
+  std::string line;                // for people
+};
+
+/// Follows the log from the request on until a promotion of the resource ends. Another node is asked when the server goes away: it may
+/// be the very node that is switched from.
+Outcome await_promotion(AdminClient& client, const Change& change, const v1::Mutation& asked, Clock::time_point begin, Clock::time_point until,
+                        const std::function<void(const v1::EventView&)>& shown) {
+  Outcome out;
+  std::uint64_t next = asked.sequence() + 1, epoch = 0;
+  const std::string resource = asked.event().resource();
+  const auto took = [&] { return ms_text(std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count()); };
+  while (Clock::now() < until) {
+    v1::WatchEventsRequest request;
+    request.set_from(next);
+    request.set_follow(true);
+    const auto ended = client.watch(request, until, [&](const v1::EventView& event) {
+      next = event.sequence() + 1;
+      if (event.resource() != resource) return true;
+      shown(event);
+      if (event.type() == "PromotionDecided" && event.kind() != "keep") epoch = event.epoch();
+      if (epoch == 0 || event.epoch() != epoch || (event.type() != "PromotionCompleted" && event.type() != "PromotionFailed")) return true;
+      out.event = event;
+      return false;
+    });
+    if (out.event) break;
+    if (!ended && ended.error().code != ExitCode::kUnreachable && ended.error().code != ExitCode::kTimedOut) {
+      out.code = ended.error().code;
+      out.line = ended.error().message;
+      return out;
+    }
+    if (!ended && ended.error().code == ExitCode::kTimedOut) break;
+    std::this_thread::sleep_for(kLookAgain);
+    (void)client.reconnect();
+  }
+  if (!out.event) {
+    out.code = ExitCode::kTimedOut;
+    out.line = "no outcome of event " + std::to_string(asked.sequence()) + " in " + took() + ": it may still come; see `daarionctl events --from " +
+               std::to_string(asked.sequence()) + "` and `daarionctl status`";
+    return out;
+  }
+  const std::string holder = out.event->node();
+  if (out.event->type() == "PromotionFailed") {
+    out.code = ExitCode::kFailed;
+    out.line = "the promotion of " + holder + " failed: " + out.event->reason() + "; see `daarionctl why " + resource + "`";
+  } else if (!change.to.empty() && holder != asked.event().to()) {
+    out.code = ExitCode::kFailed;
+    out.line = holder + " holds " + resource + " now, not " + asked.event().to() + "; see `daarionctl why " + resource + "`";
+  } else {
+    out.line = holder + " holds " + resource + " since epoch " + std::to_string(out.event->epoch()) + ", " + took() + " after the request";
+  }
+  return out;
+}
+
+/// Until the server has folded its own event: what is asked next then sees it.
+Outcome await_fold(AdminClient& client, const v1::Mutation& asked, Clock::time_point until) {
+  for (;;) {
+    const auto status = client.call(v1::GetStatusRequest{});
+    if (status && status->sequence() >= asked.sequence()) return {.event = asked.event(), .code = ExitCode::kOk, .line = ""};
+    if (Clock::now() + kLookAgain > until)
+      return {.event = {}, .code = ExitCode::kTimedOut, .line = "event " + std::to_string(asked.sequence()) + " is stored, but not folded in time; see `daarionctl status`"};
+    std::this_thread::sleep_for(kLookAgain);
+    if (!status) (void)client.reconnect();
+  }
+}
+
+template <class Request>
+ExitCode ask(const Globals& globals, const Change& change, const Request& request, bool promotes) {
+  auto client = AdminClient::connect(globals);
+  if (!client) return say(client.error());
+  const bool table = globals.form == "table";
+  const auto begin = Clock::now();
+  const auto until = begin + std::chrono::milliseconds(std::llround(globals.timeout_s * 1000));
+  const auto asked = (*client)->call(request);
+  if (!asked) return say(asked.error());
+  if (table) {
+    if (asked->dry_run()) print("dry run, nothing is appended; it would be:\n");
+    print(event_line(asked->event()) + clean(asked->outcome()) + "\n");
+  }
+  Outcome outcome;
+  const bool wait = change.wait && !asked->dry_run();
+  if (wait && promotes)
+    outcome = await_promotion(**client, change, *asked, begin, until, [&](const v1::EventView& event) {
+      if (table) print(event_line(event));
+    });
+  else if (wait)
+    outcome = await_fold(**client, *asked, until);
+  if (!table) {
+    Json out = Json::parse(to_json(*asked));
+    out["waited"] = wait;
+    out["result"] = outcome.event ? Json::parse(to_json(*outcome.event)) : Json();
+    print_data(globals, out.dump());
+  }
+  if (outcome.code != ExitCode::kOk) return say({outcome.code, outcome.line});
+  if (table && !outcome.line.empty()) print(clean(outcome.line) + "\n");
+  return ExitCode::kOk;
+}
+
+CLI::App* add(CLI::App& app, const std::shared_ptr<Change>& change, const char* name, const char* help, const char* waits) {
+  CLI::App* command = app.add_subcommand(name, help);
+  command->add_option("--reason", change->reason, "Why; the log keeps it")->required()->type_name("TEXT");
+  command->add_option("--expect-seq", change->expect_seq, "Only if the log is still at this sequence; else exit code 6")->type_name("SEQ");
+  command->add_option("--request-id", change->request_id, "The same id again does nothing new: for scripts that repeat")->type_name("ID");
+  command->add_option("--actor", change->actor, "Who asks; default: $USER")->type_name("NAME");
+  command->add_flag("--dry-run", change->dry_run, "Say what would happen; append nothing");
+  command->add_flag("--wait,!--no-wait", change->wait, waits);
+  return command;
+}
+
+constexpr const char* kWaitsForPromotion = "Wait until the promotion completed or failed (the default), at most --timeout; exit code 7 if neither is seen";
+constexpr const char* kWaitsForFold = "Wait until the node has folded the event (the default)";
+
+void add_for_node(CLI::App& app, const Globals& globals, ExitCode& code, const char* name, const char* help, bool drain) {
+  auto change = std::make_shared<Change>();
+  CLI::App* command = add(app, change, name, help, kWaitsForFold);
+  command->add_option("node", change->name, "Its name, as in `daarionctl nodes`")->required();
+  command->callback([change, drain, &globals, &code] {
+    const auto fill = [&](auto request) {
+      request.set_node(change->name);
+      return ask(globals, *change, request, false);
+    };
+    code = drain ? fill(change->request<v1::DrainRequest>()) : fill(change->request<v1::UndrainRequest>());
+  });
+}
+
+void add_for_resource(CLI::App& app, const Globals& globals, ExitCode& code, const char* name, const char* help, bool pause) {
+  auto change = std::make_shared<Change>();
+  CLI::App* command = add(app, change, name, help, kWaitsForFold);
+  command->add_option("resource", change->name, "Only this resource; default: the cluster");
+  command->callback([change, pause, &globals, &code] {
+    const auto fill = [&](auto request) {
+      request.set_resource(change->name);
+      return ask(globals, *change, request, false);
+    };
+    code = pause ? fill(change->request<v1::PauseRequest>()) : fill(change->request<v1::ResumeRequest>());
+  });
+}
+
+}  // namespace
+
+void add_change(CLI::App& app, const Globals& globals, ExitCode& code) {
+  auto planned = std::make_shared<Change>();
+  CLI::App* switchover = add(app, planned, "switchover", "Hand a resource over, planned: the holder stops cleanly, another node is promoted, nothing is lost.", kWaitsForPromotion);
+  switchover->add_option("resource", planned->name, "Its name, as in `daarionctl resources`")->required();
+  switchover->add_option("--to", planned->to, "Who is promoted; default: the best candidate")->type_name("NODE");
+  switchover->add_option("--from", planned->from, "Only if this node is the holder; else exit code 6")->type_name("NODE");
+  switchover->callback([planned, &globals, &code] {
+    auto request = planned->request<v1::SwitchoverRequest>();
+    request.set_resource(planned->name);
+    request.set_to(planned->to);
+    request.set_from(planned->from);
+    code = ask(globals, *planned, request, true);
+  });
+
+  auto forced = std::make_shared<Change>();
+  CLI::App* failover = add(app, forced, "failover", "Promote another node also without the holder's help. It waits for the holder's lease to end; two nodes never write.", kWaitsForPromotion);
+  failover->add_option("resource", forced->name, "Its name, as in `daarionctl resources`")->required();
+  failover->add_option("--to", forced->to, "Who is promoted; default: the best candidate")->type_name("NODE");
+  failover->add_flag("--allow-data-loss", forced->allow_data_loss, "Also a candidate that lacks more than the limits allow");
+  failover->callback([forced, &globals, &code] {
+    auto request = forced->request<v1::FailoverRequest>();
+    request.set_resource(forced->name);
+    request.set_to(forced->to);
+    request.set_allow_data_loss(forced->allow_data_loss);
+    code = ask(globals, *forced, request, true);
+  });
+
+  add_for_resource(app, globals, code, "pause", "No automatic failover until resume; holders keep writing.", true);
+  add_for_resource(app, globals, code, "resume", "Automatic failover again.", false);
+  add_for_node(app, globals, code, "drain", "The node is not promoted any more; what it holds stays until a switchover.", true);
+  add_for_node(app, globals, code, "undrain", "The node may be promoted again.", false);
+}
+
+}  // namespace daarion

@@ -1,0 +1,82 @@
+// render nats: the configuration of a node's nats-server, made from the cluster file.
+#include <CLI/CLI.hpp>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "controlplane/api/names.h"
+#include "controlplane/cli/admin_client.h"
+#include "controlplane/cli/commands.h"
+#include "controlplane/cli/output.h"
+#include "controlplane/topology/render.h"
+
+namespace daarion {
+namespace {
+
+struct Options {
+  std::string node, kind, store_dir, cluster_name;
+};
+
+const char* name_of(NatsServerPlan::Kind kind) {
+  return kind == NatsServerPlan::Kind::kCore ? "core" : kind == NatsServerPlan::Kind::kWitness ? "witness" : "leaf";
+}
+
+/// NAME, or the first line of the file that NAME_FILE names. Never from a command line: others can read those.
+Answer<std::string> secret(const std::string& name) {
+  if (const char* value = std::getenv(name.c_str()); value && *value) return std::string(value);
+  const char* path = std::getenv((name + "_FILE").c_str());
+  if (!path || !*path) return refuse(ExitCode::kUsage, "no password: set " + name + ", or " + name + "_FILE to a file that holds it");
+  std::ifstream in(path);
+  std::string line;
+  if (!std::getline(in, line) || line.empty()) return refuse(ExitCode::kUsage, "read " + name + "_FILE: " + path + " cannot be read or is empty");
+  return line;
+}
+
+ExitCode run(const Globals& globals, const Options& options) {
+  const auto file = context_file(globals);
+  if (!file) return say(file.error());
+  std::vector<std::string> nodes;
+  for (const NodeSpec& n : file->spec.nodes) nodes.push_back(n.id.value);
+  const auto node = fold_name("node", options.node, nodes, file->aliases);
+  if (!node) return say({ExitCode::kUsage, node.error().message});
+  std::vector<NatsServerPlan> found;
+  std::string kinds;
+  for (const NatsServerPlan& server : nats_plan(*file)) {
+    if (server.node.value != *node) continue;
+    kinds += (kinds.empty() ? "" : " and ") + std::string(name_of(server.kind));
+    if (options.kind.empty() || options.kind == name_of(server.kind)) found.push_back(server);
+  }
+  if (found.empty()) return say({ExitCode::kUsage, *node + " runs no " + options.kind + " server; it runs " + kinds});
+  if (found.size() > 1) return say({ExitCode::kUsage, *node + " runs more than one server: name one with --kind, " + kinds});
+  NatsSecrets secrets;
+  const std::pair<const char*, std::string*> wanted[] = {
+      {"DAARION_CONTROL_PASSWORD", &secrets.control}, {"DAARION_SYS_PASSWORD", &secrets.sys}, {"DAARION_APP_PASSWORD", &secrets.app}};
+  for (const auto& [name, to] : wanted) {
+    auto value = secret(name);
+    if (!value) return say(value.error());
+    *to = std::move(*value);
+  }
+  const char* name = std::getenv("NATS_CLUSTER_NAME");
+  const std::string cluster = !options.cluster_name.empty() ? options.cluster_name : name ? name : "";
+  const std::string store = options.store_dir.empty() ? "/var/lib/nats/" + found[0].name : options.store_dir;
+  print(render_nats(*file, found[0], secrets, store, cluster));
+  return ExitCode::kOk;
+}
+
+}  // namespace
+
+void add_render(CLI::App& app, const Globals& globals, ExitCode& code) {
+  auto options = std::make_shared<Options>();
+  CLI::App* render = app.add_subcommand("render", "Configuration files made from the cluster file.");
+  render->require_subcommand(1);
+  CLI::App* command = render->add_subcommand("nats", "A node's nats-server. Needs --context or DAARION_CONFIG. Passwords: DAARION_CONTROL_PASSWORD, DAARION_SYS_PASSWORD, "
+                                                     "DAARION_APP_PASSWORD, or the same names with _FILE. The output holds them: keep it readable by the server alone.");
+  command->fallthrough();
+  command->add_option("--node", options->node, "The node")->required()->type_name("NODE");
+  command->add_option("--kind", options->kind, "Which of its servers, where it runs two: core, witness or leaf")->check(CLI::IsMember({"core", "witness", "leaf"}));
+  command->add_option("--store-dir", options->store_dir, "JetStream's folder on the node; default: /var/lib/nats/<server>")->type_name("DIR");
+  command->add_option("--cluster-name", options->cluster_name, "Default: NATS_CLUSTER_NAME, else <cluster>-core")->type_name("NAME");
+  command->callback([options, &globals, &code] { code = run(globals, *options); });
+}
+
+}  // namespace daarion

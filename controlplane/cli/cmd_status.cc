@@ -1,0 +1,179 @@
+// status, nodes, resources, resource: what is, and what would be.
+#include <CLI/CLI.hpp>
+
+#include <unistd.h>
+
+#include <thread>
+
+#include "controlplane/cli/admin_client.h"
+#include "controlplane/cli/commands.h"
+#include "controlplane/cli/output.h"
+
+namespace daarion {
+namespace {
+
+std::string mark_of(const v1::NodeStatus& n) { return n.state() != "reachable" ? "?" : n.intent() != "active" ? "!" : ""; }
+
+std::string nodes_text(const v1::Status& s) {
+  Table table({" ", "NODE", "ROLE", "STATE", "INTENT", "LAST HEARD", "REGION", "ADDRESS"});
+  for (const v1::NodeStatus& n : s.nodes())
+    table.row({mark_of(n), n.id(), n.role(), n.state(), n.intent(), n.id() == s.node() ? "itself" : n.state() == "unheard" ? "never" : ms_text(n.age_ms()) + " ago",
+               n.region().empty() ? "-" : n.region(), n.address().empty() ? "-" : n.address()});
+  return table.text();
+}
+
+bool is_reachable(const v1::Status& s, const std::string& node) {
+  const auto at = std::ranges::find(s.nodes(), node, [](const v1::NodeStatus& n) { return n.id(); });
+  return at == s.nodes().end() || at->state() == "reachable";
+}
+
+void add_rows(const v1::Status& s, const v1::ResourceStatus& r, Table& table) {
+  const std::string epoch = std::to_string(r.epoch());
+  if (!r.has_holder()) {
+    table.row({"!", r.id(), r.engine(), epoch, "-", "nobody holds it", "-", "-", ""});
+  } else {
+    const bool heard = is_reachable(s, r.holder());
+    const std::string state = r.writable() ? "writable" : heard ? "not writable" : "unreachable";
+    table.row({r.writable() ? "*" : heard ? "*!" : "*?", r.id(), r.engine(), epoch, r.holder(), r.paused() ? state + ", paused" : state, "-", "-", ""});
+  }
+  for (const v1::ReplicaView& v : r.replicas()) {
+    const bool heard = is_reachable(s, v.node());
+    const bool unexpected = v.state() == "primary" || v.state() == "foreign" || v.verdict().starts_with("diverged");
+    table.row({!heard ? "?" : unexpected ? "!" : "", r.id(), r.engine(), epoch, v.node(), heard ? v.state() : "unreachable",
+               bytes_text(v.lag_bytes()) + ", " + ms_text(static_cast<std::int64_t>(v.lag_ms())), v.candidate() ? "yes" : "no", v.verdict()});
+  }
+}
+
+const std::vector<std::string> kResourceHeadings = {" ", "RESOURCE", "ENGINE", "EPOCH", "NODE", "STATE", "LAG", "CANDIDATE", "VERDICT"};
+
+std::string resources_text(const v1::Status& s) {
+  Table table(kResourceHeadings);
+  for (const v1::ResourceStatus& r : s.resources()) add_rows(s, r, table);
+  return table.empty() ? "no resource is led by this control plane\n" : table.text();
+}
+
+/// "if node1 dies now: node2 in about 2.3 s, loss <= 4 kB; tolerates 1 more failure"
+std::string what_if(const v1::Status& s, const v1::ResourceStatus& r) {
+  const v1::IfHolderDies& d = r.if_holder_dies();
+  const std::string who = r.has_holder() ? "if " + r.holder() + " dies now: " : r.id() + ", which nobody holds: ";
+  const std::uint32_t more = s.quorum().failure_tolerance();
+  std::string tolerance = more == 0 ? "tolerates no more failure" : "tolerates " + std::to_string(more) + " more failure" + (more > 1 ? "s" : "");
+  if (r.paused()) tolerance = "paused, so not before `daarionctl resume`; " + tolerance;
+  const std::string prefix = s.resources_size() > 1 ? r.id() + ": " : "";
+  if (!d.has_to()) return prefix + who + "nobody, " + d.reason() + "; unblock: " + d.unblock() + "; " + tolerance + "\n";
+  return prefix + who + d.to() + " in about " + ms_text(d.expected_ms()) + ", loss <= " + bytes_text(d.loss_bytes()) + "; " + tolerance + "\n";
+}
+
+/// The next command, where there is one; the gravest thing first.
+std::string hint(const v1::Status& s) {
+  for (const v1::WaitStatus& w : s.waits())
+    if (!w.unblock().empty()) return w.unblock();
+  for (const v1::ResourceStatus& r : s.resources())
+    if (!r.has_holder() || !r.if_holder_dies().has_to()) return "daarionctl why-not " + r.id();
+  if (!s.disagreeing().empty()) return "daarionctl replay";
+  for (const v1::NodeStatus& n : s.nodes())
+    if (n.state() != "reachable") return "see why " + n.id() + " is silent: is daariond running there, does it reach its nats-servers?";
+  for (const v1::ResourceStatus& r : s.resources())
+    if (r.paused()) return "daarionctl resume --reason \"...\"";
+  for (const v1::NodeStatus& n : s.nodes())
+    if (n.intent() == "draining") return "daarionctl undrain " + n.id() + " --reason \"...\"";
+  return {};
+}
+
+std::string status_text(const v1::Status& s) {
+  std::string out = "cluster " + s.cluster() + "  log " + s.log_id().substr(0, 8) + "  sequence " + std::to_string(s.sequence()) + "  digest " +
+                    s.digest().substr(0, 8) + "  quorum " + std::to_string(s.quorum().reachable()) + "/" + std::to_string(s.quorum().voters()) +
+                    "  status " + s.status() + "  (as " + s.node() + " sees it)\n\n";
+  out += nodes_text(s) + "\n" + resources_text(s) + "\n";
+  for (const v1::ResourceStatus& r : s.resources()) out += what_if(s, r);
+  for (const v1::WaitStatus& w : s.waits())
+    out += "wait: " + (w.resource().empty() ? "" : w.resource() + ": ") + w.what() + ", since " + w.since() + (w.unblock().empty() ? "" : "; unblock: " + w.unblock()) + "\n";
+  for (const std::string& w : s.warnings()) out += "warning: " + w + "\n";
+  for (const std::string& r : s.not_ready()) out += "not ready: " + r + "\n";
+  for (const std::string& n : s.notes()) out += "note: " + n + "\n";
+  if (const std::string next = hint(s); !next.empty()) out += "HINT: " + next + "\n";
+  std::string cleaned;  // line by line: what is in a line may be anybody's
+  std::size_t at = 0;
+  for (std::size_t end = out.find('\n'); end != std::string::npos; at = end + 1, end = out.find('\n', at)) cleaned += clean(out.substr(at, end - at)) + "\n";
+  return cleaned;
+}
+
+ExitCode code_of(const v1::Status& s) { return s.status() == "degraded" ? ExitCode::kDegraded : ExitCode::kOk; }
+
+enum class View { kStatus, kNodes, kResources, kResource };
+
+ExitCode show(const Globals& globals, View view, const std::string& name, AdminClient& client, const v1::Status& s) {
+  switch (view) {
+    case View::kStatus:
+      if (!print_data(globals, s)) print(status_text(s));
+      return code_of(s);
+    case View::kNodes: {
+      v1::ListNodesResponse list;
+      *list.mutable_nodes() = s.nodes();
+      if (!print_data(globals, list)) print(nodes_text(s));
+      return ExitCode::kOk;
+    }
+    case View::kResources: {
+      v1::ListResourcesResponse list;
+      *list.mutable_resources() = s.resources();
+      if (!print_data(globals, list)) print(resources_text(s));
+      return ExitCode::kOk;
+    }
+    case View::kResource: break;
+  }
+  v1::GetResourceRequest request;
+  request.set_resource(name);
+  const auto resource = client.call(request);
+  if (!resource) return say(resource.error());
+  if (!print_data(globals, *resource)) {
+    Table table(kResourceHeadings);
+    add_rows(s, *resource, table);
+    print(table.text() + "\n" + what_if(s, *resource));
+  }
+  return ExitCode::kOk;
+}
+
+ExitCode once(const Globals& globals, View view, const std::string& name) {
+  auto client = AdminClient::connect(globals);
+  if (!client) return say(client.error());
+  return show(globals, view, name, **client, (*client)->first_status());
+}
+
+/// Again and again, also through a time without any server; ends with the process.
+[[noreturn]] void watch(const Globals& globals, View view, const std::string& name, double every_s) {
+  const bool terminal = isatty(STDOUT_FILENO) && globals.form == "table";
+  for (bool first = true;; first = false) {
+    if (terminal) print("\033[H\033[2J");
+    else if (!first && globals.form != "json") print(globals.form == "yaml" ? "---\n" : "\n");
+    once(globals, view, name);
+    std::this_thread::sleep_for(std::chrono::duration<double>(every_s));
+  }
+}
+
+void add_view(CLI::App& app, const Globals& globals, ExitCode& code, View view, const char* name, const char* help) {
+  struct Options {
+    std::string resource;
+    double every_s = 2;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(name, help);
+  if (view == View::kResource) command->add_option("resource", options->resource, "Its name, as in `daarionctl resources`")->required();
+  CLI::Option* watching = command->add_option("-w,--watch", options->every_s, "Repeat every SEC seconds (2)")->expected(0, 1)->type_name("[SEC]")->check(CLI::Range(0.1, 3600.0));
+  command->callback([options, watching, &globals, &code, view] {
+    if (watching->count() > 0) watch(globals, view, options->resource, options->every_s);
+    code = once(globals, view, options->resource);
+  });
+}
+
+}  // namespace
+
+void add_status(CLI::App& app, const Globals& globals, ExitCode& code) {
+  add_view(app, globals, code, View::kStatus, "status",
+           "The cluster: nodes, resources, what would happen if a holder died, what is waited for. Exit code 4 if it is degraded.\n"
+           "Marks: * holder, ! unexpected, ? not heard.");
+  add_view(app, globals, code, View::kNodes, "nodes", "The nodes: role, state, intent.");
+  add_view(app, globals, code, View::kResources, "resources", "The resources: holder, replicas with lag, and whether each could be promoted.");
+  add_view(app, globals, code, View::kResource, "resource", "One resource.");
+}
+
+}  // namespace daarion
