@@ -72,7 +72,7 @@ DriverConfig driver_config(const Setup& setup, const ResourceSpec& resource) {
 EngineSeat seat_of(const Setup& setup, const ResourceSpec& resource) {
   const DriverConfig config = driver_config(setup, resource);
   const std::string base = setup.options.run + "/" + resource.id.value;
-  const GuardConfig guard{.resource = resource.id, .binary = setup.options.guard, .socket = base + ".guard", .data_dir = config.resource.data_dir,
+  const GuardConfig guard{.resource = resource.id, .binary = setup.options.guard, .socket = guard_socket(config.resource.data_dir), .data_dir = config.resource.data_dir,
                           .cgroup = setup.options.cgroup.empty() ? "" : setup.options.cgroup + "/" + resource.id.value, .log_file = base + ".guard.log"};
   return {resource.id, [guard](GuardClient::OnReport on_report) { return GuardClient::open(guard, std::move(on_report)); },
           [config](EngineHost& host) -> std::unique_ptr<Driver> { return std::make_unique<UnreadyDriver>(config, host); }};

@@ -31,7 +31,7 @@ using Steady = std::chrono::steady_clock;
 
 // A guard answers in microseconds; starting an engine takes a fork and an exec. Longer: it is fencing, or it is gone.
 constexpr seconds kAnswerLimit{5};
-constexpr seconds kStartLimit{15};     // of a pair: it may wait for an earlier pair that still ends its engine
+constexpr seconds kStartLimit{6};      // of a pair: it waits up to 3 s for an earlier one that still ends its engine; then tried again
 constexpr milliseconds kConnectEvery{5};
 constexpr milliseconds kTryAgain{200};
 

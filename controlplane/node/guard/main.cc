@@ -26,7 +26,7 @@ using namespace daarion::guard;
 
 constexpr int kPriority = 20;        // above the daemon's protocol thread: the fence is what must not be late
 constexpr int kStrayLimitMs = 5000;
-constexpr int kLockLimitMs = 10'000; // an earlier pair that is still ending its engine
+constexpr int kLockLimitMs = 3000;    // an earlier pair that is still ending its engine
 constexpr rlim_t kPlentyBytes = 256 << 20;
 
 int usage() {
