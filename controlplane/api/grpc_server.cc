@@ -43,16 +43,6 @@ OperatorIntent intent_of(const v1::Intent& in) {
   return {.reason = in.reason(), .expected = {in.expected_sequence()}, .request = in.request_id(), .dry_run = in.dry_run(), .actor = in.actor()};
 }
 
-Status give(const Result<OperatorAnswer>& answer, v1::Mutation* out) {
-  if (!answer) return status_of(answer.error());
-  *out->mutable_event() = view_of(answer->event, answer->subject);
-  if (answer->event.sequence.value == 0) out->mutable_event()->set_time("");
-  out->set_sequence(answer->event.sequence.value);
-  out->set_dry_run(answer->dry_run);
-  out->set_outcome(answer->outcome);
-  return Status::OK;
-}
-
 /// Counts who reads the log. Bounded: more are refused, they do not wait.
 class Reading {
  public:
@@ -253,6 +243,25 @@ class AdminService final : public v1::Admin::Service {
   }
   Result<NodeId> node_or_none(const std::string& text) const { return text.empty() ? Result<NodeId>(NodeId{}) : node_named(text); }
 
+  /// The event as it was stored; for a request that was taken before, the one that it made then.
+  Status give(const Result<OperatorAnswer>& answer, v1::Mutation* out) const {
+    if (!answer) return status_of(answer.error());
+    LogEvent event = answer->event;
+    std::string subject = answer->subject;
+    if (answer->repeated) {
+      const auto first = event_at(ports_.reader, event.sequence);
+      if (!first) return status_of(first.error());
+      event = *first;
+      subject = log_subject(event.event.header.aggregate, event.event.header.version);
+    }
+    *out->mutable_event() = view_of(event, subject);
+    if (event.stored_ns == 0) out->mutable_event()->set_time("");  // its time is the log's, and not known here
+    out->set_sequence(event.sequence.value);
+    out->set_dry_run(answer->dry_run);
+    out->set_outcome(answer->outcome);
+    return Status::OK;
+  }
+
   template <class Call>
   Status with(const std::string& resource_text, const std::string& from_text, const std::string& to_text, const Call& call) {
     const auto resource = resource_named(resource_text);
@@ -289,15 +298,16 @@ class Server final : public GrpcServer {
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // else two daemons share the port without a word
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kPingEvery);
     builder.SetMaxReceiveMessageSize(kMaxMessage);
-    int bound = 0;
-    builder.AddListeningPort(bind + ":" + std::to_string(port), grpc::InsecureServerCredentials(), &bound);
+    builder.AddListeningPort(bind + ":" + std::to_string(port), grpc::InsecureServerCredentials(), &bound_);
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
-    return server_ != nullptr && bound != 0;
+    return server_ != nullptr && bound_ != 0;
   }
+  std::uint32_t port() const override { return static_cast<std::uint32_t>(bound_); }
 
  private:
   AdminService service_;
+  int bound_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };
 

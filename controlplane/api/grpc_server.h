@@ -23,8 +23,9 @@ struct AdminPorts {
 class GrpcServer {
  public:
   virtual ~GrpcServer() = default;
-  /// Listens on bind:port. Errors: kFixInput if the port is taken, naming it.
+  /// Listens on bind:port; port 0: any free one. Errors: kFixInput if the port is taken, naming it.
   static Result<std::unique_ptr<GrpcServer>> start(const std::string& bind, std::uint32_t port, AdminPorts ports);
+  virtual std::uint32_t port() const = 0;
 };
 
 }  // namespace daarion

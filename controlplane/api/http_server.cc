@@ -24,6 +24,7 @@ using View = std::function<std::shared_ptr<const StatusView>()>;
 // connections wait in a queue of 64, and beyond that in the kernel's.
 constexpr std::size_t kMaxThreads = 64;        // each holds a stack; who sends 32 stuck connections a second still wins
 constexpr std::size_t kMaxQueued = 64;
+constexpr int kBacklog = 128;
 constexpr auto kConnectionLimit = std::chrono::seconds(2);
 constexpr std::size_t kMaxBody = 4096;         // nothing here takes a body
 constexpr auto kEndNoticed = std::chrono::milliseconds(100);  // how soon a waiting connection notices that the server ends
@@ -133,6 +134,8 @@ class BoundedStream final : public httplib::Stream {
 /// httplib's server, one request per connection. It is extended in the way that its own SSLServer is.
 class BoundedServer final : public httplib::Server {
  public:
+  /// httplib lets 5 connections wait in the kernel: of a burst, the others would be told nothing and come again a second later.
+  void widen() { ::listen(svr_sock_, kBacklog); }
   void end() {
     ending_ = true;
     stop();
@@ -167,12 +170,18 @@ class Server : public HttpServer {
     server_.new_task_queue = [] { return new Workers(); };
     server_.set_payload_max_length(kMaxBody);
     routes();
-    if (!server_.bind_to_port(bind, static_cast<int>(port)))
+    port_ = port;
+    const int any = port == 0 ? server_.bind_to_any_port(bind) : -1;
+    if (any > 0) port_ = static_cast<std::uint32_t>(any);
+    if (any <= 0 && (port == 0 || !server_.bind_to_port(bind, static_cast<int>(port))))
       return fail(Remedy::kFixInput, "listen for HTTP on " + bind + ":" + std::to_string(port) +
                                          ": the port is taken or the address is not this machine's; set control.http_port or control.bind");
+    server_.widen();
     thread_ = std::thread([this] { server_.listen_after_bind(); });
+    while (!server_.is_running()) std::this_thread::sleep_for(std::chrono::milliseconds(1));  // a stop() before that would be lost
     return {};
   }
+  std::uint32_t port() const override { return port_; }
 
  private:
   void routes() {
@@ -217,6 +226,7 @@ class Server : public HttpServer {
 
   View view_;
   BoundedServer server_;
+  std::uint32_t port_ = 0;
   std::thread thread_;
 };
 

@@ -13,9 +13,10 @@ namespace daarion {
 class HttpServer {
  public:
   virtual ~HttpServer() = default;
-  /// Listens on bind:port. `view` is called per request, from any thread. Errors: kFixInput if the port is taken, naming it.
+  /// Listens on bind:port; port 0: any free one. `view` is called per request, from any thread. Errors: kFixInput if the port is taken, naming it.
   static Result<std::unique_ptr<HttpServer>> start(const std::string& bind, std::uint32_t port,
                                                    std::function<std::shared_ptr<const StatusView>()> view);
+  virtual std::uint32_t port() const = 0;
 };
 
 }  // namespace daarion

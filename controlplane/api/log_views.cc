@@ -110,6 +110,12 @@ std::optional<int> digits(const std::string& text, std::size_t at, std::size_t n
 
 }  // namespace
 
+Result<LogEvent> event_at(const OpenReader& open, Sequence at) {
+  auto reader = open(at);
+  if (!reader) return tl::unexpected(reader.error());
+  return read_event(**reader, at);
+}
+
 Result<v1::Explanation> explain_at(const OpenReader& open, Sequence at, Sequence head) {
   if (at.value == 0 || at > head)
     return fail(Remedy::kFixInput, "explain " + std::to_string(at.value) + ": the log has events 1 to " + std::to_string(head.value));

@@ -17,6 +17,9 @@ namespace daarion {
 using OpenReader = std::function<Result<std::unique_ptr<LogReader>>(Sequence from)>;
 using Gone = std::function<bool()>;  // whoever asked has gone
 
+/// One event. Errors: kRetry if it does not come within 3 s; kStop as decode_event.
+Result<LogEvent> event_at(const OpenReader& open, Sequence at);
+
 /// `why` at a sequence: the decision, the event that caused it, and its phases as far as the log shows them up to `head`.
 /// Errors: kFixInput if `at` is no decision or not in the log; kRetry if the log does not answer within 3 s.
 Result<v1::Explanation> explain_at(const OpenReader& open, Sequence at, Sequence head);

@@ -30,7 +30,20 @@ Result<const ResourceSpec*> Operator::resource_of(const ResourceId& id) const {
                                                  : id.value + " is not led by this control plane; these are: " + known(names));
 }
 
+// Asked before any rule: a switchover repeated after it was done would be refused, its target holds already.
+std::optional<OperatorAnswer> Operator::taken_before(const OperatorIntent& intent) const {
+  const auto view = ports_.view();
+  const auto& known = view->state->requests;
+  const auto at = std::ranges::find(known, intent.request, &RequestState::request);
+  if (intent.request.empty() || at == known.end()) return std::nullopt;
+  OperatorAnswer answer{.event = {}, .subject = {}, .dry_run = false, .repeated = true, .outcome = "request " + intent.request + " was taken before: nothing new is done"};
+  answer.event.sequence = at->sequence;
+  answer.event.event.header.id = at->event;
+  return answer;
+}
+
 Result<OperatorAnswer> Operator::switchover(const ResourceId& resource, const NodeId& from, const NodeId& to, const OperatorIntent& intent) {
+  if (auto taken = taken_before(intent)) return *taken;
   const auto spec = resource_of(resource);
   if (!spec) return tl::unexpected(spec.error());
   if (!to.empty() && !(*spec)->has_member(to))
@@ -58,6 +71,7 @@ Result<OperatorAnswer> Operator::switchover(const ResourceId& resource, const No
 }
 
 Result<OperatorAnswer> Operator::failover(const ResourceId& resource, const NodeId& to, bool allow_data_loss, const OperatorIntent& intent) {
+  if (auto taken = taken_before(intent)) return *taken;
   const auto spec = resource_of(resource);
   if (!spec) return tl::unexpected(spec.error());
   if (!to.empty() && !(*spec)->has_member(to))
@@ -105,6 +119,7 @@ Result<OperatorAnswer> Operator::set_member_intent(const NodeId& node, MemberInt
 
 Result<OperatorAnswer> Operator::append(Payload payload, const NodeId& about, const ResourceId& resource, const OperatorIntent& intent,
                                         std::string outcome) {
+  if (auto taken = taken_before(intent)) return *taken;
   if (intent.reason.empty()) return fail(Remedy::kFixInput, "a reason is mandatory: the log keeps it; give --reason");
   const auto view = ports_.view();
   const State& state = *view->state;
@@ -112,7 +127,7 @@ Result<OperatorAnswer> Operator::append(Payload payload, const NodeId& about, co
   if (intent.expected.value != 0 && state.applied != intent.expected)
     return fail(Remedy::kRefold, "the log moved: expected sequence " + std::to_string(intent.expected.value) + ", it is " +
                                      std::to_string(state.applied.value));
-  OperatorAnswer answer{.event = {}, .subject = {}, .dry_run = intent.dry_run, .outcome = std::move(outcome)};
+  OperatorAnswer answer{.event = {}, .subject = {}, .dry_run = intent.dry_run, .repeated = false, .outcome = std::move(outcome)};
   Event& event = answer.event.event;
   const std::int64_t wall = ports_.wall_ns();
   const LeaseState* lease = state.lease(resource);
@@ -122,12 +137,6 @@ Result<OperatorAnswer> Operator::append(Payload payload, const NodeId& about, co
   event.header.version = Version{state.version_of(event.header.aggregate).value + 1};
   event.payload = std::move(payload);
   answer.subject = log_subject(event.header.aggregate, event.header.version);
-  if (!intent.request.empty())
-    if (const auto at = std::ranges::find(state.requests, intent.request, &RequestState::request); at != state.requests.end()) {
-      answer.event.sequence = at->sequence;
-      answer.outcome = "request " + intent.request + " was taken before: nothing new is done";
-      return answer;
-    }
   if (intent.dry_run) return answer;
   const AppendResult result = ports_.appender->append(answer.subject, encode_event(event), event.header.id, kAppendLimit);
   switch (result.outcome) {

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "controlplane/api/status.h"
@@ -25,6 +26,7 @@ struct OperatorAnswer {
   LogEvent event;
   std::string subject;
   bool dry_run = false;
+  bool repeated = false;         // this request was taken before, at event.sequence: nothing new is done
   std::string outcome;           // what will follow, for people
 };
 
@@ -50,6 +52,8 @@ class Operator {
   Result<OperatorAnswer> set_member_intent(const NodeId& node, MemberIntent wanted, const OperatorIntent& intent);
 
  private:
+  /// The answer to a request that the log has already; nothing if it is a new one, or has no id.
+  std::optional<OperatorAnswer> taken_before(const OperatorIntent& intent) const;
   Result<OperatorAnswer> append(Payload payload, const NodeId& about, const ResourceId& resource, const OperatorIntent& intent,
                                 std::string outcome);
   Result<const ResourceSpec*> resource_of(const ResourceId& id) const;

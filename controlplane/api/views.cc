@@ -174,11 +174,24 @@ Result<v1::Explanation> explain(const LogEvent& event) {
   return out;
 }
 
+std::string as_hypothesis(std::string text, const NodeId& holder) {
+  static const std::string kNever = ": never heard in this log";
+  const std::string part = holder.value + kNever;
+  if (const auto at = text.find(part); !holder.empty() && at != std::string::npos) text.replace(at, part.size(), holder.value + ": taken as dead");
+  return text;
+}
+
 v1::Explanation explain_now(const Decider::Nomination& nomination) {
   v1::Explanation out = explain_with(nomination.evidence, nomination.decision.verdicts);
+  const NodeId& holder = nomination.evidence.last_holder;
+  for (v1::CandidateVerdict& c : *out.mutable_candidates()) {
+    if (c.node() != holder.value || c.rule() != "unreachable" || !c.detail().starts_with("never heard")) continue;
+    c.set_rule("holder");
+    c.set_detail("taken as dead");
+  }
   out.set_epoch(nomination.decision.epoch.value);
   if (nomination.decision.to) out.set_to(nomination.decision.to->value);
-  out.set_reason(nomination.decision.reason);
+  out.set_reason(as_hypothesis(nomination.decision.reason, holder));
   out.set_unblock(nomination.decision.unblock);
   out.set_loss_bytes(nomination.decision.loss_bytes);
   out.set_agrees(true);

@@ -22,7 +22,10 @@ v1::EventView view_of(const LogEvent& event, const std::string& subject);
 /// Errors: kFixInput if the event is no PromotionDecided, naming what it is.
 Result<v1::Explanation> explain(const LogEvent& event);
 
-/// `why-not`: the same rules on evidence of this moment.
+/// A preview's text with the holder's own part said as what it is: "node1: never heard in this log" -> "node1: taken as dead".
+std::string as_hypothesis(std::string text, const NodeId& holder);
+
+/// `why-not`: the same rules on evidence of this moment, the holder taken as dead.
 v1::Explanation explain_now(const Decider::Nomination& nomination);
 
 }  // namespace daarion

@@ -40,7 +40,7 @@ void add_rows(const v1::Status& s, const v1::ResourceStatus& r, Table& table) {
     const bool heard = is_reachable(s, v.node());
     const bool unexpected = v.state() == "primary" || v.state() == "foreign" || v.verdict().starts_with("diverged");
     table.row({!heard ? "?" : unexpected ? "!" : "", r.id(), r.engine(), epoch, v.node(), heard ? v.state() : "unreachable",
-               bytes_text(v.lag_bytes()) + ", " + ms_text(static_cast<std::int64_t>(v.lag_ms())), v.candidate() ? "yes" : "no", v.verdict()});
+               heard ? bytes_text(v.lag_bytes()) + ", " + ms_text(static_cast<std::int64_t>(v.lag_ms())) : "unknown", v.candidate() ? "yes" : "no", v.verdict()});
   }
 }
 
@@ -52,15 +52,18 @@ std::string resources_text(const v1::Status& s) {
   return table.empty() ? "no resource is led by this control plane\n" : table.text();
 }
 
+const std::string kNobody = "nobody can be promoted: ";  // how the decider's reason begins
+
 /// "if node1 dies now: node2 in about 2.3 s, loss <= 4 kB; tolerates 1 more failure"
 std::string what_if(const v1::Status& s, const v1::ResourceStatus& r) {
   const v1::IfHolderDies& d = r.if_holder_dies();
   const std::string who = r.has_holder() ? "if " + r.holder() + " dies now: " : r.id() + ", which nobody holds: ";
   const std::uint32_t more = s.quorum().failure_tolerance();
   std::string tolerance = more == 0 ? "tolerates no more failure" : "tolerates " + std::to_string(more) + " more failure" + (more > 1 ? "s" : "");
-  if (r.paused()) tolerance = "paused, so not before `daarionctl resume`; " + tolerance;
+  if (r.paused() && d.has_to()) tolerance = "paused, so not before `daarionctl resume`; " + tolerance;
   const std::string prefix = s.resources_size() > 1 ? r.id() + ": " : "";
-  if (!d.has_to()) return prefix + who + "nobody, " + d.reason() + "; unblock: " + d.unblock() + "; " + tolerance + "\n";
+  const std::string reason = d.reason().starts_with(kNobody) ? d.reason().substr(kNobody.size()) : d.reason();
+  if (!d.has_to()) return prefix + who + "nobody (" + reason + "); then: " + d.unblock() + "; " + tolerance + "\n";
   return prefix + who + d.to() + " in about " + ms_text(d.expected_ms()) + ", loss <= " + bytes_text(d.loss_bytes()) + "; " + tolerance + "\n";
 }
 

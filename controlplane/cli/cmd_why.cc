@@ -5,7 +5,6 @@
 
 #include "controlplane/cli/admin_client.h"
 #include "controlplane/cli/commands.h"
-#include "controlplane/cli/event_line.h"
 #include "controlplane/cli/output.h"
 
 namespace daarion {
@@ -43,7 +42,7 @@ std::string loss_text(const v1::Explanation& e) {
 void print_why(const v1::Explanation& e) {
   std::string out = "event " + std::to_string(e.sequence()) + ": " + e.kind() + " of " + e.resource() + " to " + e.to() + ", epoch " + std::to_string(e.epoch()) + "\n";
   out += "when       " + e.time() + " (log time)\nreason     " + e.reason() + "\n";
-  if (e.has_trigger()) out += "trigger    " + event_line(e.trigger()).substr(2);
+  if (e.has_trigger()) out += "trigger    event " + std::to_string(e.trigger().sequence()) + ", " + e.trigger().type() + ": " + e.trigger().summary() + " (" + e.trigger().reason() + ")\n";
   else if (e.kind() == "failover") out += "trigger    the lease of " + (e.last_holder().empty() ? "the holder" : e.last_holder()) + " ran out\n";
   out += "decider    " + e.decider() + ", " + e.software() + ", for " + e.actor() + "\n" + votes_text(e) + candidates_text(e) + loss_text(e);
   out += e.agrees() ? "today      this software decides the same from the same evidence\n" : "today      this software DECIDES OTHERWISE from the same evidence\n";

@@ -18,8 +18,9 @@ std::string event_line(const v1::EventView& e) {
     const auto kind = e.subject().find('.', 8), name = e.subject().find('.', kind + 1), version = e.subject().rfind('.');
     about = kind == std::string::npos || name == std::string::npos || version <= name ? "cluster" : e.subject().substr(name + 1, version - name - 1);
   }
+  const std::string sequence = e.sequence() ? std::to_string(e.sequence()) : "-";  // of a dry run: it has none
   std::array<char, 160> head{};
-  std::snprintf(head.data(), head.size(), "%6llu  %-23.23s  %-20.32s  %-14.40s  ", static_cast<unsigned long long>(e.sequence()), time.c_str(), e.type().c_str(), about.c_str());
+  std::snprintf(head.data(), head.size(), "%6.20s  %-23.23s  %-20.32s  %-14.40s  ", sequence.c_str(), time.empty() ? "-" : time.c_str(), e.type().c_str(), about.c_str());
   std::string line = head.data() + e.summary() + (e.reason().empty() ? "" : (e.summary().empty() ? "(" : "  (") + e.reason() + ")") + "  by " + e.actor();
   return clean(line) + "\n";
 }

@@ -1,0 +1,190 @@
+// HTTP over real sockets of this machine: what is answered, and that it is answered beside clients that are stuck.
+#include "controlplane/api/http_server.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "tests/api/fake_cluster.h"
+
+namespace daarion::test {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// One raw connection: what a client library would hide is what is tested.
+class Raw {
+ public:
+  explicit Raw(std::uint32_t port) : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(static_cast<std::uint16_t>(port));
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    connected = connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0;
+  }
+  ~Raw() { close(fd_); }
+  Raw(const Raw&) = delete;
+  Raw& operator=(const Raw&) = delete;
+  bool send(const std::string& text) { return ::send(fd_, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size()); }
+  /// All until the server closes, or `limit`.
+  std::string read(std::chrono::milliseconds limit = std::chrono::seconds(5)) {
+    std::string out;
+    const auto end = Clock::now() + limit;
+    char buffer[4096];
+    for (;;) {
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now());
+      pollfd one{.fd = fd_, .events = POLLIN, .revents = 0};
+      if (left.count() <= 0 || poll(&one, 1, static_cast<int>(left.count())) <= 0) return out;
+      const ssize_t got = recv(fd_, buffer, sizeof buffer, 0);
+      if (got <= 0) {
+        closed = true;
+        return out;
+      }
+      out.append(buffer, static_cast<std::size_t>(got));
+    }
+  }
+  bool connected = false, closed = false;
+
+ private:
+  int fd_;
+};
+
+class HttpTest : public testing::Test {
+ protected:
+  HttpTest() {
+    cluster.settle();
+    server = *HttpServer::start("127.0.0.1", 0, [this] { return cluster.view(); });
+  }
+  std::string ask(const std::string& path, const std::string& method = "GET") {
+    Raw raw(server->port());
+    raw.send(method + " " + path + " HTTP/1.1\r\nHost: a\r\n\r\n");
+    return raw.read();
+  }
+  static std::string body(const std::string& answer) { return answer.substr(answer.find("\r\n\r\n") + 4); }
+  /// How long /health takes now; a minute if it does not come.
+  std::chrono::milliseconds health() {
+    const auto begin = Clock::now();
+    const std::string answer = ask("/health");
+    if (!answer.starts_with("HTTP/1.1 200")) return std::chrono::minutes(1);
+    return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin);
+  }
+  FakeCluster cluster;
+  std::unique_ptr<HttpServer> server;
+};
+
+TEST_F(HttpTest, AnswersFromMemory) {
+  const std::string health = ask("/health");
+  EXPECT_TRUE(health.starts_with("HTTP/1.1 200")) << health;
+  EXPECT_NE(health.find("Cache-Control: no-store"), std::string::npos);
+  EXPECT_TRUE(ask("/healthz").starts_with("HTTP/1.1 200"));
+  EXPECT_TRUE(ask("/ready").starts_with("HTTP/1.1 200"));
+  EXPECT_EQ(body(ask("/cluster/status")), cluster.view()->status_json + "\n");
+  EXPECT_EQ(nlohmann::json::parse(body(ask("/cluster/peers")))["node"], "node3");
+  EXPECT_TRUE(ask("/postgres/primary").starts_with("HTTP/1.1 404")) << "node3 does not run it";
+  EXPECT_TRUE(ask("/nothing").starts_with("HTTP/1.1 404"));
+  EXPECT_NE(ask("/health", "OPTIONS").find("Allow: GET, HEAD, OPTIONS"), std::string::npos);
+  const std::string head = ask("/health", "HEAD");
+  EXPECT_TRUE(head.starts_with("HTTP/1.1 200")) << head;
+  EXPECT_EQ(body(head), "");
+}
+
+TEST_F(HttpTest, ADrainedNodeIsNotReady) {
+  cluster.add(MemberIntentChanged{MemberIntent::kDraining}, node(3));
+  const std::string answer = ask("/ready");
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 503")) << answer;
+  EXPECT_EQ(nlohmann::json::parse(body(answer))["reasons"][0], "this node is draining");
+  EXPECT_TRUE(ask("/health").starts_with("HTTP/1.1 200"));
+}
+
+TEST_F(HttpTest, MetricsHaveStableNames) {
+  cluster.fail_over();
+  const std::string text = body(ask("/metrics"));
+  for (const char* line : {"daarion_sequence 11\n", "daarion_ready 1\n", "daarion_degraded 1\n", "daarion_quorum_voters 3\n", "daarion_quorum_reachable 2\n", "daarion_waits 0\n",
+                           "daarion_digest_disagreements 0\n", "daarion_node_silence_ms{peer=\"node1\"} 3000\n", "daarion_node_reachable{peer=\"node1\"} 0\n",
+                           "daarion_resource_epoch{resource=\"postgres\"} 2\n", "daarion_resource_writable{resource=\"postgres\"} 1\n",
+                           "daarion_resource_paused{resource=\"postgres\"} 0\n", "daarion_resource_holder{resource=\"postgres\",holder=\"node2\"} 1\n",
+                           "daarion_replica_lag_bytes{resource=\"postgres\",replica=\"node1\"} 0\n", "daarion_replica_lag_ms{resource=\"postgres\",replica=\"node1\"} ",
+                           "# TYPE daarion_lease_margin_min_ms gauge\n"})
+    EXPECT_NE(text.find(line), std::string::npos) << line << "\n" << text;
+}
+
+TEST_F(HttpTest, HealthAnswersBesideClientsThatNeverFinishTheirRequest) {
+  std::vector<std::unique_ptr<Raw>> stuck;
+  for (int i = 0; i < 16; ++i) {
+    stuck.push_back(std::make_unique<Raw>(server->port()));
+    ASSERT_TRUE(stuck.back()->connected);
+    stuck.back()->send("GET /cluster/status HTTP/1.1\r\nX-Slow: ");
+  }
+  std::atomic<bool> ending{false};
+  std::thread drip([&] {  // one byte each, well within any timeout of a single read
+    while (!ending) {
+      for (auto& raw : stuck) raw->send("a");
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+  });
+  for (int i = 0; i < 30; ++i) {
+    EXPECT_LT(health(), std::chrono::seconds(1));
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  ending = true;
+  drip.join();
+  for (auto& raw : stuck) {
+    raw->read(std::chrono::seconds(3));
+    EXPECT_TRUE(raw->closed) << "a connection has an end, whatever its client does";
+  }
+}
+
+TEST_F(HttpTest, HealthAnswersBesideClientsThatSayNothingOrDoNotRead) {
+  std::vector<std::unique_ptr<Raw>> stuck;
+  for (int i = 0; i < 16; ++i) {
+    stuck.push_back(std::make_unique<Raw>(server->port()));
+    if (i % 2) stuck.back()->send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+  }
+  for (int i = 0; i < 10; ++i) EXPECT_LT(health(), std::chrono::seconds(1));
+}
+
+TEST_F(HttpTest, MoreStuckClientsThanThreadsOnlyDelay) {
+  std::vector<std::unique_ptr<Raw>> stuck;
+  for (int i = 0; i < 100; ++i) stuck.push_back(std::make_unique<Raw>(server->port()));
+  EXPECT_LT(health(), std::chrono::seconds(5)) << "all threads are stuck for 2 s, then they are free";
+}
+
+TEST_F(HttpTest, BodiesAndHeadersAreBounded) {
+  Raw raw(server->port());
+  raw.send("POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n");
+  EXPECT_FALSE(raw.read().starts_with("HTTP/1.1 200"));
+  EXPECT_TRUE(raw.closed);
+  Raw garbage(server->port());
+  garbage.send(std::string(100'000, '\xff'));
+  garbage.read();
+  EXPECT_TRUE(garbage.closed);
+  EXPECT_LT(health(), std::chrono::seconds(1));
+}
+
+TEST_F(HttpTest, EndsAtOnceAlsoWithClients) {
+  std::vector<std::unique_ptr<Raw>> stuck;
+  for (int i = 0; i < 8; ++i) stuck.push_back(std::make_unique<Raw>(server->port()));
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  const auto begin = Clock::now();
+  server.reset();
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(1));
+}
+
+TEST(HttpServer, ATakenPortIsNamed) {
+  FakeCluster cluster;
+  const auto view = [&] { return cluster.view(); };
+  const auto first = *HttpServer::start("127.0.0.1", 0, view);
+  const auto second = HttpServer::start("127.0.0.1", first->port(), view);
+  ASSERT_FALSE(second);
+  EXPECT_NE(second.error().message.find(std::to_string(first->port())), std::string::npos);
+}
+
+}  // namespace
+}  // namespace daarion::test

@@ -1,0 +1,109 @@
+#include "controlplane/api/log_views.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "consumers/state_store.h"
+#include "streams/codec.h"
+#include "tests/api/fake_cluster.h"
+#include "tests/unit/sim_log.h"
+
+namespace daarion {
+namespace {
+
+/// A log that never grows.
+class ListReader final : public LogReader {
+ public:
+  ListReader(const std::vector<StoredMessage>& log, Sequence from) : log_(log), next_(from.value) {}
+  Result<std::optional<StoredMessage>> next(Duration) override {
+    if (next_ > log_.size()) return std::optional<StoredMessage>{};
+    return std::optional(log_[next_++ - 1]);
+  }
+  void heard_head(Sequence) override {}
+
+ private:
+  const std::vector<StoredMessage>& log_;
+  std::uint64_t next_;
+};
+
+OpenReader reader_of(const std::vector<StoredMessage>& log) {
+  return [&log](Sequence from) -> Result<std::unique_ptr<LogReader>> { return std::make_unique<ListReader>(log, from); };
+}
+
+TEST(FoldLog, GivesTheStateOfEveryMoment) {
+  const std::vector<StoredMessage> log = test::sim_log(3);
+  State expected;
+  for (const StoredMessage& m : log) {
+    expected = fold(std::move(expected), *decode_event(m));
+    const auto folded = fold_log(reader_of(log), {.sequence = m.sequence}, {});
+    ASSERT_TRUE(folded) << folded.error().message;
+    ASSERT_EQ(folded->state, expected);
+    const auto by_time = fold_log(reader_of(log), {.sequence = {log.size()}, .time_ns = m.stored_ns}, {});
+    ASSERT_TRUE(by_time);
+    ASSERT_GE(by_time->state.applied, m.sequence) << "events of the same nanosecond belong to it";
+    ASSERT_LE(by_time->state.applied_ns, m.stored_ns);
+  }
+}
+
+TEST(FoldLog, EndsWhenNobodyWaitsAndWhenTheLogIsSilent) {
+  const std::vector<StoredMessage> log = test::sim_log(3);
+  EXPECT_FALSE(fold_log(reader_of(log), {.sequence = {log.size()}}, [] { return true; }));
+  const auto beyond = fold_log(reader_of(log), {.sequence = {log.size() + 1}}, {});
+  ASSERT_FALSE(beyond);
+  EXPECT_EQ(beyond.error().remedy, Remedy::kRetry);
+  const auto before = fold_log(reader_of(log), {.sequence = {log.size()}, .time_ns = -1}, {});
+  ASSERT_FALSE(before);
+  EXPECT_EQ(before.error().remedy, Remedy::kFixInput);
+}
+
+TEST(StateJson, HasEveryTableOfSimulatedClusters) {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    const std::vector<StoredMessage> log = test::sim_log(seed);
+    const auto folded = fold_log(reader_of(log), {.sequence = {log.size()}}, {});
+    ASSERT_TRUE(folded);
+    const auto json = nlohmann::json::parse(state_json(folded->state));
+    EXPECT_EQ(json["members"].size(), folded->state.members.size());
+    EXPECT_EQ(json["leases"].size(), folded->state.leases.size());
+    EXPECT_EQ(json["log"]["log"], to_text(folded->state.log.log));
+    EXPECT_EQ(json["requests"].size(), folded->state.requests.size());
+    for (const auto& [resource, lease] : folded->state.leases) {
+      EXPECT_EQ(json["leases"][resource.value]["epoch"], lease.epoch.value);
+      EXPECT_EQ(json["leases"][resource.value]["ended"].size(), lease.ended.size());
+    }
+  }
+}
+
+TEST(ExplainAt, EveryDecisionOfSimulatedClustersHasPhases) {
+  std::size_t completed = 0, triggered = 0;
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    const std::vector<StoredMessage> log = test::sim_log(seed);
+    for (const StoredMessage& m : log) {
+      const bool decided = std::holds_alternative<PromotionDecided>(decode_event(m)->event.payload);
+      const auto why = explain_at(reader_of(log), m.sequence, {log.size()});
+      ASSERT_EQ(why.has_value(), decided);
+      if (!decided) continue;
+      ASSERT_GE(why->phases_size(), 1);
+      EXPECT_EQ(why->phases(0).name(), "decided");
+      completed += why->phases(why->phases_size() - 1).name() == "completed";
+      triggered += why->has_trigger();
+      EXPECT_TRUE(!why->has_trigger() || why->trigger().sequence() < m.sequence.value);
+    }
+  }
+  EXPECT_GT(completed, 20u);
+  EXPECT_GT(triggered, 10u);
+}
+
+TEST(ParseTime, ReadsRfc3339AndNothingElse) {
+  EXPECT_EQ(parse_time("2026-09-21T14:13:20Z"), 1'790'000'000'000'000'000);
+  EXPECT_EQ(parse_time("2026-09-21T14:13:20.123456789Z"), 1'790'000'000'123'456'789);
+  EXPECT_EQ(parse_time("2026-09-21t16:13:20+02:00"), 1'790'000'000'000'000'000);
+  EXPECT_EQ(parse_time("2026-09-21 09:43:20.5-04:30"), 1'790'000'000'500'000'000);
+  EXPECT_EQ(parse_time("2028-02-29T00:00:00Z"), 1'835'395'200'000'000'000);
+  for (const char* bad : {"", "yesterday", "2026-09-21", "2026-09-21T14:13:20", "2026-09-21T14:13Z", "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-09-21T24:00:00Z",
+                          "2026-09-21T14:13:20.Z", "2026-09-21T14:13:20Zx", "2026-09-21T14:13:20+2:00", "2026/09/21T14:13:20Z", "99999-01-01T00:00:00Z"})
+    EXPECT_FALSE(parse_time(bad)) << bad;
+}
+
+}  // namespace
+}  // namespace daarion

@@ -1,0 +1,157 @@
+// What changes the cluster: what it prints, what it waits for, and the exit code of every way it can end.
+#include <thread>
+
+#include "tests/cli/fixture.h"
+
+namespace daarion::test {
+namespace {
+
+class ChangeTest : public CliTest {
+ protected:
+  /// The cluster does what it was asked to: node1 releases, node2 is decided and completes, or fails.
+  void obey(bool succeeds, int to = 2) {
+    cluster.after = [this, succeeds, to](const LogEvent& event) {
+      if (!std::holds_alternative<SwitchoverRequested>(event.event.payload)) return;
+      cluster.add(LeaseReleased{.session = session(1), .cause = EndCause::kReleased}, node(1), kPostgres, Epoch{1}, "asked to hand over");
+      cluster.add(PromotionDecided{.to = node(to), .session = session(12), .kind = DecisionKind::kSwitchover}, node(3), kPostgres, Epoch{2}, "asked");
+      if (succeeds) cluster.add(PromotionCompleted{.session = session(12), .claimed_ms = 5, .promoted_ms = 60}, node(to), kPostgres, Epoch{2}, "open for writing");
+      else cluster.add(PromotionFailed{session(12)}, node(to), kPostgres, Epoch{2}, "the engine did not start");
+    };
+  }
+};
+
+TEST_F(ChangeTest, SwitchoverWaitsUntilItIsDone) {
+  obey(true);
+  const Ran ran = ctl({"switchover", "POSTGRES", "--to", "Node2", "--reason", "kernel update"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(ran.err, "");
+  const std::string out = std::regex_replace(ran.out, std::regex(", [0-9.]+ m?s after"), ", <time> after");
+  EXPECT_EQ(out, R"(     9  -                        SwitchoverRequested   postgres e1     switchover from node1 to node2  (kernel update)  by operator:ann
+node1 stops cleanly and releases, then node2 is promoted; nothing is lost
+    10  2026-09-21 14:13:30.000  LeaseReleased         postgres e1     released, session 00000000  (asked to hand over)  by node:node1
+    11  2026-09-21 14:13:31.000  PromotionDecided      postgres e2     switchover to node2, session 00000000, loss at most 0 B  (asked)  by node:node3
+    12  2026-09-21 14:13:32.000  PromotionCompleted    postgres e2     from 0/0 on timeline 0; claimed in 5 ms, promoted in 60 ms  (open for writing)  by node:node2
+node2 holds postgres since epoch 2, <time> after the request
+)");
+}
+
+TEST_F(ChangeTest, SwitchoverAsJsonIsOneObject) {
+  obey(true);
+  const auto done = json({"switchover", "postgres", "--reason", "x", "--actor", "deploy-bot"});
+  EXPECT_EQ(done["sequence"], 9);
+  EXPECT_EQ(done["event"]["actor"], "operator:deploy-bot");
+  EXPECT_EQ(done["dry_run"], false);
+  EXPECT_EQ(done["waited"], true);
+  EXPECT_EQ(done["result"]["type"], "PromotionCompleted");
+  EXPECT_EQ(done["result"]["node"], "node2");
+}
+
+TEST_F(ChangeTest, FailedPromotionIsAFailure) {
+  obey(false);
+  const Ran ran = ctl({"switchover", "postgres", "--reason", "x"});
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_EQ(ran.err, "daarionctl: the promotion of node2 failed: the engine did not start; see `daarionctl why postgres`\n");
+}
+
+TEST_F(ChangeTest, AnotherHolderThanAskedIsAFailure) {
+  obey(true, 1);
+  const Ran ran = ctl({"switchover", "postgres", "--to", "node2", "--reason", "x"});
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_NE(ran.err.find("node1 holds postgres now, not node2"), std::string::npos) << ran.err;
+}
+
+TEST_F(ChangeTest, NoOutcomeInTimeIsTimedOut) {
+  const Ran ran = ctl({"switchover", "postgres", "--reason", "x", "--timeout", "0.5"});
+  EXPECT_EQ(ran.code, 7);
+  EXPECT_NE(ran.err.find("no outcome of event 9"), std::string::npos) << ran.err;
+  EXPECT_NE(ran.err.find("daarionctl events --from 9"), std::string::npos) << ran.err;
+  EXPECT_EQ(std::ranges::count(ran.err, '\n'), 1);
+}
+
+TEST_F(ChangeTest, NoWaitEndsWithTheRequest) {
+  const Ran ran = ctl({"failover", "postgres", "--reason", "x", "--no-wait"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(cluster.log().size(), 9u);
+  EXPECT_NE(ran.out.find("failover from node1 to the best candidate"), std::string::npos) << ran.out;
+}
+
+TEST_F(ChangeTest, DryRunAppendsNothing) {
+  const Ran ran = ctl({"switchover", "postgres", "--to", "node2", "--reason", "x", "--dry-run"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_TRUE(ran.out.starts_with("dry run, nothing is appended; it would be:\n     -  -  ")) << ran.out;
+  EXPECT_EQ(cluster.log().size(), 8u);
+  EXPECT_EQ(json({"pause", "--reason", "x", "--dry-run"})["sequence"], 0);
+}
+
+TEST_F(ChangeTest, SameRequestIdIsTakenOnce) {
+  obey(true);
+  EXPECT_EQ(ctl({"switchover", "postgres", "--reason", "x", "--request-id", "deploy-7"}).code, 0);
+  const std::size_t events = cluster.log().size();
+  const auto again = json({"switchover", "postgres", "--reason", "x", "--request-id", "deploy-7"});
+  EXPECT_EQ(again["sequence"], 9) << again;
+  EXPECT_EQ(again["event"]["type"], "SwitchoverRequested");
+  EXPECT_EQ(again["event"]["time"], "2026-09-21T14:13:29.000Z");
+  EXPECT_EQ(again["result"]["node"], "node2") << "its outcome is in the log already";
+  EXPECT_EQ(json({"switchover", "postgres", "--to", "node2", "--reason", "x", "--request-id", "deploy-7", "--no-wait"})["sequence"], 9);
+  EXPECT_EQ(cluster.log().size(), events);
+}
+
+TEST_F(ChangeTest, PauseResumeDrainUndrain) {
+  EXPECT_EQ(ctl({"pause", "--reason", "migration"}).code, 0);
+  EXPECT_EQ(json({"status"})["status"], "maintenance");
+  EXPECT_EQ(ctl({"resume", "--reason", "done"}).code, 0);
+  EXPECT_EQ(json({"status"})["status"], "ok");
+  EXPECT_EQ(ctl({"pause", "postgres", "--reason", "migration"}).code, 0);
+  EXPECT_EQ(json({"resource", "postgres"})["paused"], true);
+  EXPECT_EQ(ctl({"drain", "NODE2", "--reason", "new disk"}).code, 0);
+  EXPECT_EQ(json({"nodes"})["nodes"][1]["intent"], "draining");
+  EXPECT_EQ(ctl({"undrain", "noda1", "--reason", "by its alias"}).code, 0);
+  EXPECT_EQ(ctl({"undrain", "node2", "--reason", "done"}).code, 0);
+  EXPECT_EQ(json({"nodes"})["nodes"][1]["intent"], "active");
+  EXPECT_EQ(cluster.log().size(), 14u);
+}
+
+TEST_F(ChangeTest, RefusalsAreOneLineAndAppendNothing) {
+  expect_refusal(ctl({"switchover", "postgres", "--to", "node1", "--reason", "x"}), 5, {"node1 is its holder already"});
+  expect_refusal(ctl({"switchover", "postgres", "--to", "node3", "--reason", "x"}), 2, {"node3 does not run it"});
+  expect_refusal(ctl({"switchover", "postgres", "--from", "node2", "--reason", "x"}), 6, {"its holder is node1, not node2"});
+  expect_refusal(ctl({"pause", "--reason", "x", "--expect-seq", "7"}), 6, {"expected sequence 7, it is 8"});
+  expect_refusal(ctl({"pause", "--reason", ""}), 2, {"a reason is mandatory"});
+  expect_refusal(ctl({"drain", "nod2", "--reason", "x"}), 2, {"unknown node nod2; did you mean node", "there are: node1, node2, node3"});
+  expect_refusal(ctl({"drain", "n\xd0\xbe" "de2", "--reason", "x"}), 2, {"unknown node"});
+  expect_refusal(ctl({"pause", "mysql-primary", "--reason", "x"}), 2, {"unknown resource mysql-primary; there are: postgres"});
+  cluster.node2_lag = 999;
+  cluster.beats(true, true);
+  EXPECT_EQ(cluster.log().size(), 8u);
+  cluster.appends = AppendResult::Outcome::kUnknown;
+  expect_refusal(ctl({"pause", "--reason", "x"}), 7, {"may have happened", "--request-id"});
+  cluster.appends = AppendResult::Outcome::kConflict;
+  expect_refusal(ctl({"pause", "--reason", "x"}), 6, {"in the same moment"});
+}
+
+TEST_F(ChangeTest, NobodyToSwitchToIsRefused) {
+  cluster.pass(seconds(3));
+  cluster.beats(true, false);
+  expect_refusal(ctl({"switchover", "postgres", "--reason", "x"}), 5, {"refused", "silent for 3000 ms"});
+  expect_refusal(ctl({"switchover", "postgres", "--to", "node2", "--reason", "x"}), 5, {"unreachable", "why-not postgres"});
+}
+
+TEST_F(ChangeTest, TheServerMayGoAwayWhileItIsWaitedFor) {
+  // Another node serves the same log; the first one is asked and then ends, as the node that is switched from might.
+  const auto other = *GrpcServer::start("127.0.0.1", 0, cluster.ports());
+  cluster.after = [this](const LogEvent&) {};
+  std::thread ends([this] {
+    while (cluster.log().size() < 9) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    server.reset();
+    cluster.add(PromotionDecided{.to = node(2), .session = session(12), .kind = DecisionKind::kSwitchover}, node(3), kPostgres, Epoch{2}, "asked");
+    cluster.add(PromotionCompleted{.session = session(12)}, node(2), kPostgres, Epoch{2}, "open for writing");
+  });
+  const Ran ran = daarionctl({"--server", address, "--server", "127.0.0.1:" + std::to_string(other->port()), "switchover", "postgres", "--reason", "x"});
+  ends.join();
+  EXPECT_EQ(ran.code, 0) << ran.err << ran.out;
+  EXPECT_NE(ran.out.find("node2 holds postgres since epoch 2"), std::string::npos) << ran.out;
+}
+
+}  // namespace
+}  // namespace daarion::test

@@ -1,0 +1,223 @@
+// What people read: tables as they stand, and what programs read: keys.
+#include <thread>
+
+#include "tests/cli/fixture.h"
+
+namespace daarion::test {
+namespace {
+
+void expect_keys(const nlohmann::json& object, const std::vector<std::string>& keys) {
+  for (const std::string& key : keys) EXPECT_TRUE(object.contains(key)) << key << " in " << object;
+}
+
+TEST_F(CliTest, StatusOfAHealthyCluster) {
+  const Ran ran = ctl({"status"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(masked(ran.out), R"(cluster test  log 00000000  sequence 8  <hex>  quorum 3/3  status ok  (as node3 sees it)
+
+   NODE   ROLE     STATE      INTENT  LAST HEARD  REGION  ADDRESS
+   node1  primary  reachable  active  0 ms ago    region  host1
+   node2  replica  reachable  active  0 ms ago    region  host2
+   node3  replica  reachable  active  itself      region  host3
+
+   RESOURCE  ENGINE      EPOCH  NODE   STATE      LAG          CANDIDATE  VERDICT
+*  postgres  postgresql  1      node1  writable   -            -
+   postgres  postgresql  1      node2  streaming  100 B, 0 ms  yes        eligible: 100 bytes and 0 ms behind
+
+if node1 dies now: node2 in about 2.3 s, loss <= 100 B; tolerates 1 more failure
+)");
+}
+
+TEST_F(CliTest, StatusAfterAFailoverIsDegradedAndNamesTheNextCommand) {
+  cluster.fail_over();
+  const Ran ran = ctl({"status"});
+  EXPECT_EQ(ran.code, 4);
+  EXPECT_EQ(masked(ran.out), R"(cluster test  log 00000000  sequence 11  <hex>  quorum 2/3  status degraded  (as node3 sees it)
+
+   NODE   ROLE     STATE        INTENT  LAST HEARD  REGION  ADDRESS
+?  node1  primary  unreachable  active  3 s ago     region  host1
+   node2  replica  reachable    active  0 ms ago    region  host2
+   node3  replica  reachable    active  itself      region  host3
+
+   RESOURCE  ENGINE      EPOCH  NODE   STATE        LAG      CANDIDATE  VERDICT
+*  postgres  postgresql  2      node2  writable     -        -
+?  postgres  postgresql  2      node1  unreachable  unknown  no         unreachable: silent for 3000 ms, limit 2000 ms
+
+if node2 dies now: nobody (node1: silent for 3000 ms, limit 2000 ms; node2: taken as dead); then: daarionctl failover postgres --to NODE --allow-data-loss; tolerates no more failure
+note: postgres: declared node1, log node2
+HINT: daarionctl why-not postgres
+)");
+}
+
+TEST_F(CliTest, StatusSaysWarningsWaitsAndPauses) {
+  cluster.warnings = {"disk of node3 is nearly full\nreally\x1b[31m"};
+  cluster.add(Paused{}, node(1), {}, {}, "migration");
+  const Ran ran = ctl({"status"});
+  EXPECT_EQ(ran.code, 0) << "maintenance is not degraded";
+  EXPECT_NE(ran.out.find("status maintenance"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("writable, paused"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("automatic failover is paused"), std::string::npos) << ran.out;
+  EXPECT_EQ(ran.out.find('\x1b'), std::string::npos) << "a stranger's text may not steer the terminal";
+}
+
+TEST_F(CliTest, StatusAsJsonIsTheMappingOfTheMessage) {
+  const auto status = json({"status"});
+  expect_keys(status, {"schema_version", "status", "ready", "cluster", "log_id", "sequence", "digest", "feature_level", "quorum", "lease_margin_min_ms", "nodes",
+                       "resources", "waits", "warnings"});
+  expect_keys(status["quorum"], {"voters", "reachable", "failure_tolerance"});
+  expect_keys(status["nodes"][0], {"id", "role", "state", "intent", "age_ms", "region"});
+  expect_keys(status["resources"][0], {"id", "engine", "epoch", "holder", "writable", "replicas", "if_holder_dies"});
+  expect_keys(status["resources"][0]["replicas"][0], {"node", "state", "lag_bytes", "lag_ms", "candidate", "verdict"});
+  expect_keys(status["resources"][0]["if_holder_dies"], {"to", "expected_ms", "loss_bytes"});
+  EXPECT_EQ(status, nlohmann::json::parse(cluster.view()->status_json)) << "HTTP and -o json say the same";
+  EXPECT_EQ(json({"nodes"})["nodes"], status["nodes"]);
+  EXPECT_EQ(json({"resources"})["resources"], status["resources"]);
+  EXPECT_EQ(json({"resource", "postgres"}), status["resources"][0]);
+}
+
+TEST_F(CliTest, YamlQuotesWhatWouldReadAsSomethingElse) {
+  const Ran ran = ctl({"status", "-o", "yaml"});
+  EXPECT_NE(ran.out.find("\nlog_id: \"00000000-0000-004d-0000-000000000001\"\n"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("\nnodes:\n  - id: node1\n    role: primary\n"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("\nlease_margin_min_ms: null\n"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("\nwaits: []\n"), std::string::npos) << ran.out;
+}
+
+TEST_F(CliTest, WatchRepeats) {
+  const Ran ran = daarionctl_until(12, {"nodes", "-w", "0.1"}, {"DAARION_SERVER=" + address});
+  std::size_t times = 0;
+  for (std::size_t at = ran.out.find("NODE"); at != std::string::npos; at = ran.out.find("NODE", at + 1)) ++times;
+  EXPECT_GE(times, 3u) << ran.out << ran.err;
+}
+
+TEST_F(CliTest, EventsAreTheNewestOrFromASequence) {
+  const Ran all = ctl({"events"});
+  EXPECT_EQ(std::ranges::count(all.out, '\n'), 8) << all.out;
+  const Ran one = ctl({"watch", "--from", "8"});
+  EXPECT_EQ(one.out, "     8  2026-09-21 14:13:28.000  PromotionCompleted    postgres e1     from 0/64 on timeline 1; claimed in 12 ms, promoted in 80 ms"
+                     "  (the engine is open for writing)  by node:node1\n");
+  const Ran member = ctl({"events", "--from", "4"});
+  EXPECT_NE(member.out.find("MemberJoined          node1           primary at host1"), std::string::npos) << member.out;
+  const Ran lines = ctl({"events", "--from", "7", "-o", "json"});
+  const auto decided = nlohmann::json::parse(lines.out.substr(0, lines.out.find('\n')));
+  expect_keys(decided, {"sequence", "time", "subject", "type", "id", "node", "actor", "reason", "cause", "resource", "epoch", "summary", "kind", "to"});
+  EXPECT_EQ(decided["type"], "PromotionDecided");
+  EXPECT_EQ(decided["kind"], "bootstrap");
+  EXPECT_EQ(ctl({"events", "--from", "9"}).out, "") << "the next one is not there yet";
+  expect_refusal(ctl({"events", "--from", "10"}), 2, {"1 to 8"});
+}
+
+TEST_F(CliTest, EventsFollowWhatComes) {
+  std::thread later([this] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    cluster.add(Paused{}, node(1), {}, {}, "migration");
+  });
+  const Ran ran = daarionctl_until(2, {"events", "--from", "8", "--follow"}, {"DAARION_SERVER=" + address});
+  later.join();
+  EXPECT_NE(ran.out.find("     9  2026-09-21 14:13:29.000  Paused                cluster         automatic failover is off  (migration)"), std::string::npos) << ran.out << ran.err;
+}
+
+TEST_F(CliTest, ReplayProvesTheDigest) {
+  const Ran ran = ctl({"replay"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(masked(ran.out), "folded events 1 to 8 from nothing\ndigest  <hex>\nchain   <hex>\nequal to what node3 folded live\n");
+  const auto done = json({"replay"});
+  EXPECT_EQ(done["digest"], json({"status"})["digest"]);
+  EXPECT_EQ(done["equal"], true);
+  EXPECT_NE(ctl({"replay", "--to", "4"}).out.find("nothing to compare it with"), std::string::npos);
+  expect_refusal(ctl({"replay", "--to", "9"}), 2, {"folded 8 events"});
+}
+
+TEST_F(CliTest, WhyTellsTheWholeDecision) {
+  cluster.fail_over();
+  const Ran ran = ctl({"why", "Postgres"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(ran.out, R"(event 10: failover of postgres to node2, epoch 2
+when       2026-09-21T14:13:30.000Z (log time)
+reason     the lease of epoch 1 is over by 2 votes; node2 is 100 bytes behind
+trigger    event 9, MemberUnreachable: silent for 2100 ms (node1 is silent)
+decider    node2, daariond 0.1.0, for node:node2
+votes      2 of 3 voters say that the promise is over; needed: 2
+           VOTER  OVER SINCE  HEARD     HIGHEST EPOCH
+           node2  40 ms       0 ms ago  1
+           node3  35 ms       5 ms ago  1
+candidates
+              NODE   RULE         DETAIL                             LAG           ENGINE   LAST BEAT
+              node1  unreachable  silent for 2100 ms, limit 2000 ms  0 B, 0 ms     primary  2.1 s ago
+           *  node2  eligible     100 bytes and 15 ms behind         100 B, 15 ms  standby  10 ms ago
+loss       at most 4.3 kB (node1 wrote 2 kB/s, last heard 2.1 s before)
+today      this software decides the same from the same evidence
+phases
+           PHASE      AFTER    EVENT
+           decided    +0 ms    10     the lease of epoch 1 is over by 2 votes; node2 is 100 bytes behind
+           claimed    +33 ms   -      a majority of voters acknowledged the claim
+           promoted   +153 ms  -      the engine is open for writing
+           completed  +1 s     11     the engine is open for writing
+)");
+  EXPECT_EQ(ctl({"why", "10"}).out, ran.out);
+  const auto why = json({"why", "10"});
+  expect_keys(why, {"sequence", "time", "resource", "kind", "epoch", "to", "reason", "actor", "decider", "software", "loss_bytes", "votes", "candidates", "agrees",
+                    "differences", "voters", "trigger", "phases"});
+  EXPECT_EQ(why["loss_bytes"], 4300);
+  EXPECT_EQ(why["candidates"][1]["rule"], "eligible");
+}
+
+TEST_F(CliTest, WhyRefusesWhatIsNoDecision) {
+  expect_refusal(ctl({"why", "8"}), 2, {"PromotionCompleted", "not a decision"});
+  expect_refusal(ctl({"why", "99"}), 2, {"1 to 8"});
+  expect_refusal(ctl({"why", "0"}), 2, {"begin at 1"});
+  expect_refusal(ctl({"why", "99999999999999999999"}), 2, {"no sequence"});
+  expect_refusal(ctl({"why", "postgers"}), 2, {"unknown resource postgers; did you mean postgres?"});
+}
+
+TEST_F(CliTest, WhyNotJudgesThisMoment) {
+  const Ran ran = ctl({"why-not", "postgres"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_NE(ran.out.find("if the holder of postgres died now, node2 would be promoted"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("node1  holder    taken as dead"), std::string::npos) << ran.out;
+  cluster.node2_lag = 950;
+  cluster.beats(true, true);
+  EXPECT_NE(ctl({"why-not", "postgres"}).out.find("950 bytes"), std::string::npos);
+}
+
+TEST_F(CliTest, StateOfAnyMoment) {
+  const Ran ran = ctl({"state", "--at", "7"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(masked(ran.out), R"(state at sequence 7, 2026-09-21T14:13:27.000Z (log time)
+cluster test  log <hex>
+digest  <hex>
+chain   <hex>
+
+NODE   ROLE     REACHABLE  INTENT  CHANGED AT  SOFTWARE        REGION
+node1  primary  yes        active  4           daariond 0.1.0  region
+node2  replica  yes        active  5           daariond 0.1.0  region
+node3  replica  yes        active  6           daariond 0.1.0  region
+
+RESOURCE  EPOCH  NAMED  PHASE    BY         DECIDED AT  LAST COMPLETED  PAUSED
+postgres  1      node1  decided  bootstrap  7           -               no
+
+HINT: daarionctl state --at 7 -o json
+)");
+  const auto by_sequence = json({"state", "--at", "7"});
+  expect_keys(by_sequence, {"schema_version", "sequence", "time", "digest", "chain", "state"});
+  expect_keys(by_sequence["state"], {"log", "voters", "topology", "members", "leases", "replicas", "operators", "routes", "requests"});
+  EXPECT_EQ(by_sequence["state"]["leases"]["postgres"]["phase"], "decided");
+  EXPECT_EQ(json({"state", "--at", "2026-09-21T14:13:27Z"}), by_sequence);
+  EXPECT_EQ(json({"state", "--at", "2026-09-21T16:13:27.9+02:00"}), by_sequence);
+  EXPECT_EQ(json({"state"})["digest"], json({"status"})["digest"]);
+  expect_refusal(ctl({"state", "--at", "9"}), 2, {"1 to 8"});
+  expect_refusal(ctl({"state", "--at", "yesterday"}), 2, {"2026-11-24T01:02:03Z"});
+  expect_refusal(ctl({"state", "--at", "2020-01-01T00:00:00Z"}), 2, {"no event at or before"});
+}
+
+TEST_F(CliTest, ConnectGoesToTheHolder) {
+  EXPECT_EQ(ctl({"connect", "postgres", "--print"}).out, "psql 'host=host1 port=5432 target_session_attrs=read-write connect_timeout=5 dbname=postgres'\n");
+  EXPECT_EQ(ctl({"connect", "postgres", "--print", "-U", "app", "-d", "shop", "--", "-c", "select 1"}).out,
+            "psql 'host=host1 port=5432 target_session_attrs=read-write connect_timeout=5 user=app dbname=shop' -c 'select 1'\n");
+  expect_refusal(ctl({"connect", "postgres", "--print", "-U", "a host=evil"}), 2, {"plain names"});
+  cluster.fail_over();
+  EXPECT_NE(ctl({"connect", "postgres", "--print"}).out.find("host=host2"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace daarion::test
