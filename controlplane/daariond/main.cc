@@ -14,6 +14,7 @@
 #include <mutex>
 #include <thread>
 
+#include "controlplane/api/api_replies.h"
 #include "controlplane/api/grpc_server.h"
 #include "controlplane/api/http_server.h"
 #include "controlplane/api/operator.h"
@@ -24,6 +25,7 @@
 #include "controlplane/node/daemon.h"
 #include "controlplane/node/ids.h"
 #include "controlplane/topology/render.h"
+#include "streams/api_responder.h"
 
 namespace {
 
@@ -159,6 +161,7 @@ int serve(const Setup& setup, const sigset_t& ending) {
   const auto view = [&box] { return box.get(); };
   std::unique_ptr<GrpcServer> grpc;
   std::unique_ptr<HttpServer> http;
+  std::unique_ptr<ApiResponder> replies;
   if (box.await(kFirstLook)) {
     const auto operations = std::make_shared<Operator>(Operator::Ports{.self = setup.self, .spec = spec, .view = view, .appender = appender,
                                                                        .wall_ns = wall_time_ns, .new_id = event_id});
@@ -168,6 +171,7 @@ int serve(const Setup& setup, const sigset_t& ending) {
     if (!web) return refuse(web.error().message, kFailed);
     grpc = std::move(*admin);
     http = std::move(*web);
+    replies = make_nats_api_responder({links->leaf ? links->leaf : links->near}, [view](const std::string& verb, const std::string&) { return api_reply(*view(), verb); });
   }
   spdlog::info("{} serves {} of {}: gRPC {}:{}, HTTP {}:{}", kSoftware, setup.self.value, spec.cluster, bind, setup.file.grpc_port, bind, setup.file.http_port);
 
