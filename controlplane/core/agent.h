@@ -95,6 +95,7 @@ class Agent {
   void run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutput& out);
   bool confirmed() const;
   Position opened_at() const;
+  bool is_us(const AgentContext& context, const NodeId& node, const InstanceId& instance) const;
   NodeId writer_of(const AgentContext& context, const LeaseState& lease) const;
   bool must_rejoin(const LeaseState& lease) const;
   void waits(std::string what, std::string unblock, Instant now);

@@ -382,6 +382,60 @@ TEST_F(AgentTest, ReturningHostEndsTheSessionOfItsEarlierBoot) {
   EXPECT_EQ(std::get<LeaseReleased>(released->payload).cause, EndCause::kHostLost);
 }
 
+// ---- a second host with this node's id: the log speaks of the first one
+TEST_F(AgentTest, SaysNoEndOfASessionOfAnEarlierInstance) {
+  log.add(PromotionDecided{.to = node(1), .session = session(9), .instance = instance(9)}, node(2), kPostgres, Epoch{1});
+  engine(EngineState::kEmpty, at(0));
+  EXPECT_TRUE(advance(at(0)).appends.empty()) << "named, not completed";
+  log.add(PromotionCompleted{.session = session(9), .instance = instance(9)}, node(1), kPostgres, Epoch{1});
+  EXPECT_TRUE(advance(at(10)).appends.empty());
+  EXPECT_TRUE(agent.ended_to_say(log.state).empty());
+  ASSERT_TRUE(agent.wait());
+  EXPECT_NE(agent.wait()->what.find("an earlier instance of node1 to run out by itself"), std::string::npos) << agent.wait()->what;
+}
+
+TEST_F(AgentTest, SaysNoCompletionForAnEarlierInstance) {
+  log.add(PromotionDecided{.to = node(1), .session = session(9), .instance = instance(9)}, node(2), kPostgres, Epoch{1});
+  engine(EngineState::kStandby, at(0), session(9));  // data copied from the first host may say so
+  EXPECT_TRUE(advance(at(0)).appends.empty());
+}
+
+TEST_F(AgentTest, DoesNotTakeADecisionForAnotherInstance) {
+  log.add(PromotionDecided{.to = node(1), .session = session(1), .instance = instance(9)}, node(2), kPostgres, Epoch{1});
+  engine(EngineState::kStandby, at(0));
+  EXPECT_TRUE(advance(at(0)).appends.empty());
+  EXPECT_FALSE(agent.claim());
+}
+
+TEST_F(AgentTest, AnswersADecisionForItsSessionAndAnotherInstanceWithKeep) {
+  hold(at(0));
+  log.add(PromotionDecided{.to = node(1), .session = session(1), .instance = instance(9)}, node(2), kPostgres, Epoch{2});
+  const AgentOutput out = advance(at(10));
+  const AppendWish* keep = wish<PromotionDecided>(out);
+  ASSERT_NE(keep, nullptr);
+  EXPECT_EQ(keep->epoch, Epoch{3});
+  EXPECT_EQ(std::get<PromotionDecided>(keep->payload).instance, instance(1));
+  EXPECT_EQ(wish<PromotionCompleted>(out), nullptr);
+}
+
+TEST_F(AgentTest, StopsWithoutAWordOnAnEarlierInstance) {
+  log.add(PromotionDecided{.to = node(1), .session = session(9), .instance = instance(9)}, node(2), kPostgres, Epoch{1});
+  log.add(PromotionCompleted{.session = session(9), .instance = instance(9)}, node(1), kPostgres, Epoch{1});
+  stopping = true;
+  tell_guard(at(0));
+  advance(at(0));
+  EXPECT_TRUE(agent.stopped());
+}
+
+TEST_F(AgentTest, SaysTheEndOfADecisionThatNamedNoInstance) {
+  log.add(PromotionDecided{.to = node(1), .session = session(9)}, node(2), kPostgres, Epoch{1});
+  engine(EngineState::kStandby, at(0));
+  const AgentOutput out = advance(at(0));
+  const AppendWish* failed = wish<PromotionFailed>(out);
+  ASSERT_NE(failed, nullptr);
+  EXPECT_EQ(std::get<PromotionFailed>(failed->payload).instance, instance(1));
+}
+
 TEST_F(AgentTest, WhatWasWrittenUnderALostSessionIsCompletedFirst) {
   log.decide(1, 1, session(9));
   engine(EngineState::kStandby, at(0), session(9));
