@@ -17,6 +17,10 @@ constexpr std::size_t kMaxLost = 16;
 constexpr Duration kSayAgain = std::chrono::milliseconds(200);
 // A promotion is begun only with this much lease left: it takes tens of ms, and one that the fence cuts off helps nobody.
 constexpr Duration kPromoteRoom = std::chrono::milliseconds(200);
+// An earned claim whose engine does not open within this time ends, so that another node may write: a disk that hangs answers
+// nothing, and would keep the lease for ever. A promotion takes tens of ms, a start seconds; what takes longer shows progress (a
+// provision under way, a replay that moves). Shorter: a slow disk loses leases that it would have used.
+constexpr Duration kOpenWithin = std::chrono::seconds(30);
 // A planned switchover is begun only if its target is this close: the holder stops writing while the rest is sent.
 constexpr std::uint64_t kSwitchoverLagBytes = 1 << 20;
 
@@ -38,6 +42,8 @@ void Agent::on_guard(const GuardReport& report, Instant now) {
 void Agent::on_engine(const EngineReport& report, Instant now) {
   if (report.incarnation != guard_.incarnation) return;
   if (report.state == EngineState::kPrimary && engine_.state != EngineState::kPrimary) opened_now_ = true;
+  if (report.state == EngineState::kPrimary && holder_.claiming()) opened_ = holder_.current()->session;
+  if (report.replayed > engine_.replayed) unopened_since_ = now;
   engine_ = report;
   engine_at_ = now - std::chrono::milliseconds(report.age_ms);
   engine_known_ = true;
@@ -278,7 +284,22 @@ void Agent::keep_lease(const AgentContext& c, const LeaseState& lease, Instant n
     const Instant limit = later(holder_.claimed_at(), timers_.ttl);
     if (now >= limit) return retire("no majority of voters acked its claim within one ttl", out);
     next_ = std::min(next_, limit);
+    return;
   }
+  expect_open(lease, now, out);
+}
+
+/// An engine that had opened is never judged here: a primary under load may answer slowly, and is not demoted for it. Nor is a
+/// bootstrap: it has one candidate, and a recovery that is cut off begins anew.
+void Agent::expect_open(const LeaseState& lease, Instant now, AgentOutput& out) {
+  const SessionId& session = holder_.current()->session;
+  const bool opened = opened_ == session || engine_.opened == session || lease.completed.session == session;
+  if (opened || lease.kind == DecisionKind::kBootstrap) return;
+  if (op_ && op_->verb == Verb::kProvision) unopened_since_ = now;
+  const Instant limit = later(std::max(unopened_since_, holder_.held_at()), kOpenWithin);
+  if (now >= limit)
+    return retire("the engine was not seen open within " + std::to_string(to_ms(kOpenWithin) / 1000) + " s of earning the lease", out);
+  next_ = std::min(next_, limit);
 }
 
 void Agent::arm(Instant now, AgentOutput& out) {
