@@ -95,6 +95,8 @@ class Agent {
   void run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutput& out);
   bool confirmed() const;
   Position opened_at() const;
+  bool is_us(const AgentContext& context, const NodeId& node, const InstanceId& instance) const;
+  void expect_open(const LeaseState& lease, Instant now, AgentOutput& out);
   NodeId writer_of(const AgentContext& context, const LeaseState& lease) const;
   bool must_rejoin(const LeaseState& lease) const;
   void waits(std::string what, std::string unblock, Instant now);
@@ -122,6 +124,8 @@ class Agent {
   NodeId replica_source_;                     // from whom
   bool diverged_ = false;   // the last kFollow said so
 
+  SessionId opened_;          // the newest claimed session under which the engine was seen open
+  Instant unopened_since_{};  // since when the engine of an earned claim could have been opened, and made no progress
   std::optional<std::pair<Epoch, Instant>> armed_;  // epoch and deadline last sent to the guard
   Instant armed_at_{};
   Instant retired_at_{};               // when the retirement was last said

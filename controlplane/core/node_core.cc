@@ -75,9 +75,10 @@ void NodeCore::on(const BeatHeard& in, Instant now) {
     return;
   }
   if (!peers_.hear(in.beat, now)) return;
-  for (const PromiseNote& note : in.beat.promises)
-    if (const auto agent = agents_.find(note.resource); note.node == config_.identity.self && agent != agents_.end())
-      agent->second.on_promise(note.session);
+  for (const PromiseNote& note : in.beat.promises) {
+    const bool ours = note.node == config_.identity.self && (note.instance.empty() || note.instance == config_.identity.instance);
+    if (const auto agent = agents_.find(note.resource); ours && agent != agents_.end()) agent->second.on_promise(note.session);
+  }
   VoterOutput out;
   voter_.on_beat(in.beat, *state_, now, out);
   flush(out, now);
@@ -217,8 +218,8 @@ void NodeCore::advance_agents(Instant now) {
   for (const auto& [resource, lease] : state_->leases) {
     if (agents_.contains(resource)) continue;
     for (const OpenDecision& d : lease.open)
-      if (d.node == config_.identity.self)
-        append({PromotionFailed{d.session}, d.epoch, d.event, "this node does not run " + resource.value, {}}, config_.identity.self,
+      if (d.node == config_.identity.self && (d.instance.empty() || d.instance == config_.identity.instance))
+        append({PromotionFailed{d.session, config_.identity.instance}, d.epoch, d.event, "this node does not run " + resource.value, {}}, config_.identity.self,
                resource, now);
   }
   for (auto& [resource, agent] : agents_) {
@@ -289,7 +290,8 @@ void NodeCore::advance_deciders(Instant now) {
     Decision& d = nomination->decision;
     const SwitchoverState* wish = c.wish(resource);
     AppendWish out{PromotionDecided{.to = *d.to, .session = d.session, .kind = nomination->evidence.kind, .loss_bytes = d.loss_bytes,
-                                    .evidence = std::move(nomination->evidence), .verdicts = std::move(d.verdicts)},
+                                    .evidence = std::move(nomination->evidence), .verdicts = std::move(d.verdicts),
+                                    .instance = d.instance},
                    d.epoch, wish ? wish->event : EventId{}, wish ? wish->reason : d.reason, wish ? wish->actor : std::string{}};
     append(out, *d.to, resource, now);
   }
