@@ -1,11 +1,11 @@
-# make test | sim SEEDS= SEED= TRACE=1 | model | race | crash N= | test-asan | test-tsan | tidy | format
+# make test | sim SEEDS= SEED= TRACE=1 | model | race | crash N= | demo KEEP=1 | bench-failover N= | test-asan | test-tsan | tidy | format
 # Everything is built by CMake and Ninja below build/<preset>; this file only knows the commands.
 PRESET ?= release
 BUILD := build/$(PRESET)
 BIN := $(BUILD)/bin
 JOBS ?= $(shell nproc)
 
-.PHONY: build test sim model race crash bench-log drivers test-asan test-tsan tidy format clean bootstrap
+.PHONY: build test sim model race crash demo bench-failover bench-log drivers test-asan test-tsan tidy format clean bootstrap
 .DEFAULT_GOAL := build
 
 bootstrap:
@@ -37,6 +37,14 @@ race: build
 N ?= 200
 crash: build
 	@CRASH_N=$(N) ctest --test-dir $(BUILD) -L crash --verbose --no-tests=error
+
+# A failure in front of your eyes: KEEP=1 leaves the cluster up and says what to try.
+demo: build
+	@DAARION_FIGURES=build/figures.jsonl $(BIN)/daarion-demo $(if $(KEEP),--keep) --json build/demo.json
+
+bench-failover: N = 20
+bench-failover: build
+	@DAARION_FIGURES=build/figures.jsonl $(BIN)/daarion-bench-failover --n $(N)
 
 bench-log: build
 	@$(BIN)/daarion-bench-log

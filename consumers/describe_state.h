@@ -23,20 +23,22 @@ void describe(A& a, Is<MemberState> auto& x) {
   a(14, x.changed_ns);
 }
 template <class A>
-void describe(A& a, Is<EndedSession> auto& x) { a(1, x.session); a(2, x.node); a(3, x.epoch); }
+void describe(A& a, Is<EndedSession> auto& x) { a(1, x.session); a(2, x.node); a(3, x.epoch); a(4, x.instance); }
 template <class A>
 void describe(A& a, Is<OpenDecision> auto& x) {
   a(1, x.epoch); a(2, x.node); a(3, x.session); a(4, x.kind); a(5, x.decided); a(6, x.event);
+  a(7, x.instance);
 }
 template <class A>
 void describe(A& a, Is<CompletedLease> auto& x) {
   a(1, x.epoch); a(2, x.node); a(3, x.session); a(4, x.decided); a(5, x.sequence); a(6, x.stored_ns);
+  a(7, x.instance);
 }
 template <class A>
 void describe(A& a, Is<LeaseState> auto& x) {
   a(1, x.version); a(2, x.epoch); a(3, x.holder); a(4, x.session); a(5, x.kind); a(6, x.phase); a(7, x.decided);
   a(8, x.decided_event); a(9, x.open); a(10, x.completed); a(11, x.position); a(12, x.final_position); a(13, x.timelines);
-  a(14, x.ended); a(15, x.promotions_ns);
+  a(14, x.ended); a(15, x.promotions_ns); a(16, x.instance);
 }
 template <class A>
 void describe(A& a, Is<ReplicaState> auto& x) {

@@ -64,13 +64,18 @@ void describe(A& a, Is<Position> auto& x) { a(1, x.timeline); a(2, x.lsn); a(3, 
 template <class A>
 void describe(A& a, Is<PromotionDecided> auto& x) {
   a(1, x.to); a(2, x.session); a(3, x.kind); a(4, x.loss_bytes); a(5, x.evidence); a(6, x.verdicts);
+  a(7, x.instance);
 }
 template <class A>
-void describe(A& a, Is<PromotionCompleted> auto& x) { a(1, x.session); a(2, x.position); a(3, x.claimed_ms); a(4, x.promoted_ms); }
+void describe(A& a, Is<PromotionCompleted> auto& x) {
+  a(1, x.session); a(2, x.position); a(3, x.claimed_ms); a(4, x.promoted_ms); a(5, x.instance);
+}
 template <class A>
-void describe(A& a, Is<PromotionFailed> auto& x) { a(1, x.session); }
+void describe(A& a, Is<PromotionFailed> auto& x) { a(1, x.session); a(2, x.instance); }
 template <class A>
-void describe(A& a, Is<LeaseReleased> auto& x) { a(1, x.session); a(2, x.cause); a(3, x.final_position); a(4, x.position); }
+void describe(A& a, Is<LeaseReleased> auto& x) {
+  a(1, x.session); a(2, x.cause); a(3, x.final_position); a(4, x.position); a(5, x.instance);
+}
 template <class A>
 void describe(A& a, Is<EngineReport> auto& x) {
   a(1, x.resource); a(2, x.state); a(3, x.incarnation); a(4, x.position); a(5, x.timeline_start); a(6, x.opened);
@@ -82,6 +87,7 @@ void describe(A& a, Is<VoteEvidence> auto& x) { a(1, x.voter); a(2, x.highest); 
 template <class A>
 void describe(A& a, Is<CandidateEvidence> auto& x) {
   a(1, x.node); a(2, x.intent); a(3, x.tags); a(4, x.beat_age_ms); a(5, x.heard); a(6, x.session); a(7, x.engine); a(8, x.lag_ms);
+  a(9, x.instance);
 }
 template <class A>
 void describe(A& a, Is<TimelineStart> auto& x) { a(1, x.timeline); a(2, x.lsn); }
@@ -135,7 +141,7 @@ void describe(A& a, Is<SessionNote> auto& x) { a(1, x.resource); a(2, x.session)
 template <class A>
 void describe(A& a, Is<ResumeNote> auto& x) { a(1, x.resource); a(2, x.resumed); }
 template <class A>
-void describe(A& a, Is<PromiseNote> auto& x) { a(1, x.resource); a(2, x.node); a(3, x.session); }
+void describe(A& a, Is<PromiseNote> auto& x) { a(1, x.resource); a(2, x.node); a(3, x.session); a(4, x.instance); }
 template <class A>
 void describe(A& a, Is<Beat> auto& x) {
   a(1, x.node); a(2, x.run); a(3, x.counter); a(4, x.instance); a(5, x.boot); a(6, x.log); a(7, x.voter_set);

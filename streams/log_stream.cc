@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "streams/nats_handles.h"
+#include "streams/js_request.h"
 
 namespace daarion {
 namespace {
@@ -12,26 +12,10 @@ using Json = nlohmann::json;
 constexpr int kNoSuchStream = 10059;
 constexpr std::int64_t kNs = 1'000'000'000;
 constexpr std::int64_t kDuplicateWindowNs = 600 * kNs;  // longer than any retry; correctness does not rest on it
-
-/// One request to JetStream's API: raw JSON, because the client's structs lack fields and would drop them on update.
-Result<Json> request(Connection& connection, const std::string& subject, const Json& body, Duration limit) {
-  natsMsg* raw = nullptr;
-  const std::string text = body.is_null() ? std::string{} : body.dump();
-  const auto link = connection.handles().link();
-  const natsStatus s = natsConnection_Request(&raw, link->nc, subject.c_str(), text.data(), static_cast<int>(text.size()),
-                                              to_wait_ms(limit));
-  const MsgPtr message(raw);
-  if (s != NATS_OK) return fail(Remedy::kRetry, "ask JetStream " + subject + ": " + natsStatus_GetText(s), Effect::kMaybe);
-  const std::string answer = data_of(message.get());
-  Json json = Json::parse(answer, nullptr, false);
-  if (json.is_discarded()) return fail(Remedy::kRetry, "ask JetStream " + subject + ": it answered no JSON", Effect::kMaybe);
-  return json;
-}
-
-int error_code(const Json& answer) { return answer.contains("error") ? answer["error"].value("err_code", 0) : 0; }
-std::string error_text(const Json& answer) {
-  return answer["error"].value("description", "unknown error") + " (" + std::to_string(error_code(answer)) + ")";
-}
+constexpr std::int64_t kTelemetryAgeNs = 7 * 86'400 * kNs;
+constexpr std::int64_t kTelemetryBytes = 1LL << 30;
+// What an edge can report while it is cut off: 7 days of 400 B/s, for ten nodes' worth of reports.
+constexpr std::int64_t kOutboxBytes = 256LL << 20;
 
 /// The settings of ours that the stream does not have, as one line; empty: none.
 std::string difference(const Json& wanted, const Json& found) {
@@ -42,26 +26,46 @@ std::string difference(const Json& wanted, const Json& found) {
   return out;
 }
 
-Result<void> provision(Connection& connection, const Json& wanted, Duration limit) {
+/// A mirror that is made while its origin cannot be reached is tried again by the server after 30 s only (2.15): make it when it can.
+Result<void> origin_answers(Connection& connection, const Json& mirror, Duration limit) {
+  const std::string name = mirror.at("name"), api = mirror.at("external").at("api");
+  const auto info = js_request(connection, api + ".STREAM.INFO." + name, nullptr, limit);
+  if (info && info->contains("config")) return {};
+  return fail(Remedy::kRetry, "reach stream " + name + " over the leaf link: " + (info ? js_error_text(*info) : info.error().message));
+}
+
+/// `if_refused`: what to do about a stream that cannot be mended.
+Result<void> provision(Connection& connection, const Json& wanted, const char* if_refused, Duration limit) {
   const std::string name = wanted.at("name");
-  const auto info = request(connection, "$JS.API.STREAM.INFO." + name, nullptr, limit);
+  const auto info = js_request(connection, "$JS.API.STREAM.INFO." + name, nullptr, limit);
   if (!info) return tl::unexpected(info.error());
-  if (error_code(*info) == kNoSuchStream) {
-    const auto made = request(connection, "$JS.API.STREAM.CREATE." + name, wanted, limit);
+  if (js_error_code(*info) == kNoSuchStream) {
+    if (wanted.contains("mirror"))
+      if (const auto reached = origin_answers(connection, wanted["mirror"], limit); !reached) return reached;
+    const auto made = js_request(connection, "$JS.API.STREAM.CREATE." + name, wanted, limit);
     if (!made) return tl::unexpected(made.error());
-    if (made->contains("error")) return fail(Remedy::kRetry, "create stream " + name + ": " + error_text(*made));
+    if (made->contains("error")) return fail(Remedy::kRetry, "create stream " + name + ": " + js_error_text(*made));
     return {};
   }
-  if (info->contains("error")) return fail(Remedy::kRetry, "look at stream " + name + ": " + error_text(*info));
+  if (info->contains("error")) return fail(Remedy::kRetry, "look at stream " + name + ": " + js_error_text(*info));
   Json config = info->at("config");
   const std::string differs = difference(wanted, config);
   if (differs.empty()) return {};
   config.update(wanted);
-  const auto mended = request(connection, "$JS.API.STREAM.UPDATE." + name, config, limit);
+  const auto mended = js_request(connection, "$JS.API.STREAM.UPDATE." + name, config, limit);
   if (!mended) return tl::unexpected(mended.error());
-  if (mended->contains("error"))
-    return fail(Remedy::kFixInput, "mend stream " + name + " (" + differs + "): " + error_text(*mended));
-  return {};
+  if (!mended->contains("error")) return {};
+  const std::string text = "mend stream " + name + " (" + differs + "): " + js_error_text(*mended);
+  return js_error_passes(*mended) ? fail(Remedy::kRetry, text) : fail(Remedy::kFixInput, text + "; " + if_refused);
+}
+
+constexpr const char* kNeverDelete = "do not delete it: it is the log; give the setting back by hand";
+constexpr const char* kOnlyReports = "it holds reports only: it may be deleted, and is then made anew";
+constexpr const char* kOnlyACopy = "it is a copy: delete it on this edge, and it is made anew";
+
+/// Where a mirror or source finds its origin in another JetStream domain. `here` names this side: messages come under cluster.sync.<here>.
+Json external(const std::string& domain, const std::string& here) {
+  return {{"api", "$JS." + domain + ".API"}, {"deliver", "cluster.sync." + here}};
 }
 
 class NatsLogInfo final : public LogInfo {
@@ -69,10 +73,10 @@ class NatsLogInfo final : public LogInfo {
   NatsLogInfo(std::shared_ptr<Connection> connection, std::string stream) : connection_(std::move(connection)), stream_(std::move(stream)) {}
 
   Result<LogHead> head(Duration limit) override {
-    const auto info = request(*connection_, "$JS.API.STREAM.INFO." + stream_, nullptr, limit);
+    const auto info = js_request(*connection_, "$JS.API.STREAM.INFO." + stream_, nullptr, limit);
     if (!info) return tl::unexpected(info.error());
-    if (error_code(*info) == kNoSuchStream) return LogHead{.exists = false, .head = {}};
-    if (info->contains("error")) return fail(Remedy::kRetry, "look at stream " + stream_ + ": " + error_text(*info));
+    if (js_error_code(*info) == kNoSuchStream) return LogHead{.exists = false, .head = {}};
+    if (info->contains("error")) return fail(Remedy::kRetry, "look at stream " + stream_ + ": " + js_error_text(*info));
     return LogHead{.exists = true, .head = {info->at("state").value("last_seq", std::uint64_t{0})}};
   }
 
@@ -83,7 +87,9 @@ class NatsLogInfo final : public LogInfo {
 
 }  // namespace
 
-Result<void> provision_core_streams(Connection& connection, int replicas, Duration limit) {
+std::string outbox_of(const NodeId& edge) { return "CLUSTER_OUTBOX_" + edge.value; }
+
+Result<void> provision_core_streams(Connection& connection, int replicas, Duration limit, const std::vector<EdgeDomain>& edges) {
   const Json log = {{"name", kClusterLog},
                     {"subjects", {"cluster.log.>"}},
                     {"retention", "limits"},
@@ -98,34 +104,59 @@ Result<void> provision_core_streams(Connection& connection, int replicas, Durati
                     {"deny_purge", true},
                     {"allow_direct", true},
                     {"republish", {{"src", "cluster.log.>"}, {"dest", "cluster.events.>"}}}};
-  const Json telemetry = {{"name", kClusterTelemetry},
-                          {"subjects", {"cluster.telemetry.>"}},
-                          {"retention", "limits"},
-                          {"storage", "file"},
-                          {"num_replicas", replicas},
-                          {"max_bytes", 1LL << 30},
-                          {"max_age", 7 * 86'400 * kNs},
-                          {"discard", "old"},
-                          {"allow_direct", true}};
-  if (const auto done = provision(connection, log, limit); !done) return done;
-  return provision(connection, telemetry, limit);
+  Json telemetry = {{"name", kClusterTelemetry},
+                    {"subjects", {"cluster.telemetry.>"}},
+                    {"retention", "limits"},
+                    {"storage", "file"},
+                    {"num_replicas", replicas},
+                    {"max_bytes", kTelemetryBytes},
+                    {"max_age", kTelemetryAgeNs},
+                    {"discard", "old"},
+                    {"allow_direct", true}};
+  // From 1: without it a source that has given nothing yet begins, after a restart, at the time of our own last message, and what
+  // waited in the outbox before that is lost (nats-server 2.9).
+  for (const EdgeDomain& edge : edges)
+    telemetry["sources"].push_back({{"name", outbox_of(edge.edge)}, {"opt_start_seq", 1}, {"external", external(edge.domain, "core")}});
+  if (const auto done = provision(connection, log, kNeverDelete, limit); !done) return done;
+  return provision(connection, telemetry, kOnlyReports, limit);
 }
 
-Result<void> provision_edge_mirror(Connection& connection, const std::string& core_domain, const std::string& edge, Duration limit) {
-  const Json mirror = {{"name", kLogMirror},
+Result<void> provision_edge_outbox(Connection& leaf, const NodeId& edge, Duration limit) {
+  const Json outbox = {{"name", outbox_of(edge)},
+                       {"subjects", {"cluster.telemetry.>"}},
                        {"retention", "limits"},
                        {"storage", "file"},
                        {"num_replicas", 1},
-                       {"max_msgs", -1},
-                       {"max_bytes", -1},
-                       {"max_age", 0},
-                       {"deny_delete", true},
-                       {"deny_purge", true},
-                       {"allow_direct", true},
-                       {"mirror",
-                        {{"name", kClusterLog},
-                         {"external", {{"api", "$JS." + core_domain + ".API"}, {"deliver", "cluster.sync." + edge}}}}}};
-  return provision(connection, mirror, limit);
+                       {"max_bytes", kOutboxBytes},
+                       {"max_age", kTelemetryAgeNs},
+                       {"discard", "old"},
+                       {"allow_direct", true}};
+  return provision(leaf, outbox, kOnlyReports, limit);
+}
+
+Result<void> provision_edge_mirrors(Connection& leaf, const std::string& core_domain, const NodeId& edge, Duration limit) {
+  const Json log = {{"name", kLogMirror},
+                    {"retention", "limits"},
+                    {"storage", "file"},
+                    {"num_replicas", 1},
+                    {"max_msgs", -1},
+                    {"max_bytes", -1},
+                    {"max_age", 0},
+                    {"deny_delete", true},
+                    {"deny_purge", true},
+                    {"allow_direct", true},
+                    {"mirror", {{"name", kClusterLog}, {"external", external(core_domain, edge.value)}}}};
+  const Json telemetry = {{"name", kTelemetryMirror},
+                          {"retention", "limits"},
+                          {"storage", "file"},
+                          {"num_replicas", 1},
+                          {"max_bytes", kTelemetryBytes},
+                          {"max_age", kTelemetryAgeNs},
+                          {"discard", "old"},
+                          {"allow_direct", true},
+                          {"mirror", {{"name", kClusterTelemetry}, {"external", external(core_domain, edge.value)}}}};
+  if (const auto done = provision(leaf, log, kOnlyACopy, limit); !done) return done;
+  return provision(leaf, telemetry, kOnlyACopy, limit);
 }
 
 std::shared_ptr<LogInfo> make_nats_log_info(std::shared_ptr<Connection> connection, std::string stream) {
@@ -133,15 +164,15 @@ std::shared_ptr<LogInfo> make_nats_log_info(std::shared_ptr<Connection> connecti
 }
 
 std::string stream_leader(Connection& connection, const std::string& stream, Duration limit) {
-  const auto info = request(connection, "$JS.API.STREAM.INFO." + stream, nullptr, limit);
+  const auto info = js_request(connection, "$JS.API.STREAM.INFO." + stream, nullptr, limit);
   if (!info || !info->contains("cluster")) return {};
   return info->at("cluster").value("leader", "");
 }
 
 Result<void> step_down_stream_leader(Connection& connection, const std::string& stream, Duration limit) {
-  const auto done = request(connection, "$JS.API.STREAM.LEADER.STEPDOWN." + stream, nullptr, limit);
+  const auto done = js_request(connection, "$JS.API.STREAM.LEADER.STEPDOWN." + stream, nullptr, limit);
   if (!done) return tl::unexpected(done.error());
-  if (done->contains("error")) return fail(Remedy::kRetry, "step down the leader of " + stream + ": " + error_text(*done));
+  if (done->contains("error")) return fail(Remedy::kRetry, "step down the leader of " + stream + ": " + js_error_text(*done));
   return {};
 }
 

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "streams/connection.h"
 #include "streams/event_log.h"
@@ -11,14 +12,30 @@ namespace daarion {
 
 inline constexpr const char* kClusterLog = "CLUSTER_LOG";
 inline constexpr const char* kClusterTelemetry = "CLUSTER_TELEMETRY";
-inline constexpr const char* kLogMirror = "CLUSTER_LOG_MIRROR";  // on an edge: its own copy, under its own name
+// On an edge: its own copies, under their own names, which answer while it is cut off.
+inline constexpr const char* kLogMirror = "CLUSTER_LOG_MIRROR";
+inline constexpr const char* kTelemetryMirror = "CLUSTER_TELEMETRY_MIRROR";
 
-/// Creates the core's streams, or mends settings that differ. `replicas`: 1 or 3.
+/// A node with a JetStream domain of its own.
+struct EdgeDomain {
+  NodeId edge;
+  std::string domain;
+};
+
+/// Creates the core's streams, or mends settings that differ. `replicas`: 1 or 3. `edges`: whose outboxes CLUSTER_TELEMETRY takes in;
+/// an edge that is away is waited for by the server.
 /// Errors: kRetry while JetStream has no leader or too few servers; kFixInput if a stream differs in what cannot be changed.
-Result<void> provision_core_streams(Connection& connection, int replicas, Duration limit);
+Result<void> provision_core_streams(Connection& connection, int replicas, Duration limit, const std::vector<EdgeDomain>& edges = {});
 
-/// Creates an edge's mirror of the log. `core_domain`: the core's JetStream domain, as leaf nodes see it.
-Result<void> provision_edge_mirror(Connection& connection, const std::string& core_domain, const std::string& edge, Duration limit);
+/// "CLUSTER_OUTBOX_node3": where an edge's reports wait for the core.
+std::string outbox_of(const NodeId& edge);
+/// Creates or mends the edge's outbox on its own JetStream. The leaf link must not carry cluster.telemetry.>: the core takes it from here.
+Result<void> provision_edge_outbox(Connection& leaf, const NodeId& edge, Duration limit);
+
+/// Creates an edge's mirrors of log and telemetry. `core_domain`: the core's JetStream domain, as leaf nodes see it.
+/// Errors: kRetry while a mirror is yet to be made and the core's streams cannot be reached over the leaf link; kFixInput if a mirror of
+/// another origin is there: it is a copy, and may be deleted; it is not deleted here.
+Result<void> provision_edge_mirrors(Connection& leaf, const std::string& core_domain, const NodeId& edge, Duration limit);
 
 /// Asks the leader of `stream`.
 std::shared_ptr<LogInfo> make_nats_log_info(std::shared_ptr<Connection> connection, std::string stream = kClusterLog);

@@ -27,15 +27,18 @@ class Mailbox {
     return true;
   }
 
-  /// As push(), but a full queue drops its oldest item instead: for what is stale when it is late.
-  void push_fresh(T item) {
+  /// As push(), but a full queue drops its oldest item instead: for what is stale when it is late. Returns false if one was dropped.
+  bool push_fresh(T item) {
+    bool room = true;
     {
       const std::lock_guard lock(mutex_);
-      if (closed_) return;
-      if (items_.size() >= bound_) items_.pop_front();
+      if (closed_) return false;
+      room = items_.size() < bound_;
+      if (!room) items_.pop_front();
       items_.push_back(std::move(item));
     }
     filled_.notify_one();
+    return room;
   }
 
   /// The next item, or nothing after `wait` or once closed and empty.

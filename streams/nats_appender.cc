@@ -12,9 +12,11 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Outcome = AppendResult::Outcome;
 
-// One try. Longer than any append of a healthy cluster, short enough to read back and try again within a limit of seconds.
-constexpr Duration kTry = std::chrono::milliseconds(700);
-constexpr Duration kPause = std::chrono::milliseconds(20);  // between tries, while the stream has no leader
+// The first try's wait, doubled with each: longer than any append of a healthy cluster (p99 3 ms). An answer that got lost, to a leader that
+// hands over for one, costs a failover this much; asking again is harmless, since a repeat has the same id and expects nothing there.
+constexpr Duration kFirstTry = std::chrono::milliseconds(100);
+constexpr Duration kLongestTry = std::chrono::milliseconds(700);
+constexpr Duration kPause = std::chrono::milliseconds(5);  // between tries, while the stream has no leader
 
 class NatsAppender final : public Appender {
  public:
@@ -23,21 +25,27 @@ class NatsAppender final : public Appender {
   AppendResult append(const std::string& subject, const std::string& payload, const EventId& id, Duration limit) override {
     const auto end = Clock::now() + limit;
     const std::string id_name = to_text(id);
-    while (true) {
-      const Duration left = end - Clock::now();
-      if (left <= Duration{}) return {};
+    for (Duration wait = kFirstTry;; wait = std::min(wait * 2, kLongestTry)) {
+      const auto left = [&] { return std::max(Duration(end - Clock::now()), Duration(kPause)); };
+      if (Clock::now() >= end) return {};
       AppendResult stored;
-      if (publish(subject, payload, id_name, std::min(left, kTry), stored)) return stored;
-      // A conflict, or no answer: what the leader has under the subject is what happened.
-      const AppendResult found = read_back(subject, id_name, std::min(std::max(Duration(end - Clock::now()), Duration(kPause)), kTry));
-      if (found.outcome != Outcome::kUnknown) return found;
+      const natsStatus s = publish(subject, payload, id_name, std::min(left(), wait), stored);
+      if (s == NATS_OK) return stored;
+      // Nobody there to take it: nobody to ask either. An earlier try of the same id shows itself at the next one.
+      if (s == NATS_NO_RESPONDERS) {
+        wait = kFirstTry / 2;
+      } else {
+        // A conflict, or no answer: what the leader has under the subject is what happened.
+        const AppendResult found = read_back(subject, id_name, std::min(left(), wait));
+        if (found.outcome != Outcome::kUnknown) return found;
+      }
       std::this_thread::sleep_for(kPause);
     }
   }
 
  private:
-  /// True if the server says that it is stored, at a sequence that can be believed.
-  bool publish(const std::string& subject, const std::string& payload, const std::string& id, Duration wait, AppendResult& out) {
+  /// NATS_OK if the server says that it is stored, at a sequence that can be believed.
+  natsStatus publish(const std::string& subject, const std::string& payload, const std::string& id, Duration wait, AppendResult& out) {
     jsPubOptions options{};
     jsPubOptions_Init(&options);
     options.MaxWait = to_wait_ms(wait);
@@ -49,10 +57,11 @@ class NatsAppender final : public Appender {
     const natsStatus s = js_Publish(&raw, link->js, subject.c_str(), payload.data(), static_cast<int>(payload.size()),
                                     &options, &error);
     const PubAckPtr ack(raw);
+    if (s != NATS_OK) return s;
     // A repeat may be answered with sequence 0 by some servers: only a real sequence is an answer.
-    if (s != NATS_OK || ack->Sequence == 0) return false;
+    if (ack->Sequence == 0) return NATS_ERR;
     out = {.id = 0, .outcome = Outcome::kStored, .sequence = {ack->Sequence}};
-    return true;
+    return NATS_OK;
   }
 
   /// Asks the leader (a replica may be behind). kUnknown: nothing there, or no answer.

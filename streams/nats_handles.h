@@ -9,6 +9,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "streams/connection.h"
 
@@ -20,7 +21,6 @@ struct Destroyer {
   void operator()(T* p) const { Destroy(p); }
 };
 using MsgPtr = std::unique_ptr<natsMsg, Destroyer<natsMsg_Destroy>>;
-using SubscriptionPtr = std::unique_ptr<natsSubscription, Destroyer<natsSubscription_Destroy>>;
 using OptionsPtr = std::unique_ptr<natsOptions, Destroyer<natsOptions_Destroy>>;
 using StreamInfoPtr = std::unique_ptr<jsStreamInfo, Destroyer<jsStreamInfo_Destroy>>;
 using PubAckPtr = std::unique_ptr<jsPubAck, Destroyer<jsPubAck_Destroy>>;
@@ -34,10 +34,53 @@ struct Link {
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
   ~Link() {
+    if (nc != nullptr) natsConnection_Close(nc);  // joins the library's reader
+    for (natsSubscription* sub : parked) natsSubscription_Destroy(sub);
     jsCtx_Destroy(js);
-    if (nc != nullptr) natsConnection_Close(nc);
     natsConnection_Destroy(nc);
   }
+  void park(natsSubscription* sub) {
+    const std::lock_guard lock(mutex);
+    parked.push_back(sub);
+  }
+
+ private:
+  std::mutex mutex;
+  std::vector<natsSubscription*> parked;  // ended while nobody could say whether the reader is past them; few: one per lost link or stall
+};
+
+/// A subscription on a link. Freed only when the library's reader is past it: libnats before 3.6.1 frees it under a message that is
+/// being delivered (measured: a reader of a busy log crashed its process). Threads: one at a time.
+class Subscription {
+ public:
+  Subscription() = default;
+  Subscription(const Subscription&) = delete;
+  Subscription& operator=(const Subscription&) = delete;
+  ~Subscription() { reset(); }
+
+  void take(std::shared_ptr<Link> link, natsSubscription* sub) {
+    reset();
+    link_ = std::move(link);
+    sub_ = sub;
+  }
+  void reset() {
+    if (sub_ != nullptr) {
+      natsSubscription_Unsubscribe(sub_);
+      // The answer to a ping comes through the same reader, after whatever it was delivering.
+      const bool past = natsConnection_Status(link_->nc) == NATS_CONN_STATUS_CONNECTED && natsConnection_FlushTimeout(link_->nc, kFlushMs) == NATS_OK;
+      if (past) natsSubscription_Destroy(sub_);
+      else link_->park(sub_);
+    }
+    sub_ = nullptr;
+    link_.reset();
+  }
+  natsSubscription* get() const { return sub_; }
+  explicit operator bool() const { return sub_ != nullptr; }
+
+ private:
+  static constexpr std::int64_t kFlushMs = 500;
+  std::shared_ptr<Link> link_;
+  natsSubscription* sub_ = nullptr;
 };
 
 struct Connection::Handles {
@@ -57,7 +100,9 @@ struct Connection::Handles {
 /// A subscription that goes on when its connection's link was made anew. Threads: one at a time.
 class Listener {
  public:
-  Listener(std::shared_ptr<Connection> connection, std::string subject) : connection_(std::move(connection)), subject_(std::move(subject)) {
+  /// `group`: the queue group, of which one member gets each message; empty: every subscriber gets it.
+  Listener(std::shared_ptr<Connection> connection, std::string subject, std::string group = {})
+      : connection_(std::move(connection)), subject_(std::move(subject)), group_(std::move(group)) {
     follow();
   }
   /// The next message, or nothing within about `wait_ms`; never returns at once without one.
@@ -76,12 +121,15 @@ class Listener {
     subscription_.reset();
     link_ = std::move(link);
     natsSubscription* raw = nullptr;
-    if (natsConnection_SubscribeSync(&raw, link_->nc, subject_.c_str()) == NATS_OK) subscription_.reset(raw);
+    const natsStatus s = group_.empty() ? natsConnection_SubscribeSync(&raw, link_->nc, subject_.c_str())
+                                        : natsConnection_QueueSubscribeSync(&raw, link_->nc, subject_.c_str(), group_.c_str());
+    if (s == NATS_OK) subscription_.take(link_, raw);
   }
   std::shared_ptr<Connection> connection_;
   std::string subject_;
+  std::string group_;
   std::shared_ptr<Link> link_;
-  SubscriptionPtr subscription_;
+  Subscription subscription_;
 };
 
 inline std::string header_of(natsMsg* msg, const char* key) {

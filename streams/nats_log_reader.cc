@@ -1,5 +1,6 @@
 #include "streams/nats_log_reader.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -21,23 +22,32 @@ using std::chrono::milliseconds;
 constexpr std::uint64_t kBulkGap = 64;
 // What the tail may run ahead of the reader. More is dropped here, and fetched when its turn comes.
 constexpr std::size_t kAhead = 8192;
-constexpr Duration kGetLimit = milliseconds(500);
+// One direct get: 1 ms from a healthy replica, and on Debian's server every live event costs one. A frozen replica gets its share of the
+// gets until its server is noticed: waiting longer for it would be felt in a failover, asking another is cheap.
+constexpr Duration kGetLimit = milliseconds(100);
 // A fresh message may reach the follower that answers a direct get a little later than us.
 constexpr Duration kGetAgain = milliseconds(2);
 // Without news the end of the log is asked for this often: a lost tail costs at most this, beats usually tell sooner.
-constexpr Duration kIdleLook = milliseconds(500);
+constexpr Duration kLookEvery = milliseconds(500);
+constexpr Duration kLookLimit = milliseconds(500);
+constexpr Duration kLookStep = milliseconds(50);  // how soon a reader that ends lets go
+// The leader's word is believed the second time: a server that was frozen as leader may say an old end once.
+constexpr int kRegressions = 2;
 constexpr std::int64_t kHeartbeatNs = 500'000'000;  // of the ordered consumer: its default notices a dead server after 10 s
 constexpr std::int64_t kTailStepMs = 50;            // how soon a reader that ends lets go of its tail
 constexpr Duration kBulkSilence = milliseconds(1500);
+// No consumer could be made (no meta leader), or it was silent: meanwhile messages are fetched one by one, thousands a second.
+constexpr Duration kBulkAgain = std::chrono::seconds(3);
+constexpr Duration kBulkSetUp = milliseconds(500);
 
 class NatsLogReader final : public LogReader {
  public:
-  NatsLogReader(std::vector<std::shared_ptr<Connection>> connections, std::string stream, Sequence from)
-      : connections_(std::move(connections)), stream_(std::move(stream)), want_(from.value) {
-    for (const auto& connection : connections_) {
-      Listener* tail = tails_.emplace_back(std::make_unique<Listener>(connection, "cluster.events.>")).get();
+  NatsLogReader(std::vector<LogSource> sources, Sequence from) : sources_(std::move(sources)), want_(from.value) {
+    for (const LogSource& source : sources_) {
+      Listener* tail = tails_.emplace_back(std::make_unique<Listener>(source.connection, "cluster.events.>")).get();
       threads_.emplace_back([this, tail] { hear_tail(*tail); });
     }
+    threads_.emplace_back([this, sources = sources_] { look_on(sources); });
   }
 
   ~NatsLogReader() override {
@@ -50,19 +60,15 @@ class NatsLogReader final : public LogReader {
     do {
       if (auto message = from_tail()) return advance(std::move(*message));
       if (auto message = from_bulk()) return advance(std::move(*message));
-      if (known_end() >= want_) {
-        if (known_end() - want_ >= kBulkGap && !bulk_) begin_bulk();
-        if (bulk_) continue;
-        if (auto message = get(want_)) return advance(std::move(*message));
-        std::this_thread::sleep_for(std::min(kGetAgain, std::max(Duration(end - Clock::now()), Duration{})));
+      if (auto lost = regression()) return tl::unexpected(*lost);
+      if (known_end() < want_) {
+        await_news(end);
         continue;
       }
-      if (Clock::now() >= looked_ + kIdleLook) {
-        looked_ = Clock::now();
-        if (const auto checked = look(); !checked) return tl::unexpected(checked.error());
-        continue;
-      }
-      await_tail(std::min(end, looked_ + kIdleLook));
+      if (known_end() - want_ >= kBulkGap && !bulk_ && Clock::now() >= bulk_after_) begin_bulk();
+      if (bulk_) continue;
+      if (auto message = get(want_)) return advance(std::move(*message));
+      std::this_thread::sleep_for(std::min(kGetAgain, std::max(Duration(end - Clock::now()), Duration{})));
     } while (Clock::now() < end);
     return std::optional<StoredMessage>{};
   }
@@ -76,6 +82,35 @@ class NatsLogReader final : public LogReader {
       if (message) take_tail(message.get());
     }
     nats_ReleaseThreadMemory();
+  }
+
+  /// Asks for the log's end, on a thread of its own: while the stream has no leader nobody answers, and the tail must not wait for that.
+  void look_on(const std::vector<LogSource>& sources) {
+    std::vector<int> regressions(sources.size());
+    while (!closed_) {
+      for (std::size_t i = 0; i < sources.size(); ++i)
+        if (!closed_ && sources[i].connection->connected()) look(sources[i], regressions[i]);
+      const auto again = Clock::now() + kLookEvery;
+      while (!closed_ && Clock::now() < again) std::this_thread::sleep_for(kLookStep);
+    }
+    nats_ReleaseThreadMemory();
+  }
+
+  /// A mirror may be behind what was read elsewhere; the log itself may not.
+  void look(const LogSource& source, int& regressions) {
+    const std::uint64_t read = want_ - 1;  // before the question, so that the answer is newer
+    const auto head = make_nats_log_info(source.connection, source.stream)->head(kLookLimit);
+    if (!head) return;
+    const std::uint64_t last = head->head.value;
+    if (source.stream == kClusterLog) regressions = last < read ? regressions + 1 : 0;
+    {
+      const std::lock_guard lock(mutex_);
+      asked_end_ = std::max(asked_end_, last);
+      if (regressions >= kRegressions)
+        regression_ = Error{Remedy::kStop, Effect::kNone, "read " + source.stream + ": it ends at " + std::to_string(last) + ", but " +
+                                                              std::to_string(read) + " was read before: the log lost events"};
+    }
+    news_.notify_one();
   }
 
   /// A stored event, as the stream published it again. Servers before 2.10 do not give its time, which the fold needs: then only
@@ -124,9 +159,14 @@ class NatsLogReader final : public LogReader {
     return std::max({tail_end_, heard_, asked_end_});
   }
 
-  void await_tail(Clock::time_point until) {
+  std::optional<Error> regression() {
+    const std::lock_guard lock(mutex_);
+    return regression_;
+  }
+
+  void await_news(Clock::time_point until) {
     std::unique_lock lock(mutex_);
-    news_.wait_until(lock, until, [&] { return tail_end_ >= want_; });
+    news_.wait_until(lock, until, [&] { return std::max(tail_end_, asked_end_) >= want_ || regression_; });
   }
 
   std::optional<StoredMessage> advance(StoredMessage message) {
@@ -134,10 +174,11 @@ class NatsLogReader final : public LogReader {
     return message;
   }
 
-  /// Each connection in turn: a replica that is not there yet answers "no message".
+  /// Each source in turn: a replica or a mirror that is not there yet answers "no message". One that does not answer goes to the end.
   std::optional<StoredMessage> get(std::uint64_t sequence) {
-    for (const auto& connection : connections_) {
-      if (!connection->connected()) continue;
+    for (std::size_t i = 0; i < sources_.size(); ++i) {
+      const LogSource& source = sources_[i];
+      if (!source.connection->connected()) continue;
       jsOptions options{};
       jsOptions_Init(&options);
       options.Wait = to_wait_ms(kGetLimit);
@@ -145,51 +186,47 @@ class NatsLogReader final : public LogReader {
       jsDirectGetMsgOptions_Init(&by);
       by.Sequence = sequence;
       natsMsg* raw = nullptr;
-      const auto link = connection->handles().link();
-      const natsStatus s = js_DirectGetMsg(&raw, link->js, stream_.c_str(), &options, &by);
+      const auto link = source.connection->handles().link();
+      const natsStatus s = js_DirectGetMsg(&raw, link->js, source.stream.c_str(), &options, &by);
       const MsgPtr message(raw);
-      if (s != NATS_OK || natsMsg_GetSequence(message.get()) != sequence) continue;
-      return StoredMessage{.sequence = {sequence}, .stored_ns = natsMsg_GetTime(message.get()),
-                           .subject = natsMsg_GetSubject(message.get()), .payload = data_of(message.get())};
+      if (s == NATS_OK && natsMsg_GetSequence(message.get()) == sequence)
+        return StoredMessage{.sequence = {sequence}, .stored_ns = natsMsg_GetTime(message.get()),
+                             .subject = natsMsg_GetSubject(message.get()), .payload = data_of(message.get())};
+      if (s != NATS_TIMEOUT) continue;
+      ask_last(i);
+      return std::nullopt;
     }
     return std::nullopt;
   }
 
-  /// Asks the leader for the log's end. Errors: kStop if the log ends before what was read.
-  Result<void> look() {
-    for (const auto& connection : connections_) {
-      if (!connection->connected()) continue;
-      const auto head = make_nats_log_info(connection, stream_)->head(kGetLimit);
-      if (!head) continue;
-      if (head->head.value + 1 < want_ && stream_ == kClusterLog)
-        return fail(Remedy::kStop, "read " + stream_ + ": it ends at " + std::to_string(head->head.value) + ", but " +
-                                       std::to_string(want_ - 1) + " was read before: the log lost events");
-      const std::lock_guard lock(mutex_);
-      asked_end_ = head->head.value;
-      return {};
-    }
-    return {};
+  void ask_last(std::size_t index) {
+    const auto at = sources_.begin() + static_cast<std::ptrdiff_t>(index);
+    std::rotate(at, at + 1, sources_.end());
   }
 
   void begin_bulk() {
-    for (const auto& connection : connections_) {
-      if (!connection->connected()) continue;
+    for (std::size_t i = 0; i < sources_.size(); ++i) {
+      const LogSource& source = sources_[i];
+      if (!source.connection->connected()) continue;
+      jsOptions limits{};
+      jsOptions_Init(&limits);
+      limits.Wait = to_wait_ms(kBulkSetUp);
       jsSubOptions options{};
       jsSubOptions_Init(&options);
-      options.Stream = stream_.c_str();
+      options.Stream = source.stream.c_str();
       options.Ordered = true;
       options.Config.DeliverPolicy = js_DeliverByStartSequence;
       options.Config.OptStartSeq = want_;
       options.Config.Heartbeat = kHeartbeatNs;
       natsSubscription* raw = nullptr;
       jsErrCode error{};
-      auto link = connection->handles().link();
-      if (js_SubscribeSync(&raw, link->js, "cluster.log.>", nullptr, &options, &error) != NATS_OK) continue;
-      bulk_.reset(raw);
-      bulk_link_ = std::move(link);
+      auto link = source.connection->handles().link();
+      if (js_SubscribeSync(&raw, link->js, "cluster.log.>", &limits, &options, &error) != NATS_OK) continue;
+      bulk_.take(std::move(link), raw);
+      bulk_source_ = i;
       return;
     }
-    std::this_thread::sleep_for(milliseconds(20));  // no server can make a consumer now
+    bulk_after_ = Clock::now() + kBulkAgain;
   }
 
   std::optional<StoredMessage> from_bulk() {
@@ -199,7 +236,9 @@ class NatsLogReader final : public LogReader {
     const MsgPtr message(raw);
     jsMsgMetaData* raw_meta = nullptr;
     if (s != NATS_OK || natsMsg_GetMetaData(&raw_meta, message.get()) != NATS_OK) {
-      bulk_.reset();  // it stalled: begin again where we are
+      bulk_.reset();  // it stalled, or is a mirror that is behind: begin again where we are, with another source first
+      ask_last(bulk_source_);
+      bulk_after_ = Clock::now() + kBulkAgain;
       return std::nullopt;
     }
     const MetaPtr meta(raw_meta);
@@ -213,27 +252,34 @@ class NatsLogReader final : public LogReader {
     return out;
   }
 
-  std::vector<std::shared_ptr<Connection>> connections_;
-  std::string stream_;
-  std::uint64_t want_;
-  std::uint64_t heard_ = 0;       // from beats
+  std::vector<LogSource> sources_;         // in the order in which they are asked
+  std::atomic<std::uint64_t> want_;        // the next sequence to give; only the reader writes it
+  std::uint64_t heard_ = 0;                // from beats
   std::vector<std::unique_ptr<Listener>> tails_;
-  std::vector<std::thread> threads_;
   std::atomic<bool> closed_ = false;
-  std::shared_ptr<Link> bulk_link_;  // that bulk_ lives on
-  SubscriptionPtr bulk_;
-  Clock::time_point looked_{};
-  std::mutex mutex_;              // guards what follows: the library's threads write it
+  Subscription bulk_;
+  std::size_t bulk_source_ = 0;
+  Clock::time_point bulk_after_{};
+  std::mutex mutex_;                       // guards what follows: the listening threads write it
   std::condition_variable news_;
   std::map<std::uint64_t, StoredMessage> ahead_;
   std::uint64_t tail_end_ = 0;
   std::uint64_t asked_end_ = 0;
+  std::optional<Error> regression_;
+  std::vector<std::thread> threads_;       // last: they use all of the above
 };
 
 }  // namespace
 
-std::unique_ptr<LogReader> make_nats_log_reader(std::vector<std::shared_ptr<Connection>> connections, std::string stream, Sequence from) {
-  return std::make_unique<NatsLogReader>(std::move(connections), std::move(stream), from);
+std::unique_ptr<LogReader> make_nats_log_reader(std::vector<LogSource> sources, Sequence from) {
+  return std::make_unique<NatsLogReader>(std::move(sources), from);
+}
+
+std::unique_ptr<LogReader> make_nats_log_reader(const std::vector<std::shared_ptr<Connection>>& connections, const std::string& stream,
+                                                Sequence from) {
+  std::vector<LogSource> sources;
+  for (const auto& connection : connections) sources.push_back({connection, stream});
+  return make_nats_log_reader(std::move(sources), from);
 }
 
 }  // namespace daarion

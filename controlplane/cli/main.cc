@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "controlplane/api/names.h"
+#include "controlplane/cli/cmd_dev.h"
 #include "controlplane/cli/commands.h"
 
 namespace {
@@ -53,6 +54,7 @@ int main(int argc, char** argv) {
   daarion::add_connect(app, globals, code);
   daarion::add_render(app, globals, code);
   daarion::add_lint(app, globals, code);
+  daarion::add_dev(app, code);
   daarion::add_completion(app, globals, code);
   try {
     app.parse(argc, argv);

@@ -13,8 +13,14 @@ constexpr Duration kMaxBackoff = std::chrono::seconds(15);
 constexpr Duration kObserveAgain = std::chrono::milliseconds(500);
 // Sessions of earlier guards that are spoken of: one per voter is already more than can happen.
 constexpr std::size_t kMaxLost = 16;
+// A command that the guard's reports do not show done is given again: a socket may have been full, or just gone.
+constexpr Duration kSayAgain = std::chrono::milliseconds(200);
 // A promotion is begun only with this much lease left: it takes tens of ms, and one that the fence cuts off helps nobody.
 constexpr Duration kPromoteRoom = std::chrono::milliseconds(200);
+// An earned claim whose engine does not open within this time ends, so that another node may write: a disk that hangs answers
+// nothing, and would keep the lease for ever. A promotion takes tens of ms, a start seconds; what takes longer shows progress (a
+// provision under way, a replay that moves). Shorter: a slow disk loses leases that it would have used.
+constexpr Duration kOpenWithin = std::chrono::seconds(30);
 // A planned switchover is begun only if its target is this close: the holder stops writing while the rest is sent.
 constexpr std::uint64_t kSwitchoverLagBytes = 1 << 20;
 
@@ -36,6 +42,8 @@ void Agent::on_guard(const GuardReport& report, Instant now) {
 void Agent::on_engine(const EngineReport& report, Instant now) {
   if (report.incarnation != guard_.incarnation) return;
   if (report.state == EngineState::kPrimary && engine_.state != EngineState::kPrimary) opened_now_ = true;
+  if (report.state == EngineState::kPrimary && holder_.claiming()) opened_ = holder_.current()->session;
+  if (report.replayed > engine_.replayed) unopened_since_ = now;
   engine_ = report;
   engine_at_ = now - std::chrono::milliseconds(report.age_ms);
   engine_known_ = true;
@@ -98,6 +106,12 @@ std::vector<SessionId> Agent::ended_to_say(const State& state) const {
   return out;
 }
 
+/// Whether the log speaks of this very instance of this node. Another one's sessions are not ours to end or to complete: its host may
+/// live on with them. A decision of an older log named none.
+bool Agent::is_us(const AgentContext& c, const NodeId& node, const InstanceId& instance) const {
+  return node == self_ && (instance.empty() || instance == c.cluster.instance);
+}
+
 bool Agent::confirmed() const {
   return guard_.connected && !guard_.fencing && guard_.taken && holder_.claiming() &&
          guard_.taken->session == holder_.current()->session;
@@ -117,6 +131,7 @@ void Agent::advance(const AgentContext& c, Instant now, AgentOutput& out) {
   const State& state = c.cluster.state;
   const LeaseState* lease = state.lease(resource_);
   follow_guard(c, now, out);
+  retire_again(now, out);
   if (c.state_loaded) {
     if (holder_.on_state(state, now, c.next_counter)) out.beat_now = true;
     if (lease) {
@@ -161,10 +176,11 @@ void Agent::report_ends(const AgentContext& c, AgentOutput& out) {
     return !lease.has_ended(s) && s != guard_.next && !(guard_.taken && guard_.taken->session == s);
   };
   const CompletedLease& done = lease.completed;
-  if (done.node == self_ && done.epoch.value != 0 && is_over(done.session)) {
+  if (is_us(c, done.node, done.instance) && done.epoch.value != 0 && is_over(done.session)) {
     const auto end = std::ranges::find(guard_.ended, done.session, &SessionEnd::session);
     const EndCause cause = end == guard_.ended.end() ? EndCause::kHostLost : end->cause;
-    LeaseReleased released{.session = done.session, .cause = cause, .final_position = false, .position = {}};
+    LeaseReleased released{.session = done.session, .cause = cause, .final_position = false, .position = {},
+                           .instance = c.cluster.instance};
     if (final_ && done.session == retiring_ && final_->lsn.value != 0 && cause == EndCause::kReleased) {
       released.final_position = true;
       released.position = *final_;
@@ -178,14 +194,14 @@ void Agent::report_ends(const AgentContext& c, AgentOutput& out) {
   // Newest first: one session may have been named under several epochs, and it can have been opened under the last only.
   for (auto it = lease.open.rbegin(); it != lease.open.rend(); ++it) {
     const OpenDecision& d = *it;
-    if (d.node != self_ || d.session == done.session || !is_over(d.session) || !engine_known_) continue;
+    if (!is_us(c, d.node, d.instance) || d.session == done.session || !is_over(d.session) || !engine_known_) continue;
     if (engine_.opened == d.session && d.epoch > done.epoch) {
       // It wrote, and its completion did not reach the log in time: what it wrote is history that others must know of.
-      out.appends.push_back({PromotionCompleted{.session = d.session, .position = opened_at()}, d.epoch, d.event,
+      out.appends.push_back({PromotionCompleted{.session = d.session, .position = opened_at(), .instance = c.cluster.instance}, d.epoch, d.event,
                              "it was opened, and ended before the log could be told", {}});
     } else {
       const std::string why = d.session == retiring_ && !retired_why_.empty() ? retired_why_ : "its session is gone";
-      out.appends.push_back({PromotionFailed{d.session}, d.epoch, d.event, why, {}});
+      out.appends.push_back({PromotionFailed{d.session, c.cluster.instance}, d.epoch, d.event, why, {}});
     }
     break;  // one event of an aggregate at a time
   }
@@ -201,10 +217,21 @@ void Agent::report_ends(const AgentContext& c, AgentOutput& out) {
   }
 }
 
+/// The session being retired is retired until the guard's own word says that it has ended.
+void Agent::retire_again(Instant now, AgentOutput& out) {
+  if (retiring_.empty() || guard_.fencing) return;
+  if (retired_at_ == Instant{}) retired_at_ = now;
+  if (now < later(retired_at_, kSayAgain)) return;
+  if (guard_.next != retiring_ && !(guard_.taken && guard_.taken->session == retiring_)) return;
+  retired_at_ = now;
+  out.guard.push_back({resource_, GuardCommand::Kind::kRetire, retiring_, {}, {}});
+}
+
 void Agent::retire(std::string why, AgentOutput& out) {
   if (!holder_.claiming()) return;
   retiring_ = holder_.current()->session;
   retired_why_ = std::move(why);
+  retired_at_ = {};
   out.guard.push_back({resource_, GuardCommand::Kind::kRetire, retiring_, holder_.current()->epoch, {}});
   holder_.drop();
   armed_.reset();
@@ -213,13 +240,14 @@ void Agent::retire(std::string why, AgentOutput& out) {
 
 /// The log names a session of ours under an epoch that we do not claim yet.
 void Agent::take_named(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out) {
-  if (lease.holder != self_ || lease.has_ended(lease.session) || lease.session == retiring_) return;
+  if (!is_us(c, lease.holder, lease.instance) || lease.has_ended(lease.session) || lease.session == retiring_) return;
   const bool ours = lease.session == guard_.next || (guard_.taken && guard_.taken->session == lease.session);
   if (!ours || (holder_.claiming() && holder_.current()->epoch >= lease.epoch)) return;
   // While another session of ours claims or writes, its own fate comes first (keep_lease).
   if (holder_.claiming() && holder_.current()->session != lease.session) return;
   if (guard_.taken && guard_.taken->session != lease.session) return;
   const bool fresh = !guard_.taken;
+  if (fresh) retry_at_ = now, backoff_ = {}, failure_.clear();  // what failed was another task: following somebody who is no more
   holder_.claim(lease.epoch, lease.session, c.next_counter, now);
   out.beat_now = true;
   if (!fresh) return;
@@ -242,12 +270,13 @@ void Agent::keep_lease(const AgentContext& c, const LeaseState& lease, Instant n
   if (lease.completed.epoch > claim.epoch && lease.completed.session != claim.session)
     return retire("epoch " + std::to_string(lease.completed.epoch.value) + " was completed on " + lease.completed.node.value, out);
   if (holder_.refused(c.voters)) return retire("a majority of voters promised to a higher epoch", out);
-  if (lease.epoch > claim.epoch && lease.session != claim.session) {
+  const bool names_it = lease.session == claim.session && is_us(c, lease.holder, lease.instance);
+  if (lease.epoch > claim.epoch && !names_it) {
     if (!earned) return retire("a higher epoch was decided before this one had its majority", out);
     // A needless nomination changes nothing: the same session goes on under a higher epoch.
     if (holder_.has_lease(now))
       out.appends.push_back({PromotionDecided{.to = self_, .session = claim.session, .kind = DecisionKind::kKeep, .loss_bytes = 0,
-                                              .evidence = {}, .verdicts = {}},
+                                              .evidence = {}, .verdicts = {}, .instance = c.cluster.instance},
                              Epoch{lease.epoch.value + 1}, lease.decided_event,
                              "the lease of epoch " + std::to_string(claim.epoch.value) + " lives: the nomination was needless", {}});
   }
@@ -255,27 +284,47 @@ void Agent::keep_lease(const AgentContext& c, const LeaseState& lease, Instant n
     const Instant limit = later(holder_.claimed_at(), timers_.ttl);
     if (now >= limit) return retire("no majority of voters acked its claim within one ttl", out);
     next_ = std::min(next_, limit);
+    return;
   }
+  expect_open(lease, now, out);
+}
+
+/// An engine that had opened is never judged here: a primary under load may answer slowly, and is not demoted for it. Nor is a
+/// bootstrap: it has one candidate, and a recovery that is cut off begins anew.
+void Agent::expect_open(const LeaseState& lease, Instant now, AgentOutput& out) {
+  const SessionId& session = holder_.current()->session;
+  const bool opened = opened_ == session || engine_.opened == session || lease.completed.session == session;
+  if (opened || lease.kind == DecisionKind::kBootstrap) return;
+  if (op_ && op_->verb == Verb::kProvision) unopened_since_ = now;
+  const Instant limit = later(std::max(unopened_since_, holder_.held_at()), kOpenWithin);
+  if (now >= limit)
+    return retire("the engine was not seen open within " + std::to_string(to_ms(kOpenWithin) / 1000) + " s of earning the lease", out);
+  next_ = std::min(next_, limit);
 }
 
 void Agent::arm(Instant now, AgentOutput& out) {
   if (!holder_.claiming() || holder_.held().value == 0) return;
   const Instant deadline = holder_.deadline();
   const std::pair wanted(holder_.held(), deadline);
-  if (armed_ == wanted || deadline <= now) return;
+  if (deadline <= now) return;
+  // Said once is not heard: without the guard's word that it has this deadline, it is said again.
+  const bool has = guard_.taken && guard_.taken->session == holder_.current()->session && guard_.taken->epoch == holder_.held() && guard_.taken->deadline == deadline;
+  if (armed_ == wanted && (has || now < later(armed_at_, kSayAgain))) return;
   armed_ = wanted;
+  armed_at_ = now;
   out.guard.push_back({resource_, GuardCommand::Kind::kArm, holder_.current()->session, holder_.held(), deadline});
 }
 
 /// Completed is said of an epoch that earned its own majority, by a node whose engine is open under it.
-void Agent::complete(const AgentContext&, const LeaseState& lease, Instant now, AgentOutput& out) {
-  if (lease.phase != LeaseState::Phase::kDecided || lease.holder != self_ || !confirmed() || op_) return;
+void Agent::complete(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out) {
+  if (lease.phase != LeaseState::Phase::kDecided || !is_us(c, lease.holder, lease.instance) || !confirmed() || op_) return;
   if (holder_.current()->session != lease.session || holder_.held() != lease.epoch || !holder_.has_lease(now)) return;
   if (!engine_known_ || engine_.state != EngineState::kPrimary || engine_.incarnation != guard_.incarnation) return;
   const bool kept = lease.kind == DecisionKind::kKeep;
   out.appends.push_back({PromotionCompleted{.session = lease.session, .position = opened_at(),
                                             .claimed_ms = ms_between(decided_at_, holder_.held_at()),
-                                            .promoted_ms = kept ? 0 : ms_between(holder_.held_at(), engine_at_)},
+                                            .promoted_ms = kept ? 0 : ms_between(holder_.held_at(), engine_at_),
+                                            .instance = c.cluster.instance},
                          lease.epoch, lease.decided_event,
                          kept ? "the holder goes on under a higher epoch" : "the engine is open for writing", {}});
 }
@@ -336,7 +385,7 @@ void Agent::hand_over(const AgentContext& c, const LeaseState* lease, Instant no
   if (!c.stopping || holding) return;
   if (holder_.claiming()) return retire("this node is being stopped", out);
   if (guard_.engine_running && now >= retry_at_) return run(Verb::kStop, {}, {}, now, out);
-  const bool said = !lease || lease->completed.node != self_ || lease->has_ended(lease->completed.session);
+  const bool said = !lease || !is_us(c, lease->completed.node, lease->completed.instance) || lease->has_ended(lease->completed.session);
   stopped_ = !guard_.engine_running && said;
 }
 
@@ -425,6 +474,10 @@ void Agent::move_follower(const AgentContext& c, const LeaseState& lease, Instan
   if (spec == nullptr || !spec->has_member(self_)) return;
   const NodeId upstream = writer_of(c, lease);
   if (upstream.empty() || upstream == self_) {
+    if (lease.has_holder() && upstream == self_ && !is_us(c, lease.completed.node, lease.completed.instance))
+      waits("the session of epoch " + std::to_string(lease.completed.epoch.value) + " of an earlier instance of " + self_.value +
+                " to run out by itself: its host may live on",
+            "daarionctl status", now);
     // Nobody holds, as far as the log knows: be a standby, so that this node's position is known.
     if (engine_.state == EngineState::kStopped) run(Verb::kStart, lease.completed.epoch, {}, now, out);
     return;

@@ -91,9 +91,12 @@ class Agent {
   void move_follower(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out);
   void report_replica(const AgentContext& c, AgentOutput& out);
   void retire(std::string why, AgentOutput& out);
+  void retire_again(Instant now, AgentOutput& out);
   void run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutput& out);
   bool confirmed() const;
   Position opened_at() const;
+  bool is_us(const AgentContext& context, const NodeId& node, const InstanceId& instance) const;
+  void expect_open(const LeaseState& lease, Instant now, AgentOutput& out);
   NodeId writer_of(const AgentContext& context, const LeaseState& lease) const;
   bool must_rejoin(const LeaseState& lease) const;
   void waits(std::string what, std::string unblock, Instant now);
@@ -121,7 +124,11 @@ class Agent {
   NodeId replica_source_;                     // from whom
   bool diverged_ = false;   // the last kFollow said so
 
+  SessionId opened_;          // the newest claimed session under which the engine was seen open
+  Instant unopened_since_{};  // since when the engine of an earned claim could have been opened, and made no progress
   std::optional<std::pair<Epoch, Instant>> armed_;  // epoch and deadline last sent to the guard
+  Instant armed_at_{};
+  Instant retired_at_{};               // when the retirement was last said
   std::vector<SessionId> lost_;        // sessions of earlier guards that voters are still bound to
   std::string retired_why_;            // the reason for the end of the session being retired
   SessionId retiring_;

@@ -151,6 +151,7 @@ Decision decide(const Evidence& e) {
       if (v.eligible && v.node != e.wanted) v = {v.node, false, "not_wanted", "an operator asked for " + e.wanted.value};
   d.to = chosen.node;
   d.session = chosen.session;
+  d.instance = chosen.instance;
   if (e.kind != DecisionKind::kBootstrap && !e.final_position) {
     // The holder may have written on for as long as its position is old, at the rate last heard.
     d.loss_bytes = lag_bytes(e, chosen) + e.write_rate * e.last_position_age_ms / 1000;

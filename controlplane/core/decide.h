@@ -27,6 +27,7 @@ namespace daarion {
 struct Decision {
   std::optional<NodeId> to;  // nothing: nobody can be promoted, `reason` says why and what would help
   SessionId session;
+  InstanceId instance;  // whose session it is
   Epoch epoch;
   std::uint64_t loss_bytes = 0;  // bound on what the asynchronous tail may lose
   std::vector<Verdict> verdicts; // one per candidate, in the evidence's order

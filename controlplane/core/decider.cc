@@ -20,12 +20,13 @@ std::uint64_t age_ms(Instant now, Instant then) { return static_cast<std::uint64
 
 CandidateEvidence candidate(const NodeId& node, const ResourceSpec& spec, const DeciderContext& c, Instant now) {
   CandidateEvidence out{.node = node, .intent = MemberIntent::kActive, .tags = spec.tags_of(node), .beat_age_ms = 0,
-                        .heard = false, .session = {}, .engine = {}, .lag_ms = 0};
+                        .heard = false, .session = {}, .engine = {}, .lag_ms = 0, .instance = {}};
   out.engine.resource = spec.id;
   if (const MemberState* m = c.state.member(node)) out.intent = m->intent;
   const Peer* peer = c.peers.find(node);
   if (peer == nullptr || peer->beat.log != c.state.log.log) return out;
   out.heard = true;
+  out.instance = peer->beat.instance;
   out.beat_age_ms = age_ms(now, peer->heard);
   const auto next = std::ranges::find(peer->beat.next, spec.id, &SessionNote::resource);
   if (next != peer->beat.next.end()) out.session = next->session;
@@ -94,7 +95,12 @@ const SwitchoverState* DeciderContext::wish(const ResourceId& resource) const {
   return said && said->switchover.sequence.value != 0 ? &said->switchover : nullptr;
 }
 
-void Decider::on_vote(const Vote& vote, Instant now) { votes_[vote.voter] = {vote, now}; }
+bool Decider::on_vote(const Vote& vote, Instant now) {
+  Heard& heard = votes_[vote.voter];
+  const bool news = heard.vote != vote;
+  heard = {vote, now};
+  return news;
+}
 
 Evidence Decider::gather(const ResourceId& resource, const DeciderContext& c, Instant now) {
   Evidence e;

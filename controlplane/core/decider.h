@@ -49,7 +49,8 @@ class Decider {
  public:
   explicit Decider(ResourceId resource) : resource_(std::move(resource)) {}
 
-  void on_vote(const Vote& vote, Instant now);
+  /// Returns whether it is another vote than the last of this voter: each comes several times, over every connection.
+  bool on_vote(const Vote& vote, Instant now);
 
   /// Decides if it may. Returns the decision to append (with `to` set), and the evidence it was made from.
   struct Nomination {

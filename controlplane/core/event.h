@@ -83,6 +83,7 @@ struct PromotionDecided {
   std::uint64_t loss_bytes = 0;  // announced bound
   Evidence evidence;
   std::vector<Verdict> verdicts;
+  InstanceId instance{};  // of `to`, as its beat offered the session: no other may complete or end it; empty: any
   bool operator==(const PromotionDecided&) const = default;
 };
 struct PromotionCompleted {
@@ -90,10 +91,12 @@ struct PromotionCompleted {
   Position position;           // where the new timeline starts
   std::uint64_t claimed_ms = 0;   // from folding the decision to the majority of acks
   std::uint64_t promoted_ms = 0;  // from the majority to the engine writable
+  InstanceId instance{};          // of the node that says so
   bool operator==(const PromotionCompleted&) const = default;
 };
 struct PromotionFailed {
-  SessionId session;  // ended
+  SessionId session;      // ended
+  InstanceId instance{};  // of the node that says so
   bool operator==(const PromotionFailed&) const = default;
 };
 enum class EndCause { kReleased, kFenced, kCrashed, kHostLost };
@@ -102,6 +105,7 @@ struct LeaseReleased {
   EndCause cause = EndCause::kReleased;
   bool final_position = false;  // position is where a clean stop ended
   Position position;
+  InstanceId instance{};        // of the node that says so
   bool operator==(const LeaseReleased&) const = default;
 };
 

@@ -76,6 +76,7 @@ struct CandidateEvidence {
   SessionId session;            // the session that it would take next; empty: none offered
   EngineReport engine;
   std::uint64_t lag_ms = 0;     // how long it had not caught up with the primary's last known position
+  InstanceId instance;          // of the beat that offered the session
   bool operator==(const CandidateEvidence&) const = default;
 };
 

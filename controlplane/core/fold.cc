@@ -76,18 +76,23 @@ struct Step {
 
   // ---- lease.<resource>
   LeaseState& lease() { return s.leases[ResourceId(h.aggregate.name)]; }
+  /// Whether the event is of the node and instance that the decision named; a decision of an older log named no instance.
+  bool speaks_for(const auto& decision, const InstanceId& instance) const {
+    return decision.node == h.node && (decision.instance.empty() || decision.instance == instance);
+  }
   void on(const PromotionDecided& p) {
     LeaseState& l = lease();
     if (h.epoch <= l.epoch) return ignore();
     l.epoch = h.epoch;
     l.holder = p.to;
+    l.instance = p.instance;
     l.session = p.session;
     l.kind = p.kind;
     // A session that has ended takes no lease: such a decision is over as soon as it is made.
     l.phase = l.has_ended(p.session) ? LeaseState::Phase::kEnded : LeaseState::Phase::kDecided;
     l.decided = log.sequence;
     l.decided_event = h.id;
-    if (l.phase == LeaseState::Phase::kDecided) l.open.push_back({h.epoch, p.to, p.session, p.kind, log.sequence, h.id});
+    if (l.phase == LeaseState::Phase::kDecided) l.open.push_back({h.epoch, p.to, p.session, p.kind, log.sequence, h.id, p.instance});
     keep_newest(l.open, kMaxDecisions);
     // A wish is spent by the decision that follows it, whatever it decides.
     const auto said = s.operators.find(h.aggregate.name);
@@ -100,13 +105,13 @@ struct Step {
   void on(const PromotionCompleted& p) {
     LeaseState& l = lease();
     const auto open = std::ranges::find_if(l.open, [&](const OpenDecision& d) {
-      return d.epoch == h.epoch && d.session == p.session && d.node == h.node;
+      return d.epoch == h.epoch && d.session == p.session && speaks_for(d, p.instance);
     });
     if (open == l.open.end() || h.epoch <= l.completed.epoch) return ignore();
     const bool new_writer = l.completed.session != p.session;
     if (h.epoch == l.epoch) l.phase = LeaseState::Phase::kActive;
     l.completed = {.epoch = open->epoch, .node = open->node, .session = open->session, .decided = open->decided,
-                   .sequence = log.sequence, .stored_ns = log.stored_ns};
+                   .sequence = log.sequence, .stored_ns = log.stored_ns, .instance = open->instance};
     l.position = p.position;
     l.final_position = false;
     if (new_writer) {
@@ -118,16 +123,17 @@ struct Step {
     }
     l.open.erase(open);
   }
-  void on(const PromotionFailed& p) { end_session(p.session, nullptr); }
-  void on(const LeaseReleased& p) { end_session(p.session, &p); }
+  void on(const PromotionFailed& p) { end_session(p.session, p.instance, nullptr); }
+  void on(const LeaseReleased& p) { end_session(p.session, p.instance, &p); }
 
-  /// Only the session's own node may say that it ended.
-  void end_session(const SessionId& session, const LeaseReleased* released) {
+  /// Only the session's own node may say that it ended, and only in the instance that the decision named: a second host with the
+  /// same node id does not have that session, and knows nothing of the host that has it.
+  void end_session(const SessionId& session, const InstanceId& instance, const LeaseReleased* released) {
     LeaseState& l = lease();
-    const bool completed = session == l.completed.session && h.node == l.completed.node;
-    const bool open = std::ranges::any_of(l.open, [&](const OpenDecision& d) { return d.session == session && d.node == h.node; });
+    const bool completed = session == l.completed.session && speaks_for(l.completed, instance);
+    const bool open = std::ranges::any_of(l.open, [&](const OpenDecision& d) { return d.session == session && speaks_for(d, instance); });
     if ((!completed && !open) || l.has_ended(session)) return ignore();
-    l.ended.push_back({session, h.node, h.epoch});
+    l.ended.push_back({session, h.node, h.epoch, instance});
     keep_newest(l.ended, kMaxEndedSessions);
     std::erase_if(l.open, [&](const OpenDecision& d) { return d.session == session; });
     if (session == l.session) l.phase = LeaseState::Phase::kEnded;

@@ -1,7 +1,7 @@
 // The fold: State x Event -> State. Total and deterministic: the same events give the same state, on every node, in every run.
 //
-// What the log can hold that no rule accepts (a stale completion, a session ended by a node that does not own it, an epoch
-// that is not higher) changes nothing but State::ignored. Subjects make versions unique, so the log itself keeps the order.
+// What the log can hold that no rule accepts (a stale completion, a session ended by a node or an instance that does not own it, an
+// epoch that is not higher) changes nothing but State::ignored. Subjects make versions unique, so the log itself keeps the order.
 //
 // Worked example: PostgreSQL moves from node1 to node2.
 //   seq 40  lease.postgres.1  PromotionDecided{epoch 1, to node1, session A}     phase decided,  epoch 1

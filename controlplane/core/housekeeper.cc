@@ -50,7 +50,7 @@ std::vector<MemberWish> Housekeeper::advance(const DeciderContext& c, const LogH
     wait_.reset();
   }
   if (c.state.log.log.empty() || !c.caught_up) return out;
-  announce(c, blank, out);
+  announce(c, blank, now, out);
   if (c.state.voters.has(c.self, c.instance)) {
     watch(c, now, out);
     follow_topology(c, now, out);
@@ -95,7 +95,7 @@ void Housekeeper::bootstrap(const DeciderContext& c, const LogHead& log, Instant
   if (my_turn(c, "voters", now)) out.push_back({{}, wish(std::move(set), "the cluster's first voter set")});
 }
 
-void Housekeeper::announce(const DeciderContext& c, bool blank, std::vector<MemberWish>& out) const {
+void Housekeeper::announce(const DeciderContext& c, bool blank, Instant now, std::vector<MemberWish>& out) {
   const MemberState* me = c.state.member(id_.self);
   if (me == nullptr || me->version.value == 0) {
     out.push_back({id_.self, wish(MemberJoined{id_.role, id_.region, id_.address, id_.software, id_.instance, id_.boot, kFeatureLevel},
@@ -104,7 +104,17 @@ void Housekeeper::announce(const DeciderContext& c, bool blank, std::vector<Memb
   }
   const bool rebooted = me->boot != id_.boot;
   const bool replaced = me->instance != id_.instance;
-  if (me->reachable && !rebooted && !replaced && !blank) return;
+  said_ |= !rebooted && !replaced;
+  // It was said in this run, and another instance said so after it: two hosts live under this id. Each says it once, or they would
+  // answer each other in the log for ever.
+  const bool doubled = said_ && replaced;
+  if (!doubled) {
+    doubled_since_ = {};
+  } else {
+    if (doubled_since_ == Instant{}) doubled_since_ = now;
+    wait_ = Wait{{}, "the end of another host that runs as " + id_.self.value, "daarionctl nodes", doubled_since_};
+  }
+  if (me->reachable && !blank && (doubled || (!rebooted && !replaced))) return;
   const std::string why = replaced ? "with another voter record: a replaced disk" : rebooted ? "after a reboot" : "heard again";
   out.push_back({id_.self, wish(MemberReturned{id_.instance, id_.boot, id_.run, id_.software, kFeatureLevel}, why)});
 }

@@ -45,13 +45,15 @@ class Housekeeper {
  private:
   bool my_turn(const DeciderContext& context, const std::string& what, Instant now);
   void bootstrap(const DeciderContext& context, const LogHead& log, Instant now, std::vector<MemberWish>& out);
-  void announce(const DeciderContext& context, bool blank, std::vector<MemberWish>& out) const;
+  void announce(const DeciderContext& context, bool blank, Instant now, std::vector<MemberWish>& out);
   void watch(const DeciderContext& context, Instant now, std::vector<MemberWish>& out);
   void follow_topology(const DeciderContext& context, Instant now, std::vector<MemberWish>& out);
 
   Identity id_;
   std::map<std::string, Instant> since_;  // since when each thing has been due
   std::optional<Wait> wait_;
+  bool said_ = false;        // the log showed this instance in this boot
+  Instant doubled_since_{};  // another instance since; the epoch of time: none
   Instant next_ = kNever;
 };
 

@@ -9,6 +9,9 @@
 // THE RULES, by the names that tests/model/lease.pml removes one at a time:
 //   ack         another claim is acked only when the promise is over: its end has passed, or it is the same session, or the
 //               session's own node said that it ended.
+//   instance    and only if the instance of the node said so that the promise was made to: a replaced disk, or a second host set up
+//               under the same node id, does not have the session, and does not know that another host writes under it. The
+//               decision names the instance, and the fold takes completion and end from no other.
 //   floor       and only if its epoch is higher than any promised.
 //   fold check  and not lower than the log folded here. The same claim is acked whatever the log says, unless the host was
 //               rebooted or the voter set changed since the promise.

@@ -41,6 +41,7 @@ struct PromiseNote {
   ResourceId resource;
   NodeId node;
   SessionId session;
+  InstanceId instance;  // of the node; another one knows nothing of that session. Empty: any
   bool operator==(const PromiseNote&) const = default;
 };
 

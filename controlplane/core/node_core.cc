@@ -75,9 +75,10 @@ void NodeCore::on(const BeatHeard& in, Instant now) {
     return;
   }
   if (!peers_.hear(in.beat, now)) return;
-  for (const PromiseNote& note : in.beat.promises)
-    if (const auto agent = agents_.find(note.resource); note.node == config_.identity.self && agent != agents_.end())
-      agent->second.on_promise(note.session);
+  for (const PromiseNote& note : in.beat.promises) {
+    const bool ours = note.node == config_.identity.self && (note.instance.empty() || note.instance == config_.identity.instance);
+    if (const auto agent = agents_.find(note.resource); ours && agent != agents_.end()) agent->second.on_promise(note.session);
+  }
   VoterOutput out;
   voter_.on_beat(in.beat, *state_, now, out);
   flush(out, now);
@@ -95,7 +96,7 @@ void NodeCore::hear_ack(const Ack& ack, Instant now) {
 void NodeCore::on(const VoteHeard& in, Instant now) {
   const auto decider = deciders_.find(in.vote.resource);
   if (decider == deciders_.end() || in.vote.log != state_->log.log) return;
-  decider->second.on_vote(in.vote, now);
+  if (!decider->second.on_vote(in.vote, now)) return;
   if (const auto agent = agents_.find(in.vote.resource); agent != agents_.end()) agent->second.on_vote();
 }
 
@@ -217,8 +218,8 @@ void NodeCore::advance_agents(Instant now) {
   for (const auto& [resource, lease] : state_->leases) {
     if (agents_.contains(resource)) continue;
     for (const OpenDecision& d : lease.open)
-      if (d.node == config_.identity.self)
-        append({PromotionFailed{d.session}, d.epoch, d.event, "this node does not run " + resource.value, {}}, config_.identity.self,
+      if (d.node == config_.identity.self && (d.instance.empty() || d.instance == config_.identity.instance))
+        append({PromotionFailed{d.session, config_.identity.instance}, d.epoch, d.event, "this node does not run " + resource.value, {}}, config_.identity.self,
                resource, now);
   }
   for (auto& [resource, agent] : agents_) {
@@ -259,7 +260,8 @@ void NodeCore::send_beat(Instant now) {
   flush(out, now);
 }
 
-/// Says which promises are over: at once when one comes to be, and with every beat.
+/// Says which promises are over: at once when one comes to be, again when the lease moved meanwhile (what was said before counts for
+/// nothing then), and with every beat.
 void NodeCore::send_votes(Instant now, bool all) {
   for (auto& [resource, decider] : deciders_) {
     const bool over = voter_.may_vote(resource, *state_, now);
@@ -268,8 +270,10 @@ void NodeCore::send_votes(Instant now, bool all) {
       if (was != voting_.end()) voting_.erase(was);
       continue;
     }
-    if (was != voting_.end() && !all) continue;
-    voting_[resource] = true;
+    const LeaseState* lease = state_->lease(resource);
+    const Sequence about = lease ? std::max(lease->decided, lease->completed.sequence) : Sequence{};
+    if (was != voting_.end() && was->second == about && !all) continue;
+    voting_[resource] = about;
     Vote vote = voter_.vote(resource, *state_, now);
     for (const auto& [node, peer] : peers_.all())
       vote.heard.push_back({node, static_cast<std::uint64_t>(to_ms(now - peer.heard))});
@@ -286,7 +290,8 @@ void NodeCore::advance_deciders(Instant now) {
     Decision& d = nomination->decision;
     const SwitchoverState* wish = c.wish(resource);
     AppendWish out{PromotionDecided{.to = *d.to, .session = d.session, .kind = nomination->evidence.kind, .loss_bytes = d.loss_bytes,
-                                    .evidence = std::move(nomination->evidence), .verdicts = std::move(d.verdicts)},
+                                    .evidence = std::move(nomination->evidence), .verdicts = std::move(d.verdicts),
+                                    .instance = d.instance},
                    d.epoch, wish ? wish->event : EventId{}, wish ? wish->reason : d.reason, wish ? wish->actor : std::string{}};
     append(out, *d.to, resource, now);
   }

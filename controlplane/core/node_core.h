@@ -106,7 +106,7 @@ class NodeCore {
   std::uint64_t counter_ = 0;
   Instant next_beat_{};
   bool beat_now_ = false;
-  std::map<ResourceId, bool> voting_;       // whether the last look found the promise over
+  std::map<ResourceId, Sequence> voting_;   // where the last look found the promise over: the lease's newest decision or completion then
   std::map<Aggregate, InFlight> in_flight_;
   std::uint64_t next_append_ = 1;
   struct Wish {

@@ -72,6 +72,7 @@ struct EndedSession {
   SessionId session;
   NodeId node;
   Epoch epoch;
+  InstanceId instance;  // that said so; empty: an older log
   bool operator==(const EndedSession&) const = default;
 };
 
@@ -83,6 +84,7 @@ struct OpenDecision {
   DecisionKind kind = DecisionKind::kFailover;
   Sequence decided;
   EventId event;
+  InstanceId instance;  // that may complete or end it; empty: any of the node
   bool operator==(const OpenDecision&) const = default;
 };
 
@@ -93,6 +95,7 @@ struct CompletedLease {
   Sequence decided;
   Sequence sequence;
   std::int64_t stored_ns = 0;
+  InstanceId instance;  // as decided; empty: any of the node
   bool operator==(const CompletedLease&) const = default;
 };
 
@@ -102,6 +105,7 @@ struct LeaseState {
   // the newest decision
   Epoch epoch;
   NodeId holder;
+  InstanceId instance;  // of the holder; empty: any of the node
   SessionId session;
   DecisionKind kind = DecisionKind::kBootstrap;
   Phase phase = Phase::kNone;

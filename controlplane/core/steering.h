@@ -9,7 +9,8 @@ namespace daarion {
 
 class Steering {
  public:
-  /// Which leaders should step down now. Only the first live voter steers, and not more often than every 2 s each.
+  /// Which leaders should step down now. Only the first live voter steers, not more often than every 2 s each,
+  /// and not while a voter has been silent for 1 to 5 s: its server might be handed the lead, and be dead.
   std::vector<StepDown> advance(const DeciderContext& context, const LeadersSeen& leaders, Instant now);
 
  private:

@@ -7,7 +7,11 @@
 namespace daarion {
 namespace {
 constexpr std::size_t kMaxKnownEnds = 64;  // an end forgotten: the promise runs out by time instead
+
+bool same_holder(const PromiseRecord& promise, const NodeId& node, const InstanceId& instance) {
+  return promise.node == node && (promise.instance.empty() || promise.instance == instance);
 }
+}  // namespace
 
 Voter::Voter(NodeId self, const LeaseTimers& timers, VoterRecord record, RunId run, BootId boot, Instant now, Duration uptime)
     : self_(std::move(self)), drift_ppm_(timers.drift_ppm), record_(std::move(record)), started_(now) {
@@ -91,7 +95,8 @@ void Voter::on_beat(const Beat& beat, const State& state, Instant now, VoterOutp
   if (beat.log.empty() || beat.log != record_.log) return;
   for (const SessionNote& note : beat.ended) {
     const auto rec = record_.promises.find(note.resource);
-    if (rec != record_.promises.end() && rec->second.node == beat.node) hear_end(note.resource, note.session, now);
+    if (rec == record_.promises.end() || !same_holder(rec->second, beat.node, beat.instance)) continue;
+    if (may_end(note.resource, note.session, beat.node, beat.instance)) hear_end(note.resource, note.session, now);
   }
   if (!answers(state, now) || beat.claims.empty()) return;
   Ack ack = answer(beat);
@@ -159,7 +164,8 @@ void Voter::accept(const Claim& claim, Instant now, Ack& ack) {
 void Voter::begin(const Beat& beat, const Claim& claim, const State& state, VoterOutput& out) {
   const auto rec = record_.promises.find(claim.resource);
   const bool same = rec != record_.promises.end() && rec->second.session == claim.session;
-  PromiseRecord next{.epoch = claim.epoch, .session = claim.session, .node = beat.node, .longest = claim.length, .paused = {}};
+  PromiseRecord next{.epoch = claim.epoch, .session = claim.session, .node = beat.node, .longest = claim.length, .paused = {},
+                     .instance = beat.instance};
   if (same) {
     next.longest = std::max(next.longest, rec->second.longest);
     next.paused = rec->second.paused;
@@ -209,6 +215,15 @@ void Voter::on_recorded(std::uint64_t generation, Instant now, VoterOutput& out)
     if (!pending_.contains(resource) && recorded_ == generation_) promise.named_paused = record_.promises[resource].paused;
 }
 
+/// The end of a session that is promised here is believed of the very instance of the node that it was promised to: a second host
+/// with the same node id says truly that it does not have the session, while the first one writes.
+bool Voter::may_end(const ResourceId& resource, const SessionId& session, const NodeId& node, const InstanceId& instance) const {
+  const auto rec = record_.promises.find(resource);
+  if (rec != record_.promises.end() && rec->second.session == session && !same_holder(rec->second, node, instance)) return false;
+  const auto next = pending_.find(resource);
+  return next == pending_.end() || next->second.next.session != session || same_holder(next->second.next, node, instance);
+}
+
 void Voter::hear_end(const ResourceId& resource, const SessionId& session, Instant now) {
   auto& ends = known_ends_[resource];
   if (std::ranges::find(ends, session) == ends.end()) {
@@ -230,7 +245,8 @@ void Voter::on_state(const State& state, Instant now, VoterOutput& out) {
   for (const auto& [resource, lease] : state.leases) {
     Epoch& floor = record_.floors[resource];
     floor = std::max(floor, lease.epoch);
-    for (const EndedSession& end : lease.ended) hear_end(resource, end.session, now);
+    for (const EndedSession& end : lease.ended)
+      if (may_end(resource, end.session, end.node, end.instance)) hear_end(resource, end.session, now);
     const auto rec = record_.promises.find(resource);
     if (rec == record_.promises.end()) continue;
     // A completed higher epoch had a majority, which no older promise can be part of any more.
@@ -318,7 +334,7 @@ bool Voter::settle(const ResourceId& resource, const State& state) {
   if (!has_holder) return true;
   PromiseRecord& rec = record_.promises[resource];
   if (rec.epoch > holder.epoch) return true;
-  if (rec.session != holder.session) rec = {.epoch = holder.epoch, .session = holder.session, .node = holder.node};
+  if (rec.session != holder.session) rec = {.epoch = holder.epoch, .session = holder.session, .node = holder.node, .longest = {}, .paused = {}, .instance = holder.instance};
   rec.paused = std::max(rec.paused, state.newest_paused(resource));
   promises_[resource].ended = false;
   promises_[resource].needs_log = true;
@@ -346,7 +362,7 @@ Vote Voter::vote(const ResourceId& resource, const State& state, Instant now) co
 std::vector<PromiseNote> Voter::promises(Instant now) const {
   std::vector<PromiseNote> out;
   for (const auto& [resource, rec] : record_.promises)
-    if (!over(resource, now)) out.push_back({resource, rec.node, rec.session});
+    if (!over(resource, now)) out.push_back({resource, rec.node, rec.session, rec.instance});
   return out;
 }
 

@@ -18,6 +18,7 @@ struct PromiseRecord {
   NodeId node;
   Duration longest{};  // longest length ever promised to this claim
   Sequence paused;     // the Paused that makes it endless; 0: none
+  InstanceId instance; // of the node; empty (an older record, an older log): any
   bool operator==(const PromiseRecord&) const = default;
 };
 
@@ -112,6 +113,7 @@ class Voter {
   void begin(const Beat& beat, const Claim& claim, const State& state, VoterOutput& out);
   void hear_resumed(const Beat& beat, const Claim& claim, Instant now, VoterOutput& out);
   void hear_end(const ResourceId& resource, const SessionId& session, Instant now);
+  bool may_end(const ResourceId& resource, const SessionId& session, const NodeId& node, const InstanceId& instance) const;
   void write(VoterOutput& out);
   void try_return(const State& state, Instant now, VoterOutput& out);
   bool fold_pause(const ResourceId& resource, const State& state, Instant now);

@@ -9,9 +9,14 @@ namespace {
 
 using Factory = Result<std::unique_ptr<Driver>> (*)(const DriverConfig&, EngineHost&);
 
-const std::map<std::string, Factory>& factories() {
-  static const std::map<std::string, Factory> all{
-      {"postgresql", make_postgres_driver},
+struct Entry {
+  Factory make;
+  const char* user;
+};
+
+const std::map<std::string, Entry>& factories() {
+  static const std::map<std::string, Entry> all{
+      {"postgresql", {make_postgres_driver, "postgres"}},
   };
   return all;
 }
@@ -20,16 +25,21 @@ const std::map<std::string, Factory>& factories() {
 
 Result<std::unique_ptr<Driver>> make_driver(const DriverConfig& config, EngineHost& host) {
   const auto it = factories().find(config.resource.engine);
-  if (it != factories().end()) return it->second(config, host);
+  if (it != factories().end()) return it->second.make(config, host);
   std::string known;
   for (const std::string& name : known_engines()) known += (known.empty() ? "" : ", ") + name;
   return fail(Remedy::kFixInput,
               "make a driver for " + config.resource.id.value + ": no engine '" + config.resource.engine + "'; known: " + known);
 }
 
+std::string system_user_of(const std::string& engine) {
+  const auto it = factories().find(engine);
+  return it == factories().end() ? "" : it->second.user;
+}
+
 std::vector<std::string> known_engines() {
   std::vector<std::string> names;
-  for (const auto& [name, factory] : factories()) names.push_back(name);
+  for (const auto& [name, entry] : factories()) names.push_back(name);
   return names;
 }
 

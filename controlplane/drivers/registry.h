@@ -13,6 +13,9 @@ namespace daarion {
 /// configuration that it lacks; the message says which.
 Result<std::unique_ptr<Driver>> make_driver(const DriverConfig& config, EngineHost& host);
 
+/// The system user of an engine's Debian package, who runs it where the daemon is root; empty: the daemon's own.
+std::string system_user_of(const std::string& engine);
+
 /// The engines that have a driver, sorted.
 std::vector<std::string> known_engines();
 

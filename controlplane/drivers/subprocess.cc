@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -49,7 +50,7 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
 }
 
 /// Between fork and exec: system calls only.
-[[noreturn]] void become(const ToolCommand& c, char* const* argv, char* const* envp, int out, int err) {
+[[noreturn]] void become(const ToolCommand& c, char* const* argv, char* const* envp, int out, int err, pid_t parent) {
   setpgid(0, 0);
   const int null = open("/dev/null", O_RDONLY);
   dup2(null, STDIN_FILENO);
@@ -65,6 +66,9 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
       _exit(kExecFailed);
   }
   if (chdir(c.directory.c_str()) != 0) _exit(kExecFailed);
+  // A tool ends with its daemon: the next one may begin the same work in the same folder. Set after the change of user, which clears it.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(kExecFailed);
   execve(argv[0], argv, envp);
   _exit(kExecFailed);
 }
@@ -115,9 +119,10 @@ Result<ToolResult> run_tool(const ToolCommand& c) {
   Pipe out;
   Pipe err;
   if (out.read < 0 || err.read < 0) return fail(Remedy::kRetry, "run " + c.argv[0] + ": " + std::strerror(errno));
+  const pid_t parent = getpid();
   const pid_t pid = fork();
   if (pid < 0) return fail(Remedy::kRetry, "run " + c.argv[0] + ": " + std::strerror(errno));
-  if (pid == 0) become(c, argv.data(), envp.data(), out.write, err.write);
+  if (pid == 0) become(c, argv.data(), envp.data(), out.write, err.write, parent);
   setpgid(pid, pid);
   out.close_write();
   err.close_write();

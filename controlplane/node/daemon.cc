@@ -26,7 +26,9 @@ constexpr Duration kAppendLimit = seconds(2);
 constexpr Duration kObserveEvery = milliseconds(250);
 constexpr Duration kInfoEvery = seconds(1);
 constexpr Duration kInfoLimit = seconds(2);
-constexpr Duration kFlushEvery = seconds(60);  // bounds the tail that a restart folds again
+// Both bound the tail that a restart folds again; the second is about a second of catch-up.
+constexpr Duration kFlushEvery = seconds(60);
+constexpr std::uint64_t kFlushEvents = 50'000;
 constexpr Duration kWatchEvery = milliseconds(200);
 constexpr Duration kTryAgain = seconds(1);
 constexpr std::size_t kBatch = 4096;  // messages folded as one batch in catch-up
@@ -84,6 +86,11 @@ void Daemon::request_stop() { post(StopRequested{}); }
 
 bool Daemon::wait_stopped(Duration limit) { return stopped_.pop(limit).has_value(); }
 
+void Daemon::end_guards() {
+  for (auto& [resource, seat] : seats_)
+    if (GuardClient* guard = seat->reachable.load()) guard->end();
+}
+
 void Daemon::warn(std::string text) {
   spdlog::warn("{}", text);
   const std::lock_guard lock(warnings_mutex_);
@@ -136,7 +143,10 @@ void Daemon::perform(Output output) {
           if (guard != nullptr) guard->send(out.command);
         } else if constexpr (std::is_same_v<T, Drive>) {
           const auto seat = seats_.find(out.command.resource);
-          if (seat != seats_.end()) seat->second->commands.push(out.command);
+          // A verb that cannot wait is answered at once: the core would otherwise wait for it for ever.
+          if (seat != seats_.end() && !seat->second->commands.push(out.command) && out.command.verb != Verb::kObserve)
+            inbox_.push(DriverDone{{.op = out.command.op, .resource = out.command.resource, .verb = out.command.verb, .ok = false,
+                                    .message = "the driver is busy with " + std::to_string(kDriverQueue) + " other things"}});
         } else if constexpr (std::is_same_v<T, Append>) {
           const AppendRequest request = out.request;
           if (!appends_.push(std::move(out.request)))
@@ -247,6 +257,7 @@ Result<void> Daemon::follow_log(StateStore& store) {
   auto reader = ports_.reader(Sequence{store.mark().sequence.value + 1});
   if (!reader) return tl::unexpected(reader.error());
   Instant flushed = node_now();
+  std::uint64_t flushed_at = store.mark().sequence.value;
   std::vector<StoredMessage> batch;
   while (!ending_) {
     while (const auto head = heads_.pop({})) (*reader)->heard_head(*head);
@@ -260,8 +271,9 @@ Result<void> Daemon::follow_log(StateStore& store) {
       post(StateMoved{std::make_shared<const State>(store.state()), store.mark()});
       if (!applied) return applied;
     }
-    if (node_now() > flushed + kFlushEvery) {
+    if (node_now() > flushed + kFlushEvery || store.mark().sequence.value >= flushed_at + kFlushEvents) {
       flushed = node_now();
+      flushed_at = store.mark().sequence.value;
       if (const auto done = store.flush(); !done) return done;
     }
   }

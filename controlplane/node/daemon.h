@@ -61,6 +61,9 @@ class Daemon {
   /// Blocks until the planned end is done, or `limit` has passed (the guards then fence by their deadlines). True if done.
   bool wait_stopped(Duration limit);
 
+  /// Ends every guard, and what it still runs. After wait_stopped(): until then a guard outlives its daemon. Blocks until they are gone.
+  void end_guards();
+
   /// Called on the protocol thread about every 200 ms, and must not block: how interfaces get what they answer from.
   using Watch = std::function<void(const NodeCore&, Instant now)>;
   void watch(Watch watch) { watch_ = std::move(watch); }
@@ -68,11 +71,12 @@ class Daemon {
   std::vector<std::string> warnings() const;
 
  private:
+  static constexpr std::size_t kDriverQueue = 64;  // observations pile up while a driver hangs
   struct Seat {
     EngineSeat spec;
     std::unique_ptr<GuardClient> guard;              // made by the driver thread
     std::atomic<GuardClient*> reachable = nullptr;   // the same, once it is there, for the protocol thread
-    Mailbox<DriverCommand> commands{64};
+    Mailbox<DriverCommand> commands{kDriverQueue};
     std::thread thread;
   };
   void run_protocol();

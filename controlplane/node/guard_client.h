@@ -13,11 +13,14 @@ namespace daarion {
 struct GuardConfig {
   ResourceId resource;
   std::string binary;    // path of daarion-guard
-  std::string socket;    // path of its UNIX socket (SOCK_SEQPACKET); its folder is private to us
+  std::string socket;    // path of its UNIX socket (SOCK_SEQPACKET, 0600): guard_socket(data_dir)
   std::string data_dir;  // strays of a lost guard are known by this working directory
   std::string cgroup;    // a cgroup v2 folder that the guard may make and kill; empty: none
   std::string log_file;
 };
+
+/// Beside the data, with the guard's lock: a daemon that lost its run folder still finds the pair that owns the engine.
+inline std::string guard_socket(const std::string& data_dir) { return data_dir + ".guard.socket"; }
 
 /// Connects to the resource's guard, starting a pair if none lives, after no process of an earlier engine is left.
 /// Threads: an own thread reads the socket and calls `on_report` from there; send() may be called from any thread and never

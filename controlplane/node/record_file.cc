@@ -85,7 +85,8 @@ std::string record_text(const VoterRecord& r) {
   for (const RunId& run : r.earlier_runs) body["earlier_runs"].push_back(to_text(run));
   for (const auto& [resource, p] : r.promises)
     body["promises"][resource.value] = {{"epoch", p.epoch.value},         {"session", to_text(p.session)},  {"node", p.node.value},
-                                        {"longest_ns", p.longest.count()}, {"paused", p.paused.value}};
+                                        {"longest_ns", p.longest.count()}, {"paused", p.paused.value},
+                                        {"instance", text_or_empty(p.instance)}};
   for (const auto& [resource, epoch] : r.floors) body["floors"][resource.value] = epoch.value;
   Json file = body;
   file["checksum"] = checksum(body);
@@ -111,7 +112,8 @@ Result<VoterRecord> parse_record(const std::string& text) {
       r.promises[ResourceId(resource)] = {.epoch = {p.at("epoch").get<std::uint64_t>()}, .session = id_of<SessionId>(p, "session"),
                                           .node = NodeId(p.at("node").get<std::string>()),
                                           .longest = Duration(p.at("longest_ns").get<std::int64_t>()),
-                                          .paused = {p.at("paused").get<std::uint64_t>()}};
+                                          .paused = {p.at("paused").get<std::uint64_t>()},
+                                          .instance = p.contains("instance") ? id_of<InstanceId>(p, "instance") : InstanceId{}};
     for (const auto& [resource, epoch] : file.at("floors").items()) r.floors[ResourceId(resource)] = {epoch.get<std::uint64_t>()};
     return r;
   } catch (const std::exception& e) {  // nlohmann's and id_of's: malformed text

@@ -99,8 +99,10 @@ double raw_consumer(Connection& connection) {
   options.Config.DeliverPolicy = js_DeliverAll;
   natsSubscription* raw = nullptr;
   const auto begun = Clock::now();
-  if (js_SubscribeSync(&raw, connection.handles().link()->js, "cluster.log.>", nullptr, &options, nullptr) != NATS_OK) return 0;
-  const SubscriptionPtr subscription(raw);
+  const auto link = connection.handles().link();
+  if (js_SubscribeSync(&raw, link->js, "cluster.log.>", nullptr, &options, nullptr) != NATS_OK) return 0;
+  Subscription subscription;
+  subscription.take(link, raw);
   for (std::size_t i = 0; i < kEvents; ++i) {
     natsMsg* m = nullptr;
     if (natsSubscription_NextMsg(&m, raw, 5000) != NATS_OK) return 0;

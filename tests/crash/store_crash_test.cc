@@ -1,6 +1,7 @@
 // SIGKILL of the process that folds, at moments that chance picks: what is on disk is always the fold of a prefix, and folding the
 // rest gives the full replay.
 #include <gtest/gtest.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,6 +16,9 @@
 
 namespace daarion {
 namespace {
+
+constexpr int kReady = 3;  // the child's end of the pipe
+std::vector<StoredMessage> the_log() { return test::long_log(11, 2000); }
 
 /// Folds the log from where the store is, a few events per batch, flushing often; then waits to be killed.
 [[noreturn]] void fold_until_killed(const std::string& folder, const std::vector<StoredMessage>& log, int ready) {
@@ -31,25 +35,43 @@ namespace {
   for (;;) pause();
 }
 
+/// The child, by its name: a process of its own program image, because RocksDB's threads do not live on in a fork.
+TEST(StoreCrashChild, DISABLED_FoldsUntilKilled) {
+  const char* folder = std::getenv("CRASH_FOLDER");
+  ASSERT_NE(folder, nullptr) << "run by StoreCrash only";
+  fold_until_killed(folder, the_log(), kReady);
+}
+
+[[noreturn]] void become_child(const std::string& folder, int ready) {
+  setenv("CRASH_FOLDER", folder.c_str(), 1);
+  dup2(ready, kReady);
+  close_range(kReady + 1, ~0U, 0);
+  const int null = open("/dev/null", O_WRONLY);
+  dup2(null, 1);
+  execl("/proc/self/exe", "crash-child", "--gtest_also_run_disabled_tests", "--gtest_filter=StoreCrashChild.*", nullptr);
+  _exit(6);
+}
+
 TEST(StoreCrash, WhatIsLeftIsTheFoldOfAPrefix) {
   const char* asked = std::getenv("CRASH_N");
   const int kills = asked ? std::atoi(asked) : 40;
-  const auto log = test::long_log(11, 2000);
+  const auto log = the_log();
   const test::TempFolder folder;
   std::uint64_t chance = 1;
   std::size_t prefixes = 0, partial = 0, restarts = 0;
+  useconds_t range = 30'000;  // within which a kill falls: follows the machine, so that kills fall into the middle
   for (int i = 0; i < kills; ++i) {
     int ready[2];
     ASSERT_EQ(pipe(ready), 0);
     const pid_t child = fork();
     ASSERT_GE(child, 0);
-    if (child == 0) fold_until_killed(folder / "state", log, ready[1]);
+    if (child == 0) become_child(folder / "state", ready[1]);
     close(ready[1]);
     char byte = 0;
     ASSERT_EQ(read(ready[0], &byte, 1), 1) << "the child did not open its store";
     close(ready[0]);
     chance = chance * 6364136223846793005 + 1442695040888963407;
-    usleep(static_cast<useconds_t>((chance >> 33) % 30'000));  // the fault's own moment, not a wait for anything
+    usleep(static_cast<useconds_t>((chance >> 33) % range));  // the fault's own moment, not a wait for anything
     kill(child, SIGKILL);
     int status = 0;
     waitpid(child, &status, 0);
@@ -70,6 +92,8 @@ TEST(StoreCrash, WhatIsLeftIsTheFoldOfAPrefix) {
     ASSERT_EQ((*store)->mark().chain, chain);
     ASSERT_EQ((*store)->mark().digest, state_digest(state));
     ++prefixes;
+    if (count == 0) range = std::min<useconds_t>(range * 2, 2'000'000);
+    if (count == log.size()) range = std::max<useconds_t>(range / 2, 1000);
     partial += count > 0 && count < log.size() ? 1 : 0;
     if (count == log.size()) {  // all folded: begin again
       (*store).reset();

@@ -6,7 +6,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
-#include <sstream>
+
+#include "tests/harness/stalls.h"
 
 namespace daarion::test {
 namespace {
@@ -15,16 +16,6 @@ std::string number(double v) {
   char text[32];
   std::snprintf(text, sizeof text, v == static_cast<long long>(v) ? "%.0f" : "%.3f", v);
   return text;
-}
-
-/// Time that the hypervisor took from this machine since its boot.
-long long steal_ms() {
-  std::ifstream stat("/proc/stat");
-  std::string cpu;
-  long long field[8] = {};
-  stat >> cpu;
-  for (long long& f : field) stat >> f;
-  return field[7] * 1000 / sysconf(_SC_CLK_TCK);
 }
 
 }  // namespace
@@ -51,9 +42,11 @@ bool say(const Figure& f) {
   return f.ok;
 }
 
-void say_machine(const std::string& servers) {
-  std::printf("machine cores=%ld steal_ms=%lld servers=%s commit=%s\n", sysconf(_SC_NPROCESSORS_ONLN), steal_ms(), servers.c_str(),
-              DAARION_COMMIT);
+void say_machine(const std::string& servers, int repeated, double stall_max_ms) {
+  if (stall_max_ms < 0) stall_max_ms = static_cast<double>(longest_stall().count());
+  std::printf("machine cores=%ld steal_ms=%lld stall_max_ms=%.0f servers=%s commit=%s repeated=%d\n", sysconf(_SC_NPROCESSORS_ONLN), steal_ms(),
+              stall_max_ms, servers.c_str(), DAARION_COMMIT, repeated);
+  std::fflush(stdout);
 }
 
 }  // namespace daarion::test

@@ -18,8 +18,10 @@ struct Figure {
 };
 bool say(const Figure& figure);
 
-/// "machine cores=2 steal_ms= servers=... commit=...": before the figures of a run. Source: /proc/stat, the build.
-void say_machine(const std::string& servers);
+/// "machine cores=2 steal_ms= stall_max_ms= servers=... commit=... repeated=": before the figures of a run. `repeated`: how many
+/// measurements were made again because the machine itself had stopped (stalls.h). `stall_max_ms`: of those that count; negative: of the
+/// whole process. Source: /proc/stat, the ticker, the build.
+void say_machine(const std::string& servers, int repeated = 0, double stall_max_ms = -1);
 
 double median(std::vector<double> samples);
 

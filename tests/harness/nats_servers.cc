@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,8 +11,9 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <random>
 #include <stdexcept>
+
+#include "controlplane/topology/render.h"
 
 namespace daarion::test {
 namespace {
@@ -30,19 +30,6 @@ std::string output_of(const std::string& command) {
   return out;
 }
 
-/// A network 127.<64-126>.<x>.0 that no other test run has, held by a lock file.
-std::string claim_network(int& lock) {
-  std::random_device chance;
-  for (int i = 0; i < 1000; ++i) {
-    const std::string network = "127." + std::to_string(64 + chance() % 63) + "." + std::to_string(chance() % 256) + ".";
-    const std::string path = (std::filesystem::temp_directory_path() / ("daarion-net-" + network + "lock")).string();
-    lock = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (lock >= 0 && ::flock(lock, LOCK_EX | LOCK_NB) == 0) return network;
-    if (lock >= 0) ::close(lock);
-  }
-  throw std::runtime_error("no free loopback network for a test");
-}
-
 }  // namespace
 
 NatsServers::NatsServers(Options options) : options_(std::move(options)) {
@@ -51,13 +38,17 @@ NatsServers::NatsServers(Options options) : options_(std::move(options)) {
   if (version_.empty()) throw std::runtime_error(options_.binary + " does not run: install Debian's nats-server, or set NATS_SERVER");
   std::string folder = (std::filesystem::temp_directory_path() / "daarion-nats-XXXXXX").string();
   folder_ = mkdtemp(folder.data());
-  network_ = claim_network(lock_);
+  auto network = dev::Network::claim();
+  if (!network) throw std::runtime_error(network.error().message);
+  network_ = std::move(*network);
   const int total = options_.size + (options_.edge ? 1 : 0);
   for (int i = 0; i < total; ++i) {
     const bool edge = i >= options_.size;
-    servers_.push_back({.name = edge ? "edge" : "node" + std::to_string(i + 1), .address = network_ + std::to_string(i + 1),
+    servers_.push_back({.name = edge ? "edge" : "node" + std::to_string(i + 1), .address = network_->prefix() + std::to_string(i + 1),
                         .config = folder_ + "/" + std::to_string(i) + ".conf", .pid = -1});
   }
+  for (int i = 0; options_.edge && i < options_.size; ++i)
+    links_.push_back(std::make_unique<TcpLink>(link_address(i), servers_[static_cast<std::size_t>(i)].address + ":" + std::to_string(kLeaf)));
   for (int i = 0; i < total; ++i) write_config(i);
   for (int i = 0; i < total; ++i) start(i);
 }
@@ -66,34 +57,36 @@ NatsServers::~NatsServers() {
   for (int i = 0; i < size(); ++i) kill(i);
   std::error_code ignored;
   std::filesystem::remove_all(folder_, ignored);
-  if (lock_ >= 0) ::close(lock_);
 }
 
+/// The configuration is the rendered one, but for the leaf's way to the core: that goes through links which a test can cut.
 void NatsServers::write_config(int index) {
-  const Server& server = servers_[static_cast<std::size_t>(index)];
-  const bool edge = index >= options_.size;
-  std::ofstream out(server.config);
-  out << "server_name: " << server.name << "\nlisten: \"" << server.address << ":" << kClient << "\"\nping_interval: \"5s\"\nping_max: 2\n"
-      << "jetstream { store_dir: \"" << folder_ << "/" << server.name << "\", domain: " << (edge ? "edge" : "core")
-      << ", max_mem: 64MB, max_file: 1GB }\n"
-      << "system_account: SYS\naccounts {\n  SYS { users [{user: sys, password: test-sys}] }\n"
-      << "  CONTROL { jetstream: enabled, users [{user: " << kUser << ", password: " << password_ << "}],\n"
-      << "    exports [{stream: \"cluster.events.>\"}, {service: \"cluster.api.>\"}] }\n"
-      << "  APP { jetstream: enabled, users [{user: app, password: test-app}],\n"
-      << "    imports [{stream: {account: CONTROL, subject: \"cluster.events.>\"}}, {service: {account: CONTROL, subject: \"cluster.api.>\"}}] }\n}\n";
-  if (edge) {
-    out << "leafnodes { reconnect: 1, remotes [{ urls: [";
-    for (int i = 0; i < options_.size; ++i)
-      out << (i ? ", " : "") << "\"nats://" << kUser << ":" << password_ << "@" << servers_[static_cast<std::size_t>(i)].address << ":" << kLeaf << "\"";
-    out << "], account: CONTROL }] }\n";
-    return;
+  ClusterFile file;
+  file.spec.cluster = "test";
+  for (int i = 0; i < size(); ++i) {
+    const Server& server = servers_[static_cast<std::size_t>(i)];
+    file.spec.nodes.push_back({NodeId(server.name), server.address, "", i < options_.size ? NodeRole::kReplica : NodeRole::kEdge});
+    if (i < options_.size) file.spec.voters.emplace_back(server.name);
   }
-  out << "leafnodes { listen: \"" << server.address << ":" << kLeaf << "\", no_advertise: true }\n";
-  if (options_.size == 1) return;
-  out << "cluster { name: core, listen: \"" << server.address << ":" << kRoute << "\", routes: [";
-  for (int i = 0; i < options_.size; ++i)
-    out << (i ? ", " : "") << "\"nats://" << servers_[static_cast<std::size_t>(i)].address << ":" << kRoute << "\"";
-  out << "] }\n";
+  file.nats = {.client = kClient, .route = kRoute, .leaf = kLeaf};
+  const NatsServerPlan plan = nats_plan(file).at(static_cast<std::size_t>(index));
+  std::string text = render_nats(file, plan, {.control = password_, .sys = "test-sys", .app = "test-app"}, folder_ + "/" + plan.name, "core");
+  if (plan.kind == NatsServerPlan::Kind::kLeaf)
+    for (int i = 0; i < options_.size; ++i) {
+      const std::string direct = servers_[static_cast<std::size_t>(i)].address + ":" + std::to_string(kLeaf);
+      const std::size_t at = text.find("@" + direct);
+      if (at != std::string::npos) text.replace(at + 1, direct.size(), link_address(i));
+    }
+  std::ofstream(servers_[static_cast<std::size_t>(index)].config) << text;
+}
+
+std::string NatsServers::link_address(int core) const { return network_->prefix() + std::to_string(101 + core) + ":" + std::to_string(kLeaf); }
+
+void NatsServers::cut_edge() {
+  for (const auto& link : links_) link->cut();
+}
+void NatsServers::heal_edge() {
+  for (const auto& link : links_) link->heal();
 }
 
 void NatsServers::start(int index) {
@@ -132,8 +125,10 @@ std::string NatsServers::url(int index) const {
   return "nats://" + servers_[static_cast<std::size_t>(index)].address + ":" + std::to_string(kClient);
 }
 
-NatsEndpoint NatsServers::endpoint(std::vector<int> order, const std::string& name) const {
+NatsEndpoint NatsServers::endpoint(std::vector<int> order, const std::string& name, Account account) const {
   NatsEndpoint out{.urls = {}, .user = kUser, .password = kPassword, .name = name};
+  if (account == Account::kSys) out.user = kSysUser, out.password = "test-sys";
+  if (account == Account::kApp) out.user = kAppUser, out.password = "test-app";
   for (const int i : order) out.urls.push_back(url(i));
   return out;
 }

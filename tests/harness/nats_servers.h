@@ -4,15 +4,18 @@
 #include <sys/types.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "controlplane/dev/loopback.h"
 #include "streams/event_log.h"
+#include "tests/harness/tcp_link.h"
 
 namespace daarion::test {
 
-/// A core cluster of `size` servers (1: standalone), accounts SYS, CONTROL and APP, JetStream domain "core"; and, if asked for, one edge
-/// server attached as a leaf node, domain "edge".
+/// A core cluster of `size` servers (1: standalone), configured as topology/render.h does it: accounts SYS, CONTROL and APP, JetStream
+/// domain "core"; and, if asked for, one edge server attached as a leaf node, domain "edge".
 class NatsServers {
  public:
   struct Options {
@@ -28,13 +31,16 @@ class NatsServers {
   int size() const { return static_cast<int>(servers_.size()); }   // the edge, if any, is the last
   std::string name(int index) const;
   std::string url(int index) const;
-  NatsEndpoint endpoint(std::vector<int> order, const std::string& name) const;  // of CONTROL
+  enum class Account { kControl, kSys, kApp };
+  NatsEndpoint endpoint(std::vector<int> order, const std::string& name, Account account = Account::kControl) const;
   void kill(int index);      // SIGKILL
   void freeze(int index);    // SIGSTOP
   void thaw(int index);
   void start(int index);     // after kill()
   void set_password(const std::string& password);  // of CONTROL, in the files: for the next start()
   bool runs(int index) const;
+  void cut_edge();           // the leaf's link to the core, while both sides live
+  void heal_edge();
   const std::string& version() const { return version_; }
 
   static constexpr const char* kUser = "control";
@@ -48,13 +54,14 @@ class NatsServers {
     pid_t pid = -1;
   };
   void write_config(int index);
+  std::string link_address(int core) const;
   Options options_;
   std::string folder_;
-  std::string network_;      // "127.80.41."
-  int lock_ = -1;
+  std::optional<dev::Network> network_;
   std::string version_;
   std::string password_ = kPassword;
   std::vector<Server> servers_;
+  std::vector<std::unique_ptr<TcpLink>> links_;  // from the edge, one to each core server
 };
 
 }  // namespace daarion::test

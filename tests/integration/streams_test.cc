@@ -10,54 +10,15 @@
 #include "streams/nats_beat_link.h"
 #include "streams/nats_handles.h"
 #include "streams/nats_log_reader.h"
-#include "tests/harness/nats_servers.h"
+#include "tests/integration/helpers.h"
 
 namespace daarion {
 namespace {
 
+using namespace test;  // NOLINT: the helpers of these tests
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-using test::NatsServers;
 using Outcome = AppendResult::Outcome;
-
-std::shared_ptr<Connection> connect(const NatsServers& servers, std::vector<int> order) {
-  auto connection = Connection::open(servers.endpoint(std::move(order), "test"));
-  EXPECT_TRUE(connection) << connection.error().message;
-  const auto up = (*connection)->wait_connected(seconds(10));
-  EXPECT_TRUE(up) << up.error().message;
-  return *connection;
-}
-
-/// Until it works or 30 s are over: a young cluster elects its leaders first.
-Result<void> until_done(const std::function<Result<void>()>& what) {
-  const auto end = std::chrono::steady_clock::now() + seconds(30);
-  for (;;) {
-    const auto done = what();
-    if (done || std::chrono::steady_clock::now() > end) return done;
-    std::this_thread::sleep_for(milliseconds(50));
-  }
-}
-
-void provision(Connection& connection, int replicas) {
-  const auto done = until_done([&] { return provision_core_streams(connection, replicas, seconds(2)); });
-  ASSERT_TRUE(done) << done.error().message;
-}
-
-std::string subject(std::uint64_t version) { return log_subject({"lease", "stub"}, {version}); }
-
-/// Reads `count` messages, or fails after 20 s.
-std::vector<StoredMessage> read(LogReader& reader, std::size_t count) {
-  std::vector<StoredMessage> out;
-  const auto end = std::chrono::steady_clock::now() + seconds(20);
-  while (out.size() < count && std::chrono::steady_clock::now() < end) {
-    auto next = reader.next(milliseconds(100));
-    EXPECT_TRUE(next) << next.error().message;
-    if (!next) break;
-    if (*next) out.push_back(std::move(**next));
-  }
-  EXPECT_EQ(out.size(), count);
-  return out;
-}
 
 TEST(LogStream, IsMadeAndMendedAndNeverMadeAnew) {
   const NatsServers servers({.size = 1});
@@ -209,7 +170,7 @@ TEST(LogReader, AnEdgeReadsItsMirrorWithTheSameBytesAndTimes) {
   const NatsServers servers({.size = 1, .edge = true});
   const auto core = connect(servers, {0}), edge = connect(servers, {1});
   provision(*core, 1);
-  const auto done = until_done([&] { return provision_edge_mirror(*edge, "core", "edge", seconds(2)); });
+  const auto done = until_done([&] { return provision_edge_mirrors(*edge, "core", NodeId("edge"), seconds(2)); });
   ASSERT_TRUE(done) << done.error().message;
   const auto appender = make_nats_appender(core);
   for (std::uint64_t i = 1; i <= 100; ++i) ASSERT_EQ(appender->append(subject(i), "e" + std::to_string(i), {1, i}, seconds(5)).outcome, Outcome::kStored);

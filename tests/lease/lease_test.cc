@@ -2,12 +2,15 @@
 #include <gtest/gtest.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
 #include "controlplane/node/clock.h"
 #include "streams/log_stream.h"
+#include "streams/meta_leader.h"
 #include "tests/harness/figures.h"
+#include "tests/harness/stalls.h"
 #include "tests/lease/stub_node.h"
 #include "tests/unit/temp_folder.h"
 
@@ -32,6 +35,7 @@ bool until(const std::function<bool()>& what, Duration limit) {
 class Lease : public testing::Test {
  protected:
   Lease() : servers_({.size = 3}) {
+    spdlog::set_pattern("%H:%M:%S.%f %v");
     spdlog::set_level(std::getenv("DAARION_VERBOSE") ? spdlog::level::info : spdlog::level::off);
     spec_.cluster = "test";
     spec_.nodes = {{kOne, "a1", "", NodeRole::kPrimary}, {kTwo, "a2", "", NodeRole::kReplica}, {kThree, "a3", "", NodeRole::kEdge}};
@@ -60,10 +64,16 @@ class Lease : public testing::Test {
     const std::lock_guard lock(world_.mutex);
     return world_.data[from].primary && world_.data[to].streaming && world_.data[to].upstream == from;
   }
-  std::string log_leader() {
-    const auto connection = Connection::open(servers_.endpoint({1, 2, 0}, "look")).value();
-    (void)connection->wait_connected(seconds(5));
-    return stream_leader(*connection, kClusterLog, seconds(2));
+  double crash_once();
+  /// Steering has done its work: neither leader is on `node`. A hand-over that is still under way costs 0.1 to 0.8 s by itself.
+  bool no_leader_on(const std::string& node) {
+    const std::vector<int> order{1, 2, 0};
+    const auto control = Connection::open(servers_.endpoint(order, "look")).value();
+    const auto sys = Connection::open(servers_.endpoint(order, "look-sys", test::NatsServers::Account::kSys)).value();
+    return until([&] {
+      const std::string log = stream_leader(*control, kClusterLog, seconds(1)), meta = meta_leader(*sys, seconds(1));
+      return !log.empty() && !meta.empty() && log != node && meta != node;
+    }, seconds(30));
   }
 
   test::TempFolder folder_;
@@ -76,7 +86,7 @@ class Lease : public testing::Test {
 TEST_F(Lease, AnotherNodeWritesAfterItsHostIsLost) {
   await_cluster();
   ASSERT_TRUE(until([&] { const auto s = nodes_[1]->state(); return s->lease(kStub) && s->lease(kStub)->phase == LeaseState::Phase::kActive; }, seconds(10)));
-  ASSERT_TRUE(until([&] { const std::string l = log_leader(); return !l.empty() && l != "node1"; }, seconds(30))) << "the log's leader stays on the holder";
+  ASSERT_TRUE(no_leader_on("node1")) << "a leader stays on the holder";
   const Instant killed = node_now();
   nodes_[0]->lose_host();
   servers_.kill(0);
@@ -84,23 +94,47 @@ TEST_F(Lease, AnotherNodeWritesAfterItsHostIsLost) {
   const double ms = double(to_ms(world_.first_write_after(kTwo, killed) - killed));
   EXPECT_FALSE(world_.overlapped());
   test::say_machine(servers_.version());
-  test::say({.name = "lease_host_loss_ms", .value = ms, .unit = "ms", .samples = {}, .limit = "<=12000", .ok = ms <= 12'000});
-  EXPECT_LE(ms, 12'000) << "a lost host that led the meta group may cost its election";
+  EXPECT_TRUE(test::say({.name = "lease_host_loss_ms", .value = ms, .unit = "ms", .samples = {}, .limit = "<=4000", .ok = ms <= 4000}))
+      << "leaders are kept off the holder, so that its loss costs no election";
 }
 
-TEST_F(Lease, ACrashedEngineOnALiveHostFailsOverAtOnce) {
-  await_cluster();
+/// Crashes the writer's engine. Returns the time until anybody writes again: whoever is the best candidate; the same node's engine may be
+/// up again by then, and has everything.
+double Lease::crash_once() {
+  const NodeId holder = replicates(kOne, kTwo) ? kOne : kTwo;
   const Instant killed = node_now();
-  nodes_[0]->crash_engine();
-  // Whoever is the best candidate: the same node's engine may be up again by then, and has everything.
+  spdlog::info("---- crash of the engine on {}", holder.value);
+  nodes_[holder == kOne ? 0 : 1]->crash_engine();
   const auto again = [&] { return std::min(world_.first_write_after(kOne, killed), world_.first_write_after(kTwo, killed)); };
-  ASSERT_TRUE(until([&] { return again() != kNever; }, seconds(30)));
-  const double ms = double(to_ms(again() - killed));
+  EXPECT_TRUE(until([&] { return again() != kNever; }, seconds(30)));
+  const double ms = std::chrono::duration<double, std::milli>(again() - killed).count();
+  spdlog::info("---- somebody writes after {} ms", ms);
+  return ms;
+}
+
+/// Each crash comes as soon as somebody writes and the other one follows: also while events of the last one are still on their way.
+TEST_F(Lease, ACrashedEngineOnALiveHostFailsOverAtOnce) {
+  const char* wanted = std::getenv("LEASE_SAMPLES");
+  const std::size_t count = wanted ? std::stoul(wanted) : 7;
+  constexpr int kMaxRepeated = 10;
+  std::vector<double> samples;
+  int repeated = 0;
+  await_cluster();
+  ASSERT_TRUE(no_leader_on("node1")) << "a leader stays on the holder";
+  while (samples.size() < count) {
+    ASSERT_TRUE(until([&] { return replicates(kOne, kTwo) || replicates(kTwo, kOne); }, seconds(60))) << "no writer, or no replica, after 60 s";
+    const test::Disturbance machine;
+    const double ms = crash_once();
+    ASSERT_FALSE(world_.overlapped());
+    if (machine.disturbed() && ++repeated <= kMaxRepeated) continue;
+    samples.push_back(ms);
+  }
+  EXPECT_TRUE(until([&] { return replicates(kTwo, kOne) || replicates(kOne, kTwo); }, seconds(20))) << "the other one follows it";
   EXPECT_FALSE(world_.overlapped());
-  EXPECT_TRUE(test::say({.name = "lease_engine_crash_ms", .value = ms, .unit = "ms", .samples = {}, .limit = "<=1000", .ok = ms <= 1000}));
-  // The other one follows it.
-  EXPECT_TRUE(until([&] { return replicates(kTwo, kOne) || replicates(kOne, kTwo); }, seconds(20)));
-  EXPECT_FALSE(world_.overlapped());
+  test::say_machine(servers_.version(), repeated);
+  const double max = std::ranges::max(samples);
+  EXPECT_TRUE(test::say({.name = "lease_engine_crash_ms", .value = max, .unit = "ms", .samples = samples, .limit = "p50<=300,max<=1000",
+                         .ok = test::median(samples) <= 300 && max <= 1000}));
 }
 
 TEST_F(Lease, AFrozenServerDemotesNobody) {

@@ -6,6 +6,7 @@
 #include "controlplane/node/clock.h"
 #include "controlplane/node/ids.h"
 #include "streams/log_stream.h"
+#include "streams/meta_leader.h"
 #include "streams/nats_appender.h"
 #include "streams/nats_beat_link.h"
 #include "streams/nats_log_reader.h"
@@ -19,6 +20,7 @@ using std::chrono::seconds;
 const ResourceId kStub("stub");
 constexpr Duration kWriteEvery = milliseconds(2);
 constexpr Duration kLimit = seconds(2);
+constexpr Duration kMetaLimit = milliseconds(300);  // a daemon that ends waits for this call, and must end well within a lease
 
 bool follows(const StubWorld::Data& replica, const StubWorld::Data& primary) {
   // The replica's history is a prefix of the primary's, and it did not go past the fork.
@@ -354,6 +356,8 @@ void StubNode::start() {
     const int n = servers_.size();
     return Connection::open(servers_.endpoint({(index_ + first) % n, (index_ + first + 1) % n, (index_ + first + 2) % n}, self_.value + what)).value();
   };
+  const auto sys = Connection::open(servers_.endpoint({index_, (index_ + 1) % servers_.size(), (index_ + 2) % servers_.size()}, self_.value + "-sys",
+                                                      NatsServers::Account::kSys)).value();
   const auto a = connection(0, "-a"), b = connection(1, "-b"), control = connection(0, "-log");
   const bool has_engine = spec_.resource(kStub)->has_member(self_);
   NodeConfig config{.identity = {.self = self_, .run = random_id<RunId>(), .boot = boot_id(), .instance = voter.instance, .role = spec_.node(self_)->role,
@@ -365,8 +369,15 @@ void StubNode::start() {
   ports.reader = [a, b](Sequence from) -> Result<std::unique_ptr<LogReader>> { return make_nats_log_reader({a, b}, kClusterLog, from); };
   ports.info = make_nats_log_info(control);
   ports.provision = [control] { return provision_core_streams(*control, 3, kLimit); };
-  ports.leaders = [control] { return LeadersSeen{.log = NodeId(stream_leader(*control, kClusterLog, kLimit)), .meta = {}}; };
-  ports.step_down = [control](bool meta) { if (!meta) (void)step_down_stream_leader(*control, kClusterLog, kLimit); };
+  ports.leaders = [control, sys] {
+    return LeadersSeen{.log = NodeId(stream_leader(*control, kClusterLog, kLimit)), .meta = NodeId(meta_leader(*sys, kMetaLimit))};
+  };
+  ports.step_down = [control, sys](bool meta) {
+    if (meta)
+      (void)step_down_meta_leader(*sys, kLimit);
+    else
+      (void)step_down_stream_leader(*control, kClusterLog, kLimit);
+  };
   ports.state_folder = folder_ + "/state";
   if (has_engine)
     ports.engines.push_back({kStub,

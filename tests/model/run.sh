@@ -44,7 +44,7 @@ missed() {  # RULE FLAGS...: without the rule there must be a counterexample
 
 plain="-DE=2 -DL=2"
 verified epochs2_length1 -DE=2 -DL=1
-for rule in ACK FLOOR RECORD BLANK RETURNED SESSION SEND_TIME FOLD_CHECK; do missed $rule $plain; done
+for rule in ACK FLOOR RECORD BLANK RETURNED SESSION SEND_TIME FOLD_CHECK INSTANCE; do missed $rule $plain; done
 missed EARNED -DE=3 -DL=1
 paused="-DE=2 -DL=1 -DPAUSES=2"
 missed PAUSE_RECORD $paused -DREBOOTS=0

@@ -15,7 +15,7 @@ void Checker::fail(const std::string& what) {
 
 void Checker::one_writer(const Host& host) {
   for (const auto& other : world_.hosts())
-    if (other->id != host.id && other->engine.writable())
+    if (other.get() != &host && other->engine.writable())
       fail("invariant 1: " + host.id.value + " (epoch " + std::to_string(host.engine.epoch.value) + ") and " + other->id.value +
            " (epoch " + std::to_string(other->engine.epoch.value) + ") are writable at once");
 }
@@ -26,7 +26,7 @@ void Checker::majority_promised(const Host& host) {
   std::uint32_t for_it = 0;
   for (const auto& other : world_.hosts()) {
     bool in_set = false;
-    for (const VoterInstance& v : set.voters) in_set |= v.node == other->id;
+    for (const VoterInstance& v : set.voters) in_set |= v.node == other->id && other->record && v.instance == other->record->instance;
     if (!in_set) continue;
     if (!other->core || other->core->voter().blank()) {
       ++for_it;
@@ -62,7 +62,7 @@ void Checker::stored(const LogEvent& event) {
   const auto* decided = std::get_if<PromotionDecided>(&event.event.payload);
   if (decided == nullptr || decided->kind == DecisionKind::kKeep || event.event.header.actor == "operator:chance") return;
   const Decision again = decide(decided->evidence);
-  if (again.to != decided->to || again.session != decided->session || again.epoch != event.event.header.epoch ||
+  if (again.to != decided->to || again.session != decided->session || again.instance != decided->instance || again.epoch != event.event.header.epoch ||
       again.verdicts != decided->verdicts || again.loss_bytes != decided->loss_bytes)
     fail("invariant 6: decision " + std::to_string(event.sequence.value) + " is another one when made again from its evidence");
 }

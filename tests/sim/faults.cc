@@ -120,12 +120,28 @@ void one_fault(World& w) {
   }
 }
 
+/// A node whose disk was replaced, or that somebody set up twice: the old host may be cut off meanwhile, and comes back.
+void build_again(World& w) {
+  Host& old = victim(w);
+  const int n = static_cast<int>(w.hosts().size());
+  const int one = old.index;
+  if (w.random().chance(0.5)) {
+    for (int i = 0; i < n; ++i)
+      if (i != one) w.cut(one, i, true), w.cut(i, one, true);
+    w.after(w.random().between(milliseconds(300), seconds(8)), [&w, n, one] {
+      for (int i = 0; i < n; ++i) w.cut(one, i, false), w.cut(i, one, false);
+    });
+  }
+  w.second_host(old);
+}
+
 }  // namespace
 
 void schedule_faults(World& w, Instant from, Instant until) {
   const Duration span = until - from;
   for (int i = 0; i < w.knobs().faults; ++i)
     w.after(from - w.now() + w.random().between(Duration(0), span), [&w] { one_fault(w); });
+  if (w.knobs().second_host) w.after(from - w.now() + w.random().between(Duration(0), span), [&w] { build_again(w); });
   if (w.knobs().nominations > 0)
     for (Instant t = from; t < until; t += seconds(1))
       if (w.random().chance(w.knobs().nominations)) w.after(t - w.now(), [&w] { nominate(w); });

@@ -36,7 +36,8 @@ Outcome run_seed(std::uint64_t seed, bool trace) {
 // A batch in which one of these never happened proves nothing about it.
 const char* const kSometimes[] = {"opened", "fences", "elections", "append conflicts", "lost answers", "late commits", "tail gaps",
                                   "rejoined", "clean stops", "PromotionDecided", "PromotionCompleted", "PromotionFailed", "LeaseReleased",
-                                  "MemberUnreachable", "MemberReturned", "SwitchoverRequested", "Paused", "Resumed", "ReplicaDiverged"};
+                                  "MemberUnreachable", "MemberReturned", "SwitchoverRequested", "Paused", "Resumed", "ReplicaDiverged",
+                                  "second hosts"};
 
 int run_batch(std::uint64_t seeds, unsigned threads) {
   std::mutex mutex;

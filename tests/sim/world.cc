@@ -44,6 +44,7 @@ Knobs deal(std::uint64_t seed) {
   k.tail_gap = r.chance(0.5) ? 0 : 0.2;
   k.log_faults_only = r.chance(0.1);
   k.nominations = r.chance(0.2) ? 0.3 : 0;
+  k.second_host = !k.log_faults_only && r.chance(0.1);
   if (k.log_faults_only) k.loss = 0, k.slow = 0, k.nominations = 0;
   return k;
 }
@@ -60,8 +61,8 @@ World::World(std::uint64_t seed, Knobs knobs, bool trace) : knobs_(knobs), rando
     auto host = std::make_unique<Host>();
     host->id = NodeId("node" + std::to_string(i + 1));
     host->index = i;
-    host->rate = 1.0 + static_cast<double>(random_.between(-4900, 4900)) * 1e-6;
-    host->offset = random_.between(seconds(100), seconds(100'000));
+    host->place = static_cast<std::size_t>(i);
+    set_clock(*host);
     host->boot = random_.id<BootTag>();
     host->booted = now_ - host->offset / 2;
     spec_.nodes.push_back({host->id, "host" + std::to_string(i + 1), "region", i == 0 ? NodeRole::kPrimary : NodeRole::kReplica});
@@ -74,6 +75,33 @@ World::World(std::uint64_t seed, Knobs knobs, bool trace) : knobs_(knobs), rando
 }
 
 World::~World() = default;
+
+void World::set_clock(Host& host) {
+  host.rate = 1.0 + static_cast<double>(random_.between(-4900, 4900)) * 1e-6;
+  host.offset = random_.between(seconds(100), seconds(100'000));
+}
+
+Host& World::second_host(Host& old) {
+  auto host = std::make_unique<Host>();
+  host->id = old.id;
+  host->index = static_cast<int>(hosts_.size());
+  host->place = old.place;
+  set_clock(*host);
+  host->boot = random_.id<BootTag>();
+  host->booted = now_;
+  note(old.id.value + " a second host with its id");
+  counters_.add("second hosts");
+  hosts_.push_back(std::move(host));
+  start_host(*hosts_.back());
+  return *hosts_.back();
+}
+
+Host* World::host_of(const NodeId& id, const Host& asking) {
+  Host* found = nullptr;
+  for (auto& other : hosts_)
+    if (other->id == id && other.get() != &asking && !other->gone && (found == nullptr || other->engine.writable())) found = other.get();
+  return found;
+}
 
 void World::after(Duration d, std::function<void()> what) { queue_.push({now_ + d, order_++, std::move(what)}); }
 
@@ -130,13 +158,14 @@ Duration World::to_world(const Host& host, Instant local_time) const {
 // ---- hosts and daemons
 
 void World::start_host(Host& host) {
+  if (host.gone) return;
   if (!host.up) note(host.id.value + " host up");
   host.up = true;
   start_daemon(host);
 }
 
 void World::start_daemon(Host& host) {
-  if (host.daemon_up || !host.up) return;
+  if (host.daemon_up || !host.up || host.gone) return;
   host.daemon_up = true;
   ++host.life;
   host.paused_until = {};
@@ -145,7 +174,7 @@ void World::start_daemon(Host& host) {
   config.spec = spec_;
   if (!host.record) host.record = VoterRecord{.instance = random_.id<InstanceTag>()};
   config.record = *host.record;
-  const NodeSpec& spec = spec_.nodes[static_cast<std::size_t>(host.index)];
+  const NodeSpec& spec = spec_.nodes[host.place];
   config.identity = {.self = host.id, .run = random_.id<RunTag>(), .boot = host.boot, .instance = host.record->instance,
                      .role = spec.role, .address = spec.address, .region = spec.region, .software = "sim",
                      .fresh_log = random_.id<LogIdTag>(), .topology_hash = "sim"};
@@ -244,13 +273,13 @@ void World::perform(Host& host, std::vector<Output> outputs) {
       });
     } else if (auto* beat = std::get_if<SendBeat>(&output)) {
       for (auto& other : hosts_)
-        if (other->id != host.id) send(host, other->index, BeatHeard{beat->beat});
+        if (other.get() != &host) send(host, other->index, BeatHeard{beat->beat});
     } else if (auto* ack = std::get_if<SendAck>(&output)) {
       for (auto& other : hosts_)
         if (other->id == ack->ack.holder) send(host, other->index, AckHeard{ack->ack});
     } else if (auto* vote = std::get_if<SendVote>(&output)) {
       for (auto& other : hosts_)
-        if (other->id != host.id) send(host, other->index, VoteHeard{vote->vote});
+        if (other.get() != &host) send(host, other->index, VoteHeard{vote->vote});
     } else if (auto* guard = std::get_if<Guard>(&output)) {
       after(random_.between(microseconds(50), microseconds(500)), [this, h, command = guard->command] { guard_command(*h, command); });
     } else if (auto* drive_it = std::get_if<Drive>(&output)) {
@@ -282,12 +311,32 @@ void World::send(Host& from, int to, Input input) {
   }
 }
 
+/// Of two hosts with one id an operator takes one away for good: not one that wrote last, whose data nobody else may have, and none
+/// after a pause, for then only the host itself can say that its session is over.
+void World::take_one_away() {
+  const auto second = std::ranges::find_if(hosts_, [](const auto& h) { return h->index != static_cast<int>(h->place); });
+  const LeaseState* lease = reference_.lease(resource_);
+  if (second == hosts_.end() || lease == nullptr || reference_.newest_paused(resource_).value != 0) return;
+  Host* one = second->get();
+  Host* other = hosts_[one->place].get();
+  if (random_.chance(0.5)) std::swap(one, other);
+  for (Host* leaves : {one, other}) {
+    if (leaves->engine.writable() || leaves->record->instance == lease->completed.instance) continue;
+    kill_host(*leaves, true, false);
+    leaves->gone = true;
+    counters_.add("taken away");
+    return;
+  }
+}
+
 void World::heal() {
   note("healed");
   for (auto& row : cut_) row.fill(false);
   nats_up_ = true;
   knobs_.loss = knobs_.duplicate = knobs_.slow = knobs_.append_unknown = knobs_.tail_gap = knobs_.nominations = 0;
+  take_one_away();
   for (auto& host : hosts_) {
+    if (host->gone) continue;
     if (!host->up) {
       host->booted = now_;
       start_host(*host);
@@ -624,9 +673,7 @@ void World::finish(Host& host, const DriverCommand& command, std::uint64_t engin
     result.ok = false;
     result.message = why;
   };
-  Host* up = nullptr;
-  for (auto& other : hosts_)
-    if (other->id == command.upstream) up = other.get();
+  Host* up = host_of(command.upstream, host);
   const bool reachable = up && up->up && up->engine.writable() && !cut_[static_cast<std::size_t>(host.index)][static_cast<std::size_t>(up->index)];
   if (!host.up) return;
   if (!host.guard.alive || host.guard.fencing || host.engine_life != engine_life) {
@@ -729,9 +776,7 @@ void World::tick_engines() {
   for (auto& host : hosts_) {
     Engine& s = host->engine;
     if (!s.running || s.primary || s.upstream.empty()) continue;
-    Host* up = nullptr;
-    for (auto& other : hosts_)
-      if (other->id == s.upstream) up = other.get();
+    Host* up = host_of(s.upstream, *host);
     s.streaming = false;
     if (up == nullptr || !up->up || !up->engine.writable() || cut_[static_cast<std::size_t>(host->index)][static_cast<std::size_t>(up->index)] ||
         cut_[static_cast<std::size_t>(up->index)][static_cast<std::size_t>(host->index)])

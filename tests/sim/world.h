@@ -37,6 +37,7 @@ struct Knobs {
   double tail_gap = 0;          // events that the live tail loses
   bool log_faults_only = false; // JetStream alone suffers: nobody may be demoted
   double nominations = 0;       // chance per second of an arbitrary decision in the log
+  bool second_host = false;     // one node is built anew under its id while its old host lives on
 };
 
 Knobs deal(std::uint64_t seed);
@@ -75,7 +76,9 @@ struct GuardSim {
 
 struct Host {
   NodeId id;
-  int index = 0;
+  int index = 0;                   // in the world; a second host with the same id has another
+  std::size_t place = 0;           // of its node in the topology
+  bool gone = false;               // for good
   bool up = true;
   bool daemon_up = false;
   std::uint64_t life = 0;          // counts daemon starts: events of earlier lives are void
@@ -131,6 +134,8 @@ class World {
 
   void start_host(Host& host);
   void start_daemon(Host& host);
+  /// A new host under the id of `old`: empty disks, a voter instance of its own. The old one lives on.
+  Host& second_host(Host& old);
   void kill_daemon(Host& host);
   void kill_host(Host& host, bool reboot, bool restore_record);
   void kill_guard(Host& host);
@@ -145,6 +150,10 @@ class World {
   Instant local(const Host& host) const;
 
  private:
+  /// The host that answers under the id: of two the one that writes.
+  Host* host_of(const NodeId& id, const Host& asking);
+  void set_clock(Host& host);
+  void take_one_away();
   struct Scheduled {
     Instant at;
     std::uint64_t order;

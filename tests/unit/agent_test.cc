@@ -382,6 +382,127 @@ TEST_F(AgentTest, ReturningHostEndsTheSessionOfItsEarlierBoot) {
   EXPECT_EQ(std::get<LeaseReleased>(released->payload).cause, EndCause::kHostLost);
 }
 
+// ---- a second host with this node's id: the log speaks of the first one
+TEST_F(AgentTest, SaysNoEndOfASessionOfAnEarlierInstance) {
+  log.add(PromotionDecided{.to = node(1), .session = session(9), .instance = instance(9)}, node(2), kPostgres, Epoch{1});
+  engine(EngineState::kEmpty, at(0));
+  EXPECT_TRUE(advance(at(0)).appends.empty()) << "named, not completed";
+  log.add(PromotionCompleted{.session = session(9), .instance = instance(9)}, node(1), kPostgres, Epoch{1});
+  EXPECT_TRUE(advance(at(10)).appends.empty());
+  EXPECT_TRUE(agent.ended_to_say(log.state).empty());
+  ASSERT_TRUE(agent.wait());
+  EXPECT_NE(agent.wait()->what.find("an earlier instance of node1 to run out by itself"), std::string::npos) << agent.wait()->what;
+}
+
+TEST_F(AgentTest, SaysNoCompletionForAnEarlierInstance) {
+  log.add(PromotionDecided{.to = node(1), .session = session(9), .instance = instance(9)}, node(2), kPostgres, Epoch{1});
+  engine(EngineState::kStandby, at(0), session(9));  // data copied from the first host may say so
+  EXPECT_TRUE(advance(at(0)).appends.empty());
+}
+
+TEST_F(AgentTest, DoesNotTakeADecisionForAnotherInstance) {
+  log.add(PromotionDecided{.to = node(1), .session = session(1), .instance = instance(9)}, node(2), kPostgres, Epoch{1});
+  engine(EngineState::kStandby, at(0));
+  EXPECT_TRUE(advance(at(0)).appends.empty());
+  EXPECT_FALSE(agent.claim());
+}
+
+TEST_F(AgentTest, AnswersADecisionForItsSessionAndAnotherInstanceWithKeep) {
+  hold(at(0));
+  log.add(PromotionDecided{.to = node(1), .session = session(1), .instance = instance(9)}, node(2), kPostgres, Epoch{2});
+  const AgentOutput out = advance(at(10));
+  const AppendWish* keep = wish<PromotionDecided>(out);
+  ASSERT_NE(keep, nullptr);
+  EXPECT_EQ(keep->epoch, Epoch{3});
+  EXPECT_EQ(std::get<PromotionDecided>(keep->payload).instance, instance(1));
+  EXPECT_EQ(wish<PromotionCompleted>(out), nullptr);
+}
+
+TEST_F(AgentTest, StopsWithoutAWordOnAnEarlierInstance) {
+  log.add(PromotionDecided{.to = node(1), .session = session(9), .instance = instance(9)}, node(2), kPostgres, Epoch{1});
+  log.add(PromotionCompleted{.session = session(9), .instance = instance(9)}, node(1), kPostgres, Epoch{1});
+  stopping = true;
+  tell_guard(at(0));
+  advance(at(0));
+  EXPECT_TRUE(agent.stopped());
+}
+
+TEST_F(AgentTest, SaysTheEndOfADecisionThatNamedNoInstance) {
+  log.add(PromotionDecided{.to = node(1), .session = session(9)}, node(2), kPostgres, Epoch{1});
+  engine(EngineState::kStandby, at(0));
+  const AgentOutput out = advance(at(0));
+  const AppendWish* failed = wish<PromotionFailed>(out);
+  ASSERT_NE(failed, nullptr);
+  EXPECT_EQ(std::get<PromotionFailed>(failed->payload).instance, instance(1));
+}
+
+// ---- a lease whose engine does not open
+class UnopenedTest : public AgentTest {
+ protected:
+  /// The claim is earned at 0 and renewed until `until`; the promotion that was begun never ends.
+  bool retired_by(std::int64_t until) {
+    bool retired = false;
+    for (std::int64_t ms = 0; ms <= until; ms += 500) {
+      if (agent.claim()) majority_acks(1, session(1), at(ms));
+      if (agent.claim()) confirm(1, session(1), agent.holder().deadline(), at(ms));
+      retired |= commands(advance(at(ms)), GuardCommand::Kind::kRetire);
+    }
+    return retired;
+  }
+};
+
+TEST_F(UnopenedTest, EndsItsClaimAfterHalfAMinute) {
+  log.decide(1, 1, session(1));
+  engine(EngineState::kStandby, at(0));
+  advance(at(0));
+  EXPECT_FALSE(retired_by(29'500));
+  EXPECT_LE(agent.next_change(), at(30'000));
+  EXPECT_TRUE(commands(advance(at(30'000)), GuardCommand::Kind::kRetire));
+  EXPECT_FALSE(agent.claim());
+  end(session(1), EndCause::kFenced, at(30'010));
+  observe(EngineState::kStopped, at(30'020));
+  const AgentOutput out = advance(at(30'020));
+  const AppendWish* failed = wish<PromotionFailed>(out);
+  ASSERT_NE(failed, nullptr);
+  EXPECT_EQ(failed->reason, "the engine was not seen open within 30 s of earning the lease");
+}
+
+TEST_F(UnopenedTest, NotWhileAProvisionIsUnderWay) {
+  log.decide(1, 1, session(1));
+  engine(EngineState::kEmpty, at(0));
+  advance(at(0));
+  EXPECT_FALSE(retired_by(120'000));
+}
+
+TEST_F(UnopenedTest, NotWhileItsReplayMoves) {
+  log.decide(1, 1, session(1));
+  engine(EngineState::kStandby, at(0));
+  advance(at(0));
+  EXPECT_FALSE(retired_by(20'000));
+  EngineReport r = agent.engine(at(20'000));
+  r.incarnation = guard.incarnation;
+  r.replayed = Lsn{5};
+  agent.on_engine(r, at(20'000));
+  for (std::int64_t ms = 20'000; ms < 50'000; ms += 500) {
+    majority_acks(1, session(1), at(ms));
+    ASSERT_FALSE(commands(advance(at(ms)), GuardCommand::Kind::kRetire)) << ms;
+  }
+  EXPECT_TRUE(commands(advance(at(50'000)), GuardCommand::Kind::kRetire));
+}
+
+TEST_F(UnopenedTest, NotForABootstrapWhichHasOneCandidate) {
+  log.decide(1, 1, session(1), DecisionKind::kBootstrap);
+  engine(EngineState::kStandby, at(0));
+  advance(at(0));
+  EXPECT_FALSE(retired_by(120'000));
+}
+
+TEST_F(UnopenedTest, NotOnceItHadOpened) {
+  hold(at(0));
+  observe(EngineState::kUnresponsive, at(100), session(1));
+  EXPECT_FALSE(retired_by(120'000));
+}
+
 TEST_F(AgentTest, WhatWasWrittenUnderALostSessionIsCompletedFirst) {
   log.decide(1, 1, session(9));
   engine(EngineState::kStandby, at(0), session(9));
@@ -534,6 +655,32 @@ TEST_F(FollowerTest, AsksForAFreshPositionWhenVotesCome) {
   advance(at(0));
   agent.on_vote();
   EXPECT_TRUE(drives(advance(at(1000)), Verb::kObserve) || !agent.idle());
+}
+
+// ---- commands that the guard did not hear
+TEST_F(AgentTest, AnArmThatTheGuardDoesNotShowIsSaidAgain) {
+  tell_guard(at(0));
+  log.decide(1, 1, session(1));
+  engine(EngineState::kStandby, at(0));
+  advance(at(0));
+  majority_acks(1, session(1), at(1));
+  EXPECT_TRUE(commands(advance(at(1)), GuardCommand::Kind::kArm));
+  EXPECT_FALSE(commands(advance(at(100)), GuardCommand::Kind::kArm));
+  EXPECT_TRUE(commands(advance(at(250)), GuardCommand::Kind::kArm)) << "the guard's reports do not show it";
+  confirm(1, session(1), at(1) + holder_length(LeaseTimers{}.ttl, LeaseTimers{}.drift_ppm) - LeaseTimers{}.fence_budget, at(260));
+  EXPECT_FALSE(commands(advance(at(600)), GuardCommand::Kind::kArm)) << "now they do";
+}
+
+TEST_F(AgentTest, ARetirementThatTheGuardDoesNotShowIsSaidAgain) {
+  tell_guard(at(0));
+  log.decide(1, 1, session(1));
+  engine(EngineState::kStandby, at(0));
+  advance(at(0));
+  EXPECT_TRUE(commands(advance(at(2100)), GuardCommand::Kind::kRetire)) << "no majority within a ttl";
+  advance(at(2101));
+  EXPECT_TRUE(commands(advance(at(2400)), GuardCommand::Kind::kRetire)) << "the guard still offers the session";
+  end(session(1), EndCause::kReleased, at(2410));
+  EXPECT_FALSE(commands(advance(at(2900)), GuardCommand::Kind::kRetire));
 }
 
 }  // namespace

@@ -17,6 +17,7 @@ CandidateEvidence standby(int n, std::uint64_t lsn = 1000, std::uint64_t timelin
   c.heard = true;
   c.beat_age_ms = 100;
   c.session = session(static_cast<std::uint64_t>(n));
+  c.instance = instance(n);
   c.engine = standby_at(lsn, timeline);
   return c;
 }
@@ -51,6 +52,7 @@ TEST(FailoverDecide, PromotesTheEligibleWithTheNextEpoch) {
   const Decision d = decide(after_loss_of_node1());
   EXPECT_EQ(d.to, node(2));
   EXPECT_EQ(d.session, session(2));
+  EXPECT_EQ(d.instance, instance(2));
   EXPECT_EQ(d.epoch, Epoch{8});
   EXPECT_EQ(d.verdicts.size(), 3u);
   EXPECT_EQ(rule_of(d, 1), "unreachable");

@@ -59,6 +59,8 @@ TEST_F(DeciderTest, DecidesWithAMajorityOfVotesWithinABeat) {
   advance(at(2600));
   const auto n = advance(at(2610));
   ASSERT_TRUE(n);
+  EXPECT_EQ(n->decision.instance, instance(2)) << "of the beat that offered the session";
+  ASSERT_TRUE(n);
   EXPECT_EQ(n->decision.to, node(2));
   EXPECT_EQ(n->decision.session, session(2));
   EXPECT_EQ(n->decision.epoch, Epoch{2});
@@ -155,7 +157,7 @@ TEST_F(DeciderTest, OneTtlForTheSessionThatWasNamed) {
 
 TEST_F(DeciderTest, DecidesAtOnceWhenTheNamedSessionFailed) {
   log.decide(2, 2, session(2));
-  log.add(PromotionFailed{session(2)}, node(2), kPostgres, Epoch{2});
+  log.add(PromotionFailed{session(2), instance(2)}, node(2), kPostgres, Epoch{2});
   advance(at(2500));
   vote(2, at(2600), 2);
   vote(3, at(2600), 2);
@@ -234,7 +236,7 @@ TEST_F(DeciderTest, WishThatRanOutIsNone) {
 TEST_F(DeciderTest, SwitchoverGivesTheWantedNodeSomeTime) {
   spec.resources[0].members = {node(1), node(2), node(3)};
   log.add(SwitchoverRequested{.from = node(1), .to = node(3)}, node(1), kPostgres);
-  log.add(LeaseReleased{session(1), EndCause::kReleased, true, {1, Lsn{1000}, "db"}}, node(1), kPostgres, Epoch{1});
+  log.add(LeaseReleased{session(1), EndCause::kReleased, true, {1, Lsn{1000}, "db"}, instance(1)}, node(1), kPostgres, Epoch{1});
   wishes = {kPostgres};
   const auto all = [&](Instant now) {
     vote(2, now);

@@ -130,7 +130,7 @@ TEST(Fold, KeepRaisesTheEpochOfTheSameWriter) {
 TEST(Fold, FailedDecisionIsOver) {
   Log log = log_with_holder();
   log.decide(2, 2, session(2));
-  log.add(PromotionFailed{session(2)}, node(2), kPostgres, Epoch{2});
+  log.add(PromotionFailed{session(2), instance(2)}, node(2), kPostgres, Epoch{2});
   EXPECT_EQ(log.lease().phase, Phase::kEnded);
   EXPECT_TRUE(log.lease().has_ended(session(2)));
   EXPECT_TRUE(log.lease().has_holder()) << "node1 was not told that it ended";
@@ -138,7 +138,7 @@ TEST(Fold, FailedDecisionIsOver) {
 
 TEST(Fold, ReleaseAfterACleanStopKeepsTheFinalPosition) {
   Log log = log_with_holder();
-  log.add(LeaseReleased{session(1), EndCause::kReleased, true, {1, Lsn{900}, "db"}}, node(1), kPostgres, Epoch{1});
+  log.add(LeaseReleased{session(1), EndCause::kReleased, true, {1, Lsn{900}, "db"}, instance(1)}, node(1), kPostgres, Epoch{1});
   EXPECT_TRUE(log.lease().final_position);
   EXPECT_EQ(log.lease().position.lsn, Lsn{900});
   EXPECT_EQ(log.lease().phase, Phase::kEnded);
@@ -232,27 +232,60 @@ TEST(Fold, EpochThatIsNotHigherIsIgnored) {
 TEST(Fold, CompletionThatNoDecisionFitsIsIgnored) {
   Log log = log_with_holder();
   log.decide(2, 2, session(2));
-  const PromotionCompleted right{.session = session(2)};
-  expect_ignored(log, log.make(PromotionCompleted{.session = session(9)}, node(2), kPostgres, Epoch{2}));
+  const PromotionCompleted right{.session = session(2), .instance = instance(2)};
+  expect_ignored(log, log.make(PromotionCompleted{.session = session(9), .instance = instance(2)}, node(2), kPostgres, Epoch{2}));
   expect_ignored(log, log.make(right, node(1), kPostgres, Epoch{2}));
   expect_ignored(log, log.make(right, node(2), kPostgres, Epoch{3}));
 }
 
 TEST(Fold, DoubledCompletionIsIgnored) {
   Log log = log_with_holder();
-  expect_ignored(log, log.make(PromotionCompleted{.session = session(1)}, node(1), kPostgres, Epoch{1}));
+  expect_ignored(log, log.make(PromotionCompleted{.session = session(1), .instance = instance(1)}, node(1), kPostgres, Epoch{1}));
 }
 
 TEST(Fold, EndSaidByAnotherNodeIsIgnored) {
   Log log = log_with_holder();
-  expect_ignored(log, log.make(LeaseReleased{.session = session(1)}, node(2), kPostgres, Epoch{1}));
-  expect_ignored(log, log.make(PromotionFailed{session(1)}, node(2), kPostgres, Epoch{1}));
+  expect_ignored(log, log.make(LeaseReleased{.session = session(1), .instance = instance(1)}, node(2), kPostgres, Epoch{1}));
+  expect_ignored(log, log.make(PromotionFailed{session(1), instance(1)}, node(2), kPostgres, Epoch{1}));
+}
+
+TEST(Fold, EndSaidByAnotherInstanceOfTheNodeIsIgnored) {
+  Log log = log_with_holder();
+  for (const InstanceId& other : {instance(9), InstanceId{}}) {
+    expect_ignored(log, log.make(LeaseReleased{.session = session(1), .cause = EndCause::kHostLost, .instance = other}, node(1), kPostgres, Epoch{1}));
+    expect_ignored(log, log.make(PromotionFailed{session(1), other}, node(1), kPostgres, Epoch{1}));
+  }
+  log.decide(2, 2, session(2));
+  expect_ignored(log, log.make(PromotionFailed{session(2), instance(9)}, node(2), kPostgres, Epoch{2}));
+  log.release(1, 1, session(1));
+  EXPECT_TRUE(log.lease().has_ended(session(1)));
+  EXPECT_EQ(log.lease().ended.back().instance, instance(1));
+}
+
+TEST(Fold, CompletionByAnotherInstanceOfTheNodeIsIgnored) {
+  Log log = log_with_holder();
+  log.decide(2, 2, session(2));
+  EXPECT_EQ(log.lease().instance, instance(2));
+  EXPECT_EQ(log.lease().open.back().instance, instance(2));
+  expect_ignored(log, log.make(PromotionCompleted{.session = session(2), .instance = instance(9)}, node(2), kPostgres, Epoch{2}));
+  log.complete(2, 2, session(2));
+  EXPECT_EQ(log.lease().completed.instance, instance(2));
+}
+
+TEST(Fold, DecisionThatNamedNoInstanceIsAnyOfTheNode) {
+  Log log = log_with_voters();
+  log.add(PromotionDecided{.to = node(1), .session = session(1)}, node(1), kPostgres, Epoch{1});
+  log.complete(1, 1, session(1));
+  EXPECT_EQ(log.lease().phase, Phase::kActive);
+  EXPECT_TRUE(log.lease().completed.instance.empty());
+  log.add(LeaseReleased{.session = session(1)}, node(1), kPostgres, Epoch{1});
+  EXPECT_TRUE(log.lease().has_ended(session(1)));
 }
 
 TEST(Fold, DoubledEndIsIgnored) {
   Log log = log_with_holder();
   log.release(1, 1, session(1));
-  expect_ignored(log, log.make(LeaseReleased{.session = session(1)}, node(1), kPostgres, Epoch{1}));
+  expect_ignored(log, log.make(LeaseReleased{.session = session(1), .instance = instance(1)}, node(1), kPostgres, Epoch{1}));
 }
 
 TEST(Fold, EndOfAnUnknownSessionIsIgnored) {
@@ -301,7 +334,7 @@ TEST(Fold, CompletionOlderThanACompletedOneIsIgnored) {
   log.decide(2, 2, session(2));
   log.decide(3, 1, session(3));
   log.complete(3, 1, session(3), {2, Lsn{300}, "db"});
-  expect_ignored(log, log.make(PromotionCompleted{.session = session(2)}, node(2), kPostgres, Epoch{2}));
+  expect_ignored(log, log.make(PromotionCompleted{.session = session(2), .instance = instance(2)}, node(2), kPostgres, Epoch{2}));
 }
 
 TEST(Fold, DecisionThatNamesAnEndedSessionIsOverAtOnce) {
@@ -311,7 +344,7 @@ TEST(Fold, DecisionThatNamesAnEndedSessionIsOverAtOnce) {
   EXPECT_EQ(log.lease().phase, Phase::kEnded);
   EXPECT_EQ(log.lease().epoch, Epoch{2}) << "its epoch is used up";
   EXPECT_TRUE(log.lease().open.empty());
-  expect_ignored(log, log.make(PromotionCompleted{.session = session(1)}, node(1), kPostgres, Epoch{2}));
+  expect_ignored(log, log.make(PromotionCompleted{.session = session(1), .instance = instance(1)}, node(1), kPostgres, Epoch{2}));
 }
 
 TEST(Fold, WorkedExampleOfTheHeader) {
@@ -348,14 +381,17 @@ LogEvent arbitrary_event(const Log& log) {
   const int who = *rc::gen::inRange(1, 4);
   const SessionId s = session(*rc::gen::inRange<std::uint64_t>(1, 5));
   const Epoch epoch{*rc::gen::inRange<std::uint64_t>(0, 8)};
+  const InstanceId its = *rc::gen::element(InstanceId{}, instance(who), instance(who), instance(9));
   LogEvent e = [&] {
     switch (*rc::gen::inRange(0, 10)) {
       case 0:
-      case 1: return log.make(PromotionDecided{.to = node(who), .session = s}, node(who), kPostgres, epoch);
+      case 1: return log.make(PromotionDecided{.to = node(who), .session = s, .instance = its}, node(who), kPostgres, epoch);
       case 2:
-      case 3: return log.make(PromotionCompleted{.session = s, .position = {epoch.value, Lsn{epoch.value * 10}, "db"}}, node(who), kPostgres, epoch);
-      case 4: return log.make(PromotionFailed{s}, node(who), kPostgres, epoch);
-      case 5: return log.make(LeaseReleased{.session = s}, node(who), kPostgres, epoch);
+      case 3:
+        return log.make(PromotionCompleted{.session = s, .position = {epoch.value, Lsn{epoch.value * 10}, "db"}, .instance = its}, node(who),
+                        kPostgres, epoch);
+      case 4: return log.make(PromotionFailed{s, its}, node(who), kPostgres, epoch);
+      case 5: return log.make(LeaseReleased{.session = s, .instance = its}, node(who), kPostgres, epoch);
       case 6: return log.make(Paused{}, node(who), *rc::gen::element(ResourceId{}, kPostgres));
       case 7: return log.make(Resumed{}, node(who), *rc::gen::element(ResourceId{}, kPostgres));
       case 8: return log.make(MemberReturned{.boot = boot(epoch.value)}, node(who));

@@ -98,6 +98,25 @@ TEST_F(HousekeeperTest, JoinsOnce) {
   EXPECT_TRUE(advance(at(0)).empty());
 }
 
+/// Two hosts under one id would answer each other in the log for ever.
+TEST_F(HousekeeperTest, SaysItsInstanceOnceAndNamesTheOtherHost) {
+  log = log_with_voters();
+  log.add(MemberJoined{.instance = instance(9), .boot = boot(9)}, node(1));
+  EXPECT_NE(wish<MemberReturned>(advance(at(0))), nullptr);
+  EXPECT_FALSE(housekeeper.wait()) << "a replaced disk";
+  log.add(MemberReturned{instance(1), boot(1), run(1), "1", 1}, node(1));
+  EXPECT_TRUE(advance(at(10)).empty());
+  log.add(MemberReturned{instance(9), boot(9), run(9), "1", 1}, node(1));
+  EXPECT_EQ(wish<MemberReturned>(advance(at(20))), nullptr);
+  EXPECT_EQ(wish<MemberReturned>(advance(at(30))), nullptr);
+  ASSERT_TRUE(housekeeper.wait());
+  EXPECT_EQ(housekeeper.wait()->what, "the end of another host that runs as node1");
+  EXPECT_EQ(housekeeper.wait()->since, at(20));
+  EXPECT_NE(wish<MemberReturned>(advance(at(40), true)), nullptr) << "a blank voter waits for its own";
+  log.add(MemberUnreachable{3000, {node(2), node(3)}}, node(1));
+  EXPECT_NE(wish<MemberReturned>(advance(at(50))), nullptr) << "this host is heard again";
+}
+
 TEST_F(HousekeeperTest, ReturnsAfterARebootAReplacedDiskOrSilence) {
   log = log_with_voters();
   log.add(MemberJoined{.instance = instance(1), .boot = boot(9)}, node(1));

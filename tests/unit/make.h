@@ -77,13 +77,13 @@ class Log {
     return add(make(std::move(payload), by, resource, epoch));
   }
   Sequence decide(std::uint64_t epoch, int to, SessionId s, DecisionKind kind = DecisionKind::kFailover) {
-    return add(PromotionDecided{.to = node(to), .session = s, .kind = kind}, node(to), kPostgres, Epoch{epoch});
+    return add(PromotionDecided{.to = node(to), .session = s, .kind = kind, .instance = instance(to)}, node(to), kPostgres, Epoch{epoch});
   }
   Sequence complete(std::uint64_t epoch, int by, SessionId s, Position where = {}) {
-    return add(PromotionCompleted{.session = s, .position = where}, node(by), kPostgres, Epoch{epoch});
+    return add(PromotionCompleted{.session = s, .position = where, .instance = instance(by)}, node(by), kPostgres, Epoch{epoch});
   }
   Sequence release(std::uint64_t epoch, int by, SessionId s, EndCause cause = EndCause::kFenced) {
-    return add(LeaseReleased{.session = s, .cause = cause}, node(by), kPostgres, Epoch{epoch});
+    return add(LeaseReleased{.session = s, .cause = cause, .instance = instance(by)}, node(by), kPostgres, Epoch{epoch});
   }
   Sequence pause() { return add(Paused{}); }
   Sequence resume() { return add(Resumed{}); }

@@ -161,6 +161,30 @@ TEST_F(NodeCoreTest, NamedForAResourceThatItDoesNotRunItFails) {
   EXPECT_TRUE(failed);
 }
 
+TEST_F(NodeCoreTest, AnswersForTheSessionsOfItsOwnInstanceOnly) {
+  move(at(0));
+  GuardReport guard{.resource = kPostgres, .connected = true, .next = session(1)};
+  give(GuardChanged{guard}, at(0));
+  const auto said = [&](const PromiseNote& note, std::uint64_t counter, Instant now) {
+    Beat b = beat_of(2, counter, log.state);
+    b.promises = {note};
+    give(BeatHeard{b}, now);
+    std::vector<SessionNote> ended;
+    for (const SendBeat& s : all<SendBeat>(give(TimerFired{}, now + milliseconds(250)))) ended = s.beat.ended;
+    return ended;
+  };
+  EXPECT_TRUE(said({kPostgres, node(1), session(7), instance(9)}, 1, at(1000)).empty()) << "the first host with its id may write under it";
+  EXPECT_TRUE(said({kPostgres, node(2), session(8), instance(1)}, 2, at(2000)).empty());
+  EXPECT_EQ(said({kPostgres, node(1), session(9), instance(1)}, 3, at(3000)), (std::vector<SessionNote>{{kPostgres, session(9)}}));
+  EXPECT_EQ(said({kPostgres, node(1), session(10), {}}, 4, at(4000)).size(), 2u) << "an older voter's word names none";
+}
+
+TEST_F(NodeCoreTest, NamedInAnotherInstanceForAResourceThatItDoesNotRunItSaysNothing) {
+  give(TimerFired{}, at(0));
+  log.add(PromotionDecided{.to = node(1), .session = session(1), .instance = instance(9)}, node(1), ResourceId("redis"), Epoch{1});
+  for (const Append& a : all<Append>(move(at(10)))) EXPECT_FALSE(std::holds_alternative<PromotionFailed>(a.request.payload));
+}
+
 TEST_F(NodeCoreTest, SameInputsSameOutputs) {
   NodeCore other(config(), at(0));
   const auto play = [&](NodeCore& c) {

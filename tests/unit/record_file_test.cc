@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 
 #include "controlplane/node/ids.h"
 #include "tests/unit/temp_folder.h"
@@ -15,7 +16,8 @@ VoterRecord example() {
   VoterRecord r{.instance = new_instance(), .run = random_id<RunId>(), .boot = boot_id(), .log = random_id<LogId>()};
   r.voters = {.id = {1, 2}, .sequence = {3}, .voters = {{NodeId("node1"), {4, 5}}, {NodeId("node2"), {6, 7}}}};
   r.earlier_runs = {{8, 9}, {10, 11}};
-  r.promises[ResourceId("postgres")] = {.epoch = {12}, .session = {13, 14}, .node = NodeId("node2"), .longest = std::chrono::seconds(2), .paused = {15}};
+  r.promises[ResourceId("postgres")] = {.epoch = {12}, .session = {13, 14}, .node = NodeId("node2"), .longest = std::chrono::seconds(2), .paused = {15},
+                                        .instance = {17, 18}};
   r.floors[ResourceId("postgres")] = {16};
   return r;
 }
@@ -49,6 +51,19 @@ TEST(RecordFile, ARecordOfAnotherMachineIsNotTakenUp) {
   ASSERT_TRUE(back);
   EXPECT_NE(back->instance, r.instance);
   EXPECT_TRUE(back->promises.empty());
+}
+
+/// A record written before promises named an instance: nothing of it is lost, and no instance is made up.
+TEST(RecordFile, ReadsARecordWithoutInstances) {
+  std::ifstream in(DAARION_SOURCE_DIR "/tests/golden/voter_without_instance.json");
+  std::stringstream text;
+  text << in.rdbuf();
+  const auto r = parse_record(text.str());
+  ASSERT_TRUE(r) << r.error().message;
+  const PromiseRecord wanted{.epoch = {12}, .session = {13, 14}, .node = NodeId("node2"), .longest = std::chrono::seconds(2), .paused = {15}};
+  EXPECT_EQ(r->promises.at(ResourceId("postgres")), wanted);
+  EXPECT_TRUE(r->promises.at(ResourceId("postgres")).instance.empty());
+  EXPECT_EQ(*parse_record(record_text(*r)), *r);
 }
 
 TEST(RecordFile, OneProcessHasIt) {

@@ -49,9 +49,18 @@ TEST(Steering, NotMoreOftenThanEveryTwoSeconds) {
 TEST(Steering, OnlyTheFirstLiveVoterSteers) {
   Scene s(2);
   EXPECT_TRUE(s.advance({node(1), {}}, at(1)).empty());
-  s.peers.hear(beat_of(2, 2, s.log.state), at(2500));
-  s.peers.hear(beat_of(3, 2, s.log.state), at(2500));
-  EXPECT_EQ(s.advance({node(1), {}}, at(2600)).size(), 1u) << "node1 has been silent for longer than a ttl";
+  s.peers.hear(beat_of(2, 2, s.log.state), at(5500));
+  s.peers.hear(beat_of(3, 2, s.log.state), at(5500));
+  EXPECT_EQ(s.advance({node(1), {}}, at(5600)).size(), 1u) << "node1 has been silent for longer than a ttl";
+}
+
+TEST(Steering, NobodyWhileAServerMayHaveJustDied) {
+  Scene s(2);
+  for (const int ms : {1100, 2500, 4900}) {
+    s.peers.hear(beat_of(2, static_cast<std::uint64_t>(ms), s.log.state), at(ms - 50));
+    s.peers.hear(beat_of(3, static_cast<std::uint64_t>(ms), s.log.state), at(ms - 50));
+    EXPECT_TRUE(s.advance({node(1), node(1)}, at(ms)).empty()) << "a leader would hand over to node1 for as long as it remembers it";
+  }
 }
 
 TEST(Steering, NodeThatIsNamedCountsAsHolder) {

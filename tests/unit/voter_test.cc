@@ -145,6 +145,66 @@ TEST_F(VoterTest, EndSaidByAnotherNodeIsNothing) {
   EXPECT_FALSE(votes(at(100)));
 }
 
+/// A second host with the same node id says truly that it does not have the session; the first one still writes under it.
+TEST_F(VoterTest, EndSaidByAnotherInstanceOfTheNodeIsNothing) {
+  hear(1, kFirst, at(0));
+  Beat end = beat_of(1, ++counter, log.state, 77);
+  end.instance = instance(9);
+  end.ended = {{kPostgres, session(1)}};
+  hear(end, at(100));
+  EXPECT_FALSE(votes(at(100)));
+  EXPECT_EQ(promised(session(1), at(100)), at(2020));
+  EXPECT_EQ(hear(2, kSecond, at(101)), 'r');
+  EXPECT_EQ(hear(1, kFirst, at(200)), 'a') << "the first host goes on";
+  EXPECT_FALSE(votes(at(2219)));
+  EXPECT_TRUE(votes(at(2220))) << "its promise runs out by itself";
+  end = beat_of(1, ++counter, log.state);
+  end.ended = {{kPostgres, session(1)}};
+  hear(1, kFirst, at(2300));
+  hear(end, at(2301));
+  EXPECT_TRUE(votes(at(2301)));
+}
+
+TEST_F(VoterTest, EndInTheLogByAnotherInstanceFreesNothing) {
+  hear(1, kFirst, at(0));
+  log.add(PromotionDecided{.to = node(1), .session = session(1), .instance = instance(9)}, node(2), kPostgres, Epoch{2});
+  log.add(PromotionFailed{session(1), instance(9)}, node(1), kPostgres, Epoch{2});
+  ASSERT_TRUE(log.lease().has_ended(session(1))) << "a decision may be wrong in any way";
+  fold(at(100));
+  EXPECT_FALSE(votes(at(100)));
+  EXPECT_EQ(promised(session(1), at(100)), at(2020));
+}
+
+TEST_F(VoterTest, EndByAnotherInstanceWhileTheRecordIsBeingWrittenFreesNothing) {
+  hear(1, kFirst, at(0));
+  hear(beat(1, claim_of(3, session(1))), at(10), false);  // the same session raises its epoch
+  log.add(PromotionDecided{.to = node(1), .session = session(1), .instance = instance(9)}, node(2), kPostgres, Epoch{2});
+  log.add(PromotionFailed{session(1), instance(9)}, node(1), kPostgres, Epoch{2});
+  VoterOutput none;
+  voter->on_state(log.state, at(20), none);
+  sync(at(30));
+  EXPECT_FALSE(votes(at(40)));
+  EXPECT_TRUE(promised(session(1), at(40)));
+}
+
+TEST_F(VoterTest, PromiseOfAnOlderRecordIsAnyInstances) {
+  disk.promises[kPostgres] = {.epoch = Epoch{1}, .session = session(1), .node = node(1), .longest = seconds(2)};
+  disk.boot = boot(1);
+  begin(4, 1, at(0));
+  EXPECT_FALSE(votes(at(10)));
+  Beat end = beat_of(1, ++counter, log.state);
+  end.instance = instance(9);
+  end.ended = {{kPostgres, session(1)}};
+  hear(end, at(20));
+  EXPECT_TRUE(votes(at(20)));
+}
+
+TEST_F(VoterTest, SaysToWhichInstanceItIsBound) {
+  hear(1, kFirst, at(0));
+  EXPECT_EQ(disk.promises.at(kPostgres).instance, instance(1));
+  EXPECT_EQ(voter->promises(at(10)), (std::vector<PromiseNote>{{kPostgres, node(1), session(1), instance(1)}}));
+}
+
 TEST_F(VoterTest, EndInTheLogFreesThePromise) {
   hear(1, kFirst, at(0));
   log.release(1, 1, session(1));
@@ -361,6 +421,21 @@ TEST_F(VoterTest, FencingConfirmedGivesTheEndlessOneLength) {
   EXPECT_TRUE(votes(at(3020)));
 }
 
+/// What ends an endless promise to an instance that is gone for good: its node's new instance cannot.
+TEST_F(VoterTest, FencingConfirmedByAnOperatorNeedsNoInstance) {
+  log.pause();
+  fold(at(0));
+  hear(1, kFirst, at(0));
+  Beat end = beat_of(1, ++counter, log.state, 77);
+  end.instance = instance(9);
+  end.ended = {{kPostgres, session(1)}};
+  hear(end, at(100));
+  EXPECT_EQ(promised(session(1), at(99'000)), kNever);
+  log.add(FencingConfirmed{session(1), "the disk was destroyed"}, node(2), kPostgres);
+  fold(at(100'000));
+  EXPECT_TRUE(votes(at(100'000 + 2020)));
+}
+
 TEST_F(VoterTest, FencingConfirmedOfAnotherSessionIsNothing) {
   hear(1, kFirst, at(0));
   log.pause();
@@ -386,6 +461,12 @@ TEST_F(VoterTest, BlankVoterOwesThePausedHolderAnEndlessPromise) {
   EXPECT_FALSE(voter->blank());
   EXPECT_EQ(promised(session(1), at(99'000)), kNever);
   EXPECT_EQ(hear(2, kSecond, at(99'000)), 'r');
+  EXPECT_EQ(disk.promises.at(kPostgres).instance, instance(1)) << "as the log's decision named it";
+  Beat end = beat_of(1, ++counter, log.state, 77);
+  end.instance = instance(9);
+  end.ended = {{kPostgres, session(1)}};
+  hear(end, at(99'001));
+  EXPECT_EQ(promised(session(1), at(99'001)), kNever);
 }
 
 TEST_F(VoterTest, BlankVoterOwesItAlsoWhenResumedMeanwhile) {
@@ -534,7 +615,10 @@ RC_GTEST_PROP(VoterProperty, OnePromiseAtATime, ()) {
         Beat b = beat_of(static_cast<int>(who), ++counter, log.state);
         if (who == 3) b.instance = instance(9);
         b.ended = {{kPostgres, session(who)}};
-        ended.insert(session(who));
+        if (*rc::gen::arbitrary<bool>())
+          b.instance = instance(77);  // a second host with its id: it knows nothing of the session
+        else
+          ended.insert(session(who));
         voter->on_beat(b, log.state, now, out);
         break;
       }

@@ -1,0 +1,214 @@
+#include "controlplane/cli/cmd_dev.h"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include "controlplane/dev/local_cluster.h"
+
+namespace daarion {
+namespace {
+
+using dev::LocalCluster;
+using dev::Part;
+using std::chrono::seconds;
+
+constexpr Duration kSettled = seconds(90);  // initdb and a base backup on a slow disk; 6 s are usual
+constexpr Duration kStopped = seconds(45);  // a planned stop hands over within 30 s
+
+ExitCode report(const Error& error) {
+  std::fprintf(stderr, "daarionctl: %s\n", error.message.c_str());
+  return error.remedy == Remedy::kFixInput ? ExitCode::kUsage : ExitCode::kFailed;
+}
+ExitCode report(const Result<void>& result) { return result ? ExitCode::kOk : report(result.error()); }
+
+dev::Say progress() {
+  const auto began = std::chrono::steady_clock::now();
+  return [began](const std::string& line) {
+    std::printf("%6.1f s  %s\n", std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count(), line.c_str());
+    std::fflush(stdout);
+  };
+}
+
+Result<LocalCluster> present(dev::Say say = {}) { return LocalCluster::open(LocalCluster::default_folder(), std::move(say)); }
+
+/// What a cluster of this size cannot do, before anybody relies on it.
+void say_what_is_absent(std::size_t nodes) {
+  if (nodes == 1)
+    std::printf("\nOne node: no replica, so the loss of its disk loses the data; no failover; the decision log has one copy (R1).\n"
+                "What is kept: one writer at most, every decision in the log. `daarionctl dev up --nodes 3` has the rest.\n");
+  if (nodes == 2)
+    std::printf("\nTwo nodes, one voter (node1): node2 has the data, but nobody is elected without node1. If node1 is lost, node2 takes over\n"
+                "by audited override only; the decision log has one copy (R1). `daarionctl dev up --nodes 3` fails over by itself.\n");
+}
+
+void say_what_to_try(const LocalCluster& c) {
+  const NodeId first = c.nodes().front();
+  const std::string server = c.server_of(first), uri = "http://" + c.address_of(first) + ":" + std::to_string(c.file().http_port);
+  std::printf("\ntry   daarionctl dev status\n");
+  if (c.nodes().size() >= 3)
+    std::printf("      daarionctl dev kill node1      # as if the host lost power; then: daarionctl dev status, daarionctl dev start node1\n");
+  std::printf("      daarionctl dev shell           # DAARION_CONFIG, DAARION_SERVER=%s and PATH set\n", server.c_str());
+  std::printf("      psql -h %s/run/postgres -p %u -U postgres   # the superuser, over the socket; applications: host %s, user and database probe\n",
+              c.node_folder(first).c_str(), dev::ports_of(c.file()).postgres, c.address_of(first).c_str());
+  std::printf("      curl %s/cluster/status\n      daarionctl dev down            # ends all of it and removes %s\n", uri.c_str(), c.folder().c_str());
+}
+
+ExitCode up(int nodes) {
+  const dev::Say say = progress();
+  const std::string folder = LocalCluster::default_folder();
+  std::error_code ignored;
+  const bool there = std::filesystem::exists(folder + "/cluster.yaml", ignored);
+  auto cluster = there ? LocalCluster::open(folder, say) : LocalCluster::create({.nodes = nodes > 0 ? nodes : 3, .folder = folder, .prefix = "127.83.0.", .say = say});
+  if (!cluster) return report(cluster.error());
+  if (there && nodes > 0 && static_cast<int>(cluster->nodes().size()) != nodes)
+    return report(Error{Remedy::kFixInput, Effect::kNone, "start " + std::to_string(nodes) + " nodes: " + folder + " has a cluster of " +
+                                                              std::to_string(cluster->nodes().size()) + "; `daarionctl dev down` first"});
+  say((there ? "found " : "wrote ") + cluster->config_path());
+  if (auto started = cluster->start_all(); !started) return report(started);
+  const auto view = cluster->await_settled(kSettled);
+  if (!view) return report(view.error());
+  const dev::ResourceSeen* pg = view->resource("postgres");
+  say("postgres: " + pg->holder + " writes, epoch " + std::to_string(pg->epoch) +
+      (pg->replicas.size() > 1 || (pg->replicas.size() == 1 && pg->replicas[0].node != pg->holder) ? "; its replica streams" : ""));
+  if (auto made = cluster->make_application(NodeId(pg->holder)); !made) return report(made);
+  say_what_is_absent(cluster->nodes().size());
+  say_what_to_try(*cluster);
+  return ExitCode::kOk;
+}
+
+/// "daemon 4711, guard 4713 4714 (stopped), ..."
+std::string processes_text(const LocalCluster& c, const NodeId& node) {
+  std::string out;
+  for (const Part part : {Part::kNats, Part::kWitness, Part::kDaemon, Part::kGuard, Part::kPostgres}) {
+    const auto found = c.processes(node, part == Part::kPostgres ? Part::kPostmaster : part);
+    if (found.empty()) continue;
+    out += (out.empty() ? "" : ", ") + std::string(dev::kPartNames[static_cast<int>(part)]);
+    bool stopped = false;
+    for (const dev::ProcessInfo& p : found) {
+      out += " " + std::to_string(p.id.pid);
+      stopped |= p.state == 'T';
+    }
+    if (stopped) out += " (paused)";
+  }
+  return out.empty() ? "nothing runs" : out;
+}
+
+ExitCode status() {
+  const auto cluster = present();
+  if (!cluster) return report(cluster.error());
+  std::printf("%s\n", cluster->config_path().c_str());
+  Result<dev::ClusterView> view = fail(Remedy::kRetry, "no daemon answers");
+  std::size_t running = 0;
+  for (const NodeId& node : cluster->nodes()) {
+    std::printf("  %-8s %-14s %s\n", node.value.c_str(), cluster->address_of(node).c_str(), processes_text(*cluster, node).c_str());
+    running += cluster->processes(node).empty() ? 0 : 1;
+    if (!view || !view->ready)
+      if (auto seen = cluster->view(node)) view = std::move(seen);
+  }
+  if (!view) {
+    std::printf("no daemon answers%s\n", running == 0 ? "; `daarionctl dev up` starts them" : "");
+    return running == 0 ? ExitCode::kUnreachable : ExitCode::kDegraded;
+  }
+  for (const dev::ResourceSeen& r : view->resources) {
+    std::printf("%s: %s, epoch %llu", r.id.c_str(), r.holder.empty() ? "nobody writes" : (r.holder + (r.writable ? " writes" : " holds, not writable")).c_str(),
+                static_cast<unsigned long long>(r.epoch));
+    for (const dev::ReplicaSeen& p : r.replicas)
+      if (p.node != r.holder) std::printf("; %s %s, %llu B behind", p.node.c_str(), p.state.c_str(), static_cast<unsigned long long>(p.lag_bytes));
+    std::printf("\n");
+  }
+  for (const std::string& wait : view->waits) std::printf("waits: %s\n", wait.c_str());
+  for (const std::string& warning : view->warnings) std::printf("warning: %s\n", warning.c_str());
+  return view->status == "ok" ? ExitCode::kOk : ExitCode::kDegraded;
+}
+
+/// One command on a node or a part of it.
+ExitCode on_node(const std::string& name, const std::string& part_name, const std::function<Result<void>(LocalCluster&, const NodeId&, Part)>& act,
+                 const std::string& done) {
+  auto cluster = present();
+  if (!cluster) return report(cluster.error());
+  const auto node = cluster->node_named(name);
+  if (!node) return report(Error{Remedy::kFixInput, Effect::kNone, "no node is called " + name + "; `daarionctl dev status` lists them"});
+  const auto part = dev::part_named(part_name.empty() ? "node" : part_name);
+  if (!part) return report(Error{Remedy::kFixInput, Effect::kNone, "no part is called " + part_name + "; it is nats, witness, daemon, guard, postgres or postmaster"});
+  const auto acted = act(*cluster, *node, *part);
+  if (acted) std::printf("%s %s%s\n", node->value.c_str(), part_name.empty() ? "" : (part_name + " ").c_str(), done.c_str());
+  return report(acted);
+}
+
+ExitCode down(bool keep) {
+  auto cluster = present();
+  if (!cluster) return report(cluster.error());
+  const std::string folder = cluster->folder();
+  const auto done = cluster->down(keep);
+  if (done) std::printf("nothing runs; %s %s\n", folder.c_str(), keep ? "is kept: `daarionctl dev up` goes on with it" : "is removed");
+  return report(done);
+}
+
+ExitCode shell() {
+  const auto cluster = present();
+  if (!cluster) return report(cluster.error());
+  std::string servers;
+  for (const NodeId& node : cluster->nodes()) servers += (servers.empty() ? "" : ",") + cluster->server_of(node);
+  std::error_code error;
+  const std::string bin = std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();
+  const char* path = std::getenv("PATH");
+  ::setenv("DAARION_CONFIG", cluster->config_path().c_str(), 1);
+  ::setenv("DAARION_SERVER", servers.substr(0, servers.find(',')).c_str(), 1);
+  ::setenv("PATH", (bin + (path ? std::string(":") + path : "")).c_str(), 1);
+  const char* program = std::getenv("SHELL");
+  const std::string chosen = program && *program ? program : "/bin/sh";
+  std::printf("a shell with DAARION_CONFIG, DAARION_SERVER and PATH; `exit` ends it, the cluster goes on\n");
+  std::fflush(stdout);
+  ::execl(chosen.c_str(), chosen.c_str(), nullptr);
+  return report(Error{Remedy::kFixInput, Effect::kNone, "start " + chosen + ": " + std::strerror(errno)});
+}
+
+}  // namespace
+
+void add_dev(CLI::App& app, ExitCode& code) {
+  struct Options {
+    int nodes = 0;
+    std::string node, part;
+    bool keep = false;
+  };
+  auto o = std::make_shared<Options>();
+  CLI::App* dev = app.add_subcommand("dev", "A whole local cluster of real processes, node N on 127.83.0.N.");
+  dev->require_subcommand(1);
+  CLI::App* start = dev->add_subcommand("up", "Start a cluster, or what is down of the one that is there.");
+  start->add_option("--nodes", o->nodes, "1, 2, 3 (default) or 4")->check(CLI::Range(1, dev::kMostNodes));
+  start->callback([o, &code] { code = up(o->nodes); });
+  dev->add_subcommand("status", "Which processes run, and who writes.")->callback([&code] { code = status(); });
+  const auto add = [&](const char* name, const char* text, const char* done, std::function<Result<void>(LocalCluster&, const NodeId&, Part)> act) {
+    CLI::App* command = dev->add_subcommand(name, text);
+    command->add_option("node", o->node, "The node's id")->required();
+    command->add_option("part", o->part, "nats, witness, daemon, guard, postgres, postmaster; default: all of the node");
+    command->callback([o, &code, act = std::move(act), done] { code = on_node(o->node, o->part, act, done); });
+  };
+  add("kill", "SIGKILL to a node's processes at once, as when the host loses power; or to one part.", "killed",
+      [](LocalCluster& c, const NodeId& n, Part p) -> Result<void> {
+        if (auto killed = c.kill(n, p); !killed) return tl::unexpected(killed.error());
+        return {};
+      });
+  add("stop", "Planned stop: the node hands over first.", "stopped", [](LocalCluster& c, const NodeId& n, Part p) -> Result<void> {
+    if (p != Part::kNode) return fail(Remedy::kFixInput, "stop takes a whole node; kill takes a part");
+    return c.stop(n, kStopped);
+  });
+  add("pause", "SIGSTOP: the node, or a part, freezes.", "paused", [](LocalCluster& c, const NodeId& n, Part p) { return c.pause(n, p); });
+  add("resume", "SIGCONT after pause.", "resumed", [](LocalCluster& c, const NodeId& n, Part p) { return c.resume(n, p); });
+  add("start", "Start what does not run of a node: nats, witness, daemon, or all.", "started",
+      [](LocalCluster& c, const NodeId& n, Part p) { return c.start(n, p); });
+  CLI::App* end = dev->add_subcommand("down", "End every process and remove the folder.");
+  end->add_flag("--keep", o->keep, "Stop in order and keep the folder: `up` goes on with it");
+  end->callback([o, &code] { code = down(o->keep); });
+  dev->add_subcommand("shell", "A shell with DAARION_CONFIG, DAARION_SERVER and PATH set.")->callback([&code] { code = shell(); });
+}
+
+}  // namespace daarion

@@ -1,0 +1,237 @@
+// daariond: one node of the cluster. Reads its setup, joins the parts, and waits to be told to stop.
+#include <CLI/CLI.hpp>
+#include <signal.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <netdb.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <cstdio>
+#include <filesystem>
+#include <mutex>
+#include <thread>
+
+#include "controlplane/api/api_replies.h"
+#include "controlplane/api/grpc_server.h"
+#include "controlplane/api/http_server.h"
+#include "controlplane/api/operator.h"
+#include "controlplane/api/status.h"
+#include "controlplane/daariond/options.h"
+#include "controlplane/daariond/wiring.h"
+#include "controlplane/node/clock.h"
+#include "controlplane/node/daemon.h"
+#include "controlplane/node/ids.h"
+#include "controlplane/topology/render.h"
+#include "streams/api_responder.h"
+
+namespace {
+
+using namespace daarion;
+using std::chrono::seconds;
+
+constexpr int kFailed = 1, kUsage = 2, kUnreachable = 3;
+// A clean stop of a primary with its checkpoint, and the hand-over's event; beyond it the deadline fences.
+constexpr Duration kStopLimit = seconds(30);
+constexpr Duration kFirstLook = seconds(5);
+constexpr Duration kTidyLimit = seconds(5);
+
+const std::string kSoftware = std::string("daariond ") + DAARION_VERSION + " (" + DAARION_COMMIT + ")";
+
+int refuse(const std::string& lines, int code) {
+  std::stringstream all(lines);
+  for (std::string line; std::getline(all, line);) std::fprintf(stderr, "daariond: %s\n", line.c_str());
+  return code;
+}
+
+/// The newest view, as interfaces ask for it from any thread.
+class ViewBox {
+ public:
+  void put(StatusView view) {
+    auto next = std::make_shared<const StatusView>(std::move(view));
+    {
+      const std::lock_guard lock(mutex_);
+      view_ = std::move(next);
+    }
+    came_.notify_all();
+  }
+  std::shared_ptr<const StatusView> get() const {
+    const std::lock_guard lock(mutex_);
+    return view_;
+  }
+  bool await(Duration limit) {
+    std::unique_lock lock(mutex_);
+    return came_.wait_for(lock, limit, [&] { return view_ != nullptr; });
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable came_;
+  std::shared_ptr<const StatusView> view_;
+};
+
+/// Whether a port could be had: said before anything is started.
+Result<void> try_port(const std::string& address, std::uint32_t port, const char* key) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE;
+  addrinfo* found = nullptr;
+  if (getaddrinfo(address.c_str(), std::to_string(port).c_str(), &hints, &found) != 0)
+    return fail(Remedy::kFixInput, "control.bind: " + address + " is no address of this machine");
+  const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int yes = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  const bool bound = bind(fd, found->ai_addr, found->ai_addrlen) == 0 && listen(fd, 1) == 0;
+  const std::string why = bound ? "" : std::strerror(errno);
+  freeaddrinfo(found);
+  close(fd);
+  if (bound) return {};
+  return fail(Remedy::kFixInput, "listen on " + address + ":" + std::to_string(port) + ": " + why + "; set " + key + " or control.bind, or end who has it");
+}
+
+Result<void> make_folders(const Options& options) {
+  for (const std::string& folder : {options.data, options.run}) {
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    if (error || access(folder.c_str(), W_OK) != 0)
+      return fail(Remedy::kFixInput, "use folder " + folder + ": " + (error ? error.message() : std::string(std::strerror(errno))) + "; give another with --data or --run");
+  }
+  chmod(options.data.c_str(), 0700);
+  return {};
+}
+
+/// Blocks the signals that end a daemon, in every thread made from now on.
+sigset_t block_signals() {
+  signal(SIGPIPE, SIG_IGN);
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int s : {SIGTERM, SIGINT, SIGUSR2}) sigaddset(&set, s);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  return set;
+}
+
+/// While NATS does not answer, nothing is wrong with this node: it says so, and waits.
+int reach_nats(const Links& links, const sigset_t& ending, bool once) {
+  for (;;) {
+    const auto up = await_links(links, seconds(10));
+    if (up) return 0;
+    if (up.error().remedy == Remedy::kFixInput || once) return refuse(up.error().message, up.error().remedy == Remedy::kFixInput ? kFailed : kUnreachable);
+    spdlog::warn("{}; trying on", up.error().message);
+    timespec none{};
+    if (sigtimedwait(&ending, nullptr, &none) > 0) return -1;
+  }
+}
+
+int serve(const Setup& setup, const sigset_t& ending) {
+  const Options& options = setup.options;
+  const std::string bind = bind_of(setup.file, setup.self);
+  std::vector<std::string> notes = setup.notes;
+  const TopologySpec spec = led_spec(setup, notes);
+  auto links = open_links(setup);
+  if (!links) return refuse(links.error().message, kUsage);
+  for (const auto& [port, key] : {std::pair{setup.file.grpc_port, "control.grpc_port"}, std::pair{setup.file.http_port, "control.http_port"}})
+    if (const auto free = try_port(bind, port, key); !free) return refuse(free.error().message, kUsage);
+  if (options.check) {
+    if (const int code = reach_nats(*links, ending, true); code != 0) return code;
+    std::printf("%s: node %s is ready to start\n", options.config.c_str(), setup.self.value.c_str());
+    return 0;
+  }
+  if (const auto made = make_folders(options); !made) return refuse(made.error().message, kUsage);
+  auto ports = make_ports(setup, spec, *links);
+  if (!ports) return refuse(ports.error().message, kUsage);
+  auto record = RecordFile::open(options.data + "/voter.json");
+  if (!record) return refuse(record.error().message, kUsage);
+  auto voter = record->read();
+  if (!voter) return refuse(voter.error().message, kUsage);
+  for (const std::string& note : notes) spdlog::info("{}", note);
+  if (const int code = reach_nats(*links, ending, false); code != 0) return code < 0 ? 0 : code;
+
+  const NodeSpec& node = *spec.node(setup.self);
+  NodeConfig config{.identity = {.self = setup.self, .run = random_id<RunId>(), .boot = boot_id(), .instance = voter->instance, .role = setup.role,
+                                 .address = node.address, .region = node.region, .software = kSoftware, .fresh_log = random_id<LogId>(),
+                                 .topology_hash = setup.file.hash},
+                    .spec = spec, .record = *voter, .uptime = node_uptime()};
+  const auto appender = ports->appender;
+  ViewBox box;
+  Daemon daemon(std::move(config), std::move(*record), std::move(*ports));
+  daemon.watch([&](const NodeCore& core, Instant now) { box.put(make_status(core, daemon.warnings(), now, wall_time_ns())); });
+  daemon.start();
+  const auto view = [&box] { return box.get(); };
+  std::unique_ptr<GrpcServer> grpc;
+  std::unique_ptr<HttpServer> http;
+  std::unique_ptr<ApiResponder> replies;
+  if (box.await(kFirstLook)) {
+    const auto operations = std::make_shared<Operator>(Operator::Ports{.self = setup.self, .spec = spec, .view = view, .appender = appender,
+                                                                       .wall_ns = wall_time_ns, .new_id = event_id});
+    auto admin = GrpcServer::start(bind, setup.file.grpc_port, {.view = view, .operations = operations, .reader = [links = *links](Sequence from) { return open_reader(links, from); }});
+    auto web = HttpServer::start(bind, setup.file.http_port, view);
+    if (!admin) return refuse(admin.error().message, kFailed);
+    if (!web) return refuse(web.error().message, kFailed);
+    grpc = std::move(*admin);
+    http = std::move(*web);
+    replies = make_nats_api_responder({links->leaf ? links->leaf : links->near}, [view](const std::string& verb, const std::string&) { return api_reply(*view(), verb); });
+  }
+  spdlog::info("{} serves {} of {}: gRPC {}:{}, HTTP {}:{}", kSoftware, setup.self.value, spec.cluster, bind, setup.file.grpc_port, bind, setup.file.http_port);
+
+  int told = 0;
+  sigwait(&ending, &told);
+  if (told == SIGUSR2) {
+    spdlog::info("leaving: guards and engines stay for a daemon that comes back within {} ms", to_ms(spec.lease.ttl));
+    spdlog::shutdown();
+    _exit(0);  // at once: a crash at any moment is safe, and the record's lock is to be free for the daemon that follows
+  }
+  spdlog::info("stopping: handing over");
+  daemon.request_stop();
+  const bool clean = daemon.wait_stopped(kStopLimit);
+  if (!clean) spdlog::warn("not everything could be handed over in {} s: ending engines as they are", to_ms(kStopLimit) / 1000);
+  daemon.end_guards();
+  // What is left is tidying up, which a server that does not answer may not hold up.
+  std::thread([] {
+    std::this_thread::sleep_for(kTidyLimit);
+    _exit(0);
+  }).detach();
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  const Environment env = environment();
+  const auto from_env = [&](const char* name, std::string& to) {
+    if (const auto at = env.find(name); at != env.end() && !at->second.empty()) to = at->second;
+  };
+  from_env("DAARION_CONFIG", options.config);
+  from_env("NODE_ID", options.node);
+  options.guard = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "daarion-guard";
+  CLI::App app("One node of a DAARION cluster: folds the log, votes, keeps this node's leases, runs its databases under a guard.", "daariond");
+  app.set_version_flag("--version", kSoftware);
+  app.add_option("--config", options.config, "The cluster file, the same on every node (DAARION_CONFIG)")->capture_default_str();
+  app.add_option("--node", options.node, "Which node of it this is (NODE_ID)");
+  app.add_option("--data", options.data, "Voter's record and folded state; default /var/lib/daarion/<node>");
+  app.add_option("--run", options.run, "Sockets and engine logs; default /run/daarion/<node>");
+  app.add_option("--guard", options.guard, "The guard's program")->capture_default_str();
+  app.add_option("--cgroup", options.cgroup, "A cgroup v2 folder of ours, where each engine gets a group to be killed as one; default none");
+  app.add_option("--log-level", options.log_level, "debug, info, warn or error")->check(CLI::IsMember({"debug", "info", "warn", "error"}))->capture_default_str();
+  app.add_flag("--check", options.check, "Check file, environment, ports and NATS; start nothing");
+  app.footer("Environment: NODE_ID, NODE_ROLE, CLUSTER_PEERS, DAARION_CONTROL_PASSWORD, DAARION_SYS_PASSWORD, PG_REPLICATION_USER,\n"
+             "PG_REPLICATION_PASSWORD (passwords also as <name>_FILE). NATS_CLUSTER_NAME is read by `daarionctl render nats`.\n"
+             "Signals: SIGTERM and SIGINT hand over and stop; SIGUSR2 leaves guards and engines to a daemon that follows within a lease.\n"
+             "Exit codes: 0 ended as asked, 1 failed, 2 wrong setup, 3 NATS does not answer (--check).");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : kUsage;
+  }
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("daariond"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
+  spdlog::set_level(spdlog::level::from_str(options.log_level));
+  spdlog::flush_on(spdlog::level::info);
+  const sigset_t ending = block_signals();
+  if (const auto password = secret_of("PG_REPLICATION_PASSWORD", env)) setenv("PG_REPLICATION_PASSWORD", password->c_str(), 1);
+  const auto setup = read_setup(std::move(options), env);
+  if (!setup) return refuse(setup.error().message, kUsage);
+  return serve(*setup, ending);
+}

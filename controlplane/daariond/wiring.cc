@@ -1,0 +1,197 @@
+#include "controlplane/daariond/wiring.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "controlplane/drivers/registry.h"
+#include "controlplane/topology/render.h"
+#include "streams/log_stream.h"
+#include "streams/meta_leader.h"
+#include "streams/nats_appender.h"
+#include "streams/nats_beat_link.h"
+#include "streams/nats_log_reader.h"
+#include "streams/nats_telemetry.h"
+
+namespace daarion {
+namespace {
+
+using std::chrono::seconds;
+using Kind = NatsServerPlan::Kind;
+
+constexpr Duration kApiLimit = seconds(2);  // of one JetStream request: above a healthy answer, below an election
+
+/// The core's servers as this node should try them: its own first, then round from there, so that nodes spread.
+std::vector<NatsServerPlan> core_from(const Setup& setup) {
+  std::vector<NatsServerPlan> core;
+  for (NatsServerPlan& server : nats_plan(setup.file))
+    if (server.kind != Kind::kLeaf) core.push_back(std::move(server));
+  const auto own = std::ranges::find(core, setup.self, &NatsServerPlan::node);
+  if (own != core.end()) std::ranges::rotate(core, own);
+  return core;
+}
+
+/// A driver that could not be made yet (a folder's rights, say): tried again at each call, and says why until then.
+class UnreadyDriver final : public Driver {
+ public:
+  UnreadyDriver(DriverConfig config, EngineHost& host) : config_(std::move(config)), host_(host) {}
+  EngineReport observe() override {
+    if (ready()) return driver_->observe();
+    EngineReport report;
+    report.health = why_;
+    return report;
+  }
+  DriverResult run(const DriverCommand& command) override {
+    if (ready()) return driver_->run(command);
+    return DriverResult{.op = command.op, .resource = command.resource, .verb = command.verb, .ok = false, .message = why_};
+  }
+
+ private:
+  bool ready() {
+    if (driver_) return true;
+    auto made = make_driver(config_, host_);
+    if (made) driver_ = std::move(*made);
+    else why_ = made.error().message;
+    return driver_ != nullptr;
+  }
+  DriverConfig config_;
+  EngineHost& host_;
+  std::unique_ptr<Driver> driver_;
+  std::string why_;
+};
+
+DriverConfig driver_config(const Setup& setup, const ResourceSpec& resource) {
+  DriverConfig config{.self = setup.self, .resource = resource, .peers = {}, .run_dir = setup.options.run + "/" + resource.id.value,
+                      .engine_user = geteuid() == 0 ? system_user_of(resource.engine) : ""};
+  config.resource.data_dir = path_on(resource.data_dir, setup.self);
+  for (const NodeId& member : resource.members)
+    if (const NodeSpec* node = setup.file.spec.node(member)) config.peers.push_back({member, node->address, resource.port});
+  return config;
+}
+
+EngineSeat seat_of(const Setup& setup, const ResourceSpec& resource) {
+  const DriverConfig config = driver_config(setup, resource);
+  const std::string base = setup.options.run + "/" + resource.id.value;
+  const GuardConfig guard{.resource = resource.id, .binary = setup.options.guard, .socket = guard_socket(config.resource.data_dir), .data_dir = config.resource.data_dir,
+                          .cgroup = setup.options.cgroup.empty() ? "" : setup.options.cgroup + "/" + resource.id.value, .log_file = base + ".guard.log"};
+  return {resource.id, [guard](GuardClient::OnReport on_report) { return GuardClient::open(guard, std::move(on_report)); },
+          [config](EngineHost& host) -> std::unique_ptr<Driver> { return std::make_unique<UnreadyDriver>(config, host); }};
+}
+
+/// For a look at what an engine needs, before there is a guard.
+class NoHost final : public EngineHost {
+  Result<std::uint64_t> start(const EngineCommand&) override { return fail(Remedy::kRetry, "no guard yet"); }
+  Result<void> stop(int) override { return {}; }
+  Result<void> wait_empty(Duration) override { return {}; }
+  std::uint64_t incarnation() const override { return 0; }
+  bool running() const override { return false; }
+};
+
+}  // namespace
+
+std::vector<std::shared_ptr<Connection>> Links::beats() const {
+  if (!leaf) return {near, far};
+  return {near, far, leaf};
+}
+
+Result<Links> open_links(const Setup& setup) {
+  Links links;
+  const std::vector<NatsServerPlan> core = core_from(setup);
+  const auto open = [&](const std::vector<NatsServerPlan>& servers, const char* what, const char* user, const std::string& password) {
+    NatsEndpoint endpoint{.urls = {}, .user = user, .password = password, .name = setup.self.value + what};
+    for (const NatsServerPlan& server : servers) endpoint.urls.push_back(server.url());
+    return Connection::open(endpoint);
+  };
+  std::vector<NatsServerPlan> turned = core;
+  if (turned.size() > 1) std::ranges::rotate(turned, turned.begin() + 1);
+  std::vector<NatsServerPlan> own_leaf;
+  for (const NatsServerPlan& server : nats_plan(setup.file))
+    if (server.kind == Kind::kLeaf && server.node == setup.self) own_leaf.push_back(server);
+  const std::string& password = setup.secrets.control;
+  const std::pair<std::shared_ptr<Connection>*, Result<std::shared_ptr<Connection>>> made[] = {
+      {&links.near, open(core, "-near", kControlUser, password)},
+      {&links.far, open(turned, "-far", kControlUser, password)},
+      {&links.control, open(core, "-log", kControlUser, password)},
+      {&links.sys, open(core, "-sys", kSysUser, setup.secrets.sys)},
+  };
+  for (const auto& [to, connection] : made) {
+    if (!connection) return tl::unexpected(connection.error());
+    *to = *connection;
+  }
+  if (own_leaf.empty()) return links;
+  auto leaf = open(own_leaf, "-leaf", kControlUser, password);
+  if (!leaf) return tl::unexpected(leaf.error());
+  links.leaf = *leaf;
+  return links;
+}
+
+Result<void> await_links(const Links& links, Duration limit) {
+  for (const auto& connection : {links.control, links.leaf, links.sys})
+    if (connection)
+      if (const auto up = connection->wait_connected(limit); !up) return up;
+  return {};
+}
+
+Result<std::unique_ptr<LogReader>> open_reader(const Links& links, Sequence from) {
+  if (links.leaf) return make_nats_log_reader({LogSource{links.leaf, kLogMirror}, LogSource{links.near, kClusterLog}}, from);
+  return make_nats_log_reader({links.near, links.far}, kClusterLog, from);
+}
+
+TopologySpec led_spec(const Setup& setup, std::vector<std::string>& notes) {
+  TopologySpec spec = setup.file.spec;
+  const std::vector<std::string> known = known_engines();
+  for (ResourceSpec& resource : spec.resources) {
+    if (!resource.leased || std::ranges::find(known, resource.engine) != known.end()) continue;
+    resource.leased = false;
+    notes.push_back(resource.id.value + ": this version cannot run " + resource.engine + " and leaves it alone");
+  }
+  return spec;
+}
+
+Result<DaemonPorts> make_ports(const Setup& setup, const TopologySpec& spec, const Links& links) {
+  DaemonPorts ports;
+  ports.state_folder = setup.options.data + "/state";
+  ports.beats = [links, self = setup.self](BeatLink::Handlers handlers) { return make_nats_beat_link(links.beats(), self, std::move(handlers)); };
+  ports.appender = make_nats_appender(links.control);
+  ports.reader = [links](Sequence from) { return open_reader(links, from); };
+  ports.info = make_nats_log_info(links.control);
+  const bool votes = std::ranges::find(spec.voters, setup.self) != spec.voters.end();
+  const int replicas = spec.voters.size() >= 3 ? 3 : 1;
+  std::map<std::string, NodeId> node_of;
+  std::vector<EdgeDomain> edges;
+  for (const NatsServerPlan& server : nats_plan(setup.file)) {
+    node_of[server.name] = server.node;
+    if (server.kind == Kind::kLeaf) edges.push_back({server.node, server.domain});
+  }
+  ports.provision = [links, votes, replicas, edges, self = setup.self]() -> Result<void> {
+    if (votes)
+      if (auto done = provision_core_streams(*links.control, replicas, kApiLimit, edges); !done) return done;
+    if (!links.leaf) return {};
+    if (auto done = provision_edge_outbox(*links.leaf, self, kApiLimit); !done) return done;
+    return provision_edge_mirrors(*links.leaf, kCoreDomain, self, kApiLimit);
+  };
+  ports.telemetry = [publisher = make_nats_telemetry(links.leaf ? links.leaf : links.near)](const std::string& subject, const std::string& payload) {
+    publisher->publish(subject, payload);
+  };
+  ports.leaders = [links, node_of] {
+    const auto named = [&](const std::string& server) {
+      const auto at = node_of.find(server);
+      return at == node_of.end() ? NodeId{} : at->second;
+    };
+    return LeadersSeen{.log = named(stream_leader(*links.control, kClusterLog, kApiLimit)), .meta = named(meta_leader(*links.sys, kApiLimit))};
+  };
+  ports.step_down = [links](bool meta) {
+    // A refusal shows in who leads: it is asked again as long as it leads from the wrong node.
+    if (meta) (void)step_down_meta_leader(*links.sys, kApiLimit);
+    else (void)step_down_stream_leader(*links.control, kClusterLog, kApiLimit);
+  };
+  for (const ResourceSpec& resource : spec.resources) {
+    if (!resource.leased || !resource.has_member(setup.self)) continue;
+    NoHost nobody;
+    if (auto possible = make_driver(driver_config(setup, resource), nobody); !possible) return tl::unexpected(possible.error());
+    ports.engines.push_back(seat_of(setup, resource));
+  }
+  return ports;
+}
+
+}  // namespace daarion

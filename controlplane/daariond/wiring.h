@@ -1,0 +1,40 @@
+// From a setup to the daemon's ports: which nats-servers this node talks to, in which order, and where it reads the log.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "controlplane/daariond/options.h"
+#include "controlplane/node/daemon.h"
+#include "streams/connection.h"
+
+namespace daarion {
+
+/// This node's connections. A core node reads the log itself; a node with a leaf server folds its local mirror, and goes on reading
+/// while it is cut off.
+struct Links {
+  std::shared_ptr<Connection> near;    // its own core server first, then the others
+  std::shared_ptr<Connection> far;     // another server first: one may freeze without anybody noticing at once
+  std::shared_ptr<Connection> control; // appends and the JetStream API of the core
+  std::shared_ptr<Connection> sys;     // account SYS of the core
+  std::shared_ptr<Connection> leaf;    // its own leaf server; null: it has none
+  std::vector<std::shared_ptr<Connection>> beats() const;
+};
+
+/// Begins to connect. Errors: kFixInput if an address is malformed.
+Result<Links> open_links(const Setup& setup);
+
+/// Waits a moment for NATS. Errors: kFixInput if a server refuses the password, kRetry if none answers.
+Result<void> await_links(const Links& links, Duration limit);
+
+/// How this node reads the log from a sequence on.
+Result<std::unique_ptr<LogReader>> open_reader(const Links& links, Sequence from);
+
+/// Resources that this software cannot run are not led: `notes` says which.
+TopologySpec led_spec(const Setup& setup, std::vector<std::string>& notes);
+
+/// The daemon's ports. Errors: kFixInput for an engine that lacks something here (its programs, its password).
+Result<DaemonPorts> make_ports(const Setup& setup, const TopologySpec& spec, const Links& links);
+
+}  // namespace daarion

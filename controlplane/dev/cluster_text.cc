@@ -1,0 +1,57 @@
+#include "controlplane/dev/cluster_text.h"
+
+namespace daarion::dev {
+namespace {
+
+std::string number(std::uint32_t n) { return std::to_string(n); }
+
+}  // namespace
+
+std::vector<Ports::Use> Ports::uses() {
+  return {{"gRPC", &grpc, false}, {"HTTP", &http, false}, {"PostgreSQL", &postgres, false}, {"NATS client", &nats.client, false},
+          {"NATS route", &nats.route, false}, {"NATS leaf", &nats.leaf, false}, {"NATS monitor", &nats.monitor, false},
+          {"witness client", &nats.witness_client, true}, {"witness route", &nats.witness_route, true},
+          {"witness monitor", &nats.witness_monitor, true}};
+}
+
+std::string cluster_text(const Shape& shape) {
+  const auto has = [&](int node) { return shape.nodes >= node; };
+  const auto address = [&](int node) { return shape.prefix + std::to_string(node); };
+  const Ports& p = shape.ports;
+  std::string s = "# A local cluster, written by `daarionctl dev`: every node is real processes on an address of its own.\n";
+  s += "schema: 1\ncluster: daarion-dev\n\nnodes:\n";
+  s += "  node1: {address: " + address(1) + ", region: eu-central, role: primary}\n";
+  if (has(2)) s += "  node2: {address: " + address(2) + ", region: eu-central, role: replica}\n";
+  for (int edge = 3; edge <= shape.nodes; ++edge) s += "  node" + std::to_string(edge) + ": {address: " + address(edge) + ", region: eu-north, role: edge}\n";
+  s += "\ncontrol:\n";
+  if (has(3))
+    s += "  voters: [node1, node2, node3]\n  witness: node3                        # its second nats-server is the third member of core\n";
+  else
+    s += "  voters: [node1]                       # one: nothing fails over by itself, and the log has one copy\n";
+  if (!shape.max_promotions.empty()) s += "  max_promotions: " + shape.max_promotions + "\n";
+  s += "  grpc_port: " + number(p.grpc) + "\n  http_port: " + number(p.http) + "\n  bind: node\n";
+  s += "  nats: {client: " + number(p.nats.client) + ", route: " + number(p.nats.route) + ", leaf: " + number(p.nats.leaf) + ", monitor: " + number(p.nats.monitor);
+  s += ",\n         witness_client: " + number(p.nats.witness_client) + ", witness_route: " + number(p.nats.witness_route) +
+       ", witness_monitor: " + number(p.nats.witness_monitor) + "}\n";
+  s += "\nreplication:\n  PostgreSQL:\n    mode: primary-replica\n    primary: NODE1                      # bootstrap only: then the log wins\n";
+  s += has(2) ? "    replicas: [NODE2]\n" : "    replicas: []\n";
+  s += "    sync: async (streaming)\n";
+  if (has(3)) {
+    s += "  NATS:\n    mode: supercluster\n    clusters:\n      - {name: core, nodes: [NODE1, NODE2]}\n      - {name: edge, nodes: [NODE3";
+    s += std::string(has(4) ? ", NODE4" : "") + "], leafnode_to: core}\n";
+  }
+  s += "\nresources:\n  postgres:\n    port: " + number(p.postgres) + "\n    data_dir: " + shape.folder + "/{node_id}/postgres\n    runner: process\n";
+  return s;
+}
+
+Ports ports_of(const ClusterFile& file) {
+  Ports out;
+  out.grpc = file.grpc_port;
+  out.http = file.http_port;
+  out.nats = file.nats;
+  for (const ResourceSpec& r : file.spec.resources)
+    if (r.engine == "postgresql") out.postgres = r.port;
+  return out;
+}
+
+}  // namespace daarion::dev

@@ -1,0 +1,348 @@
+#include "controlplane/dev/local_cluster.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <sstream>
+
+#include "controlplane/node/clock.h"
+#include "controlplane/topology/lint.h"
+
+namespace daarion::dev {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr const char* kSecretNames[] = {"PG_REPLICATION_PASSWORD", "DAARION_CONTROL_PASSWORD", "DAARION_SYS_PASSWORD", "DAARION_APP_PASSWORD",
+                                        "DAARION_PROBE_PASSWORD"};
+constexpr const char* kReplicationUser = "replicator";
+// A killed process is gone in milliseconds; only the kernel's work for a core dump or a full disk takes longer.
+constexpr Duration kKilled = seconds(10);
+constexpr Duration kServerUp = seconds(20);   // nats-server listens after 50 ms; a loaded machine needs more
+constexpr Duration kDaemonUp = seconds(30);
+
+std::string random_secret() {
+  std::random_device chance;
+  std::string out;
+  for (int i = 0; i < 4; ++i) {
+    std::array<char, 9> part{};
+    std::snprintf(part.data(), part.size(), "%08x", chance());
+    out += part.data();
+  }
+  return out;
+}
+
+Result<void> write_text(const std::string& path, const std::string& text, mode_t mode) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+  const bool done = fd >= 0 && ::fchmod(fd, mode) == 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  const int error = errno;
+  if (fd >= 0) ::close(fd);
+  if (!done) return fail(Remedy::kFixInput, "write " + path + ": " + std::strerror(error));
+  return {};
+}
+
+std::string read_text(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::stringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+/// Every folder above data_dir must let the engine's user through.
+Result<void> make_open_folder(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error || ::chmod(path.c_str(), 0755) != 0) return fail(Remedy::kFixInput, "make folder " + path + ": " + (error ? error.message() : std::strerror(errno)));
+  return {};
+}
+
+/// Replaces ports that something else listens on; ports are the same on every node, so one taken anywhere is replaced everywhere.
+Result<void> free_ports(Shape& shape, const Say& say) {
+  std::vector<std::uint32_t> used;
+  for (const Ports::Use& use : shape.ports.uses()) used.push_back(*use.port);
+  const auto taken_at = [&](std::uint32_t port) {
+    for (int node = 1; node <= shape.nodes; ++node)
+      if (!port_is_free(shape.prefix + std::to_string(node), port)) return shape.prefix + std::to_string(node);
+    return std::string();
+  };
+  for (const Ports::Use& use : shape.ports.uses()) {
+    if (use.witness_only && shape.nodes < 3) continue;
+    const std::string where = taken_at(*use.port);
+    if (where.empty()) continue;
+    const std::uint32_t before = *use.port;
+    // Away from the usual ports, and below the range of ports that connections are given.
+    for (std::uint32_t port = 20'000 + before % 10'000; port < 32'000; ++port)
+      if (std::ranges::find(used, port) == used.end() && taken_at(port).empty()) {
+        *use.port = port;
+        break;
+      }
+    if (*use.port == before) return fail(Remedy::kFixInput, use.name + " port " + std::to_string(before) + " on " + where + " is taken, and no other is free");
+    used.push_back(*use.port);
+    if (say) say("port " + std::to_string(before) + " (" + use.name + ") on " + where + " is taken by another program: using " + std::to_string(*use.port));
+  }
+  return {};
+}
+
+Error absent(const NodeId& node, Part part) {
+  return {Remedy::kFixInput, Effect::kNone, std::string(kPartNames[static_cast<int>(part)]) + " of " + node.value + " does not run; `daarionctl dev status` shows what does"};
+}
+
+bool is_of(const ProcessInfo& p, Part part) {
+  if (part == Part::kNode) return true;
+  if (part == Part::kDaemon) return p.name == "daariond";
+  if (part == Part::kGuard) return p.name == "daarion-watcher" || p.name == "daarion-keeper" || p.name == "daarion-guard";  // the pair names itself
+  if (part == Part::kPostgres || part == Part::kPostmaster) return p.name == "postgres";
+  return p.name == "nats-server";
+}
+
+}  // namespace
+
+std::optional<Part> part_named(const std::string& name) {
+  const auto at = std::ranges::find(kPartNames, name);
+  if (at == std::end(kPartNames)) return std::nullopt;
+  return static_cast<Part>(at - std::begin(kPartNames));
+}
+
+std::string program(const std::string& name) {
+  if (const char* bin = std::getenv("DAARION_BIN")) return std::string(bin) + "/" + name;
+  std::error_code error;
+  return (fs::read_symlink("/proc/self/exe", error).parent_path() / name).string();
+}
+
+std::string LocalCluster::default_folder() {
+  if (const char* run = std::getenv("DAARION_RUN")) return run;
+  return "/var/tmp/daarion-dev-" + std::to_string(::getuid());
+}
+
+Result<LocalCluster> LocalCluster::create(const LocalOptions& o) {
+  if (o.nodes < 1 || o.nodes > kMostNodes) return fail(Remedy::kFixInput, "make a local cluster of " + std::to_string(o.nodes) + " nodes: 1 to 4 are possible");
+  std::error_code error;
+  if (fs::exists(o.folder, error) && !fs::is_empty(o.folder, error))
+    return fail(Remedy::kFixInput, "make a local cluster in " + o.folder + ": the folder is not empty; `daarionctl dev down` ends what is there");
+  if (auto made = make_open_folder(o.folder); !made) return tl::unexpected(made.error());
+  LocalCluster out;
+  out.folder_ = fs::canonical(o.folder, error).string();
+  out.say_ = o.say;
+  Shape shape{.nodes = o.nodes, .prefix = o.prefix, .folder = out.folder_, .ports = {}, .max_promotions = o.max_promotions};
+  if (auto freed = free_ports(shape, o.say); !freed) return tl::unexpected(freed.error());
+  std::string secrets = std::string("PG_REPLICATION_USER=") + kReplicationUser + "\n";
+  for (const char* name : kSecretNames) secrets += std::string(name) + "=" + random_secret() + "\n";
+  if (auto written = write_text(out.folder_ + "/secrets", secrets, 0600); !written) return tl::unexpected(written.error());
+  if (auto written = write_text(out.config_path(), cluster_text(shape), 0644); !written) return tl::unexpected(written.error());
+  auto opened = open(out.folder_, o.say);
+  if (!opened) return opened;
+  for (const NodeId& node : opened->nodes())
+    if (auto written = opened->write_node(node); !written) return tl::unexpected(written.error());
+  return opened;
+}
+
+Result<LocalCluster> LocalCluster::open(const std::string& folder, Say say) {
+  std::error_code error;
+  LocalCluster out;
+  out.folder_ = fs::weakly_canonical(folder, error).string();
+  out.say_ = std::move(say);
+  const std::string text = read_text(out.config_path());
+  if (text.empty()) return fail(Remedy::kFixInput, "open the local cluster in " + folder + ": there is none; `daarionctl dev up` starts one");
+  ParsedFile parsed = parse_cluster_file(text);
+  if (!has_errors(parsed.findings)) parsed.findings = lint(parsed.file);
+  for (const Finding& f : parsed.findings)
+    if (f.severity == Severity::kError) return fail(Remedy::kFixInput, text_of(f, out.config_path()));
+  out.file_ = std::move(parsed.file);
+  std::istringstream lines(read_text(out.folder_ + "/secrets"));
+  for (std::string line; std::getline(lines, line);)
+    if (const std::size_t at = line.find('='); at != std::string::npos) out.secrets_[line.substr(0, at)] = line.substr(at + 1);
+  return out;
+}
+
+Result<void> LocalCluster::write_node(const NodeId& node) const {
+  if (auto made = make_open_folder(node_folder(node)); !made) return made;
+  const NatsSecrets secrets{.control = secrets_.at("DAARION_CONTROL_PASSWORD"), .sys = secrets_.at("DAARION_SYS_PASSWORD"), .app = secrets_.at("DAARION_APP_PASSWORD")};
+  for (const NatsServerPlan& server : servers()) {
+    if (server.node != node) continue;
+    const std::string name = node_folder(node) + (server.kind == NatsServerPlan::Kind::kWitness ? "/witness" : "/nats");
+    if (auto written = write_text(name + ".conf", render_nats(file_, server, secrets, name, ""), 0600); !written) return written;
+  }
+  return {};
+}
+
+std::vector<NodeId> LocalCluster::nodes() const {
+  std::vector<NodeId> out;
+  for (const NodeSpec& node : file_.spec.nodes) out.push_back(node.id);
+  return out;
+}
+std::string LocalCluster::address_of(const NodeId& node) const {
+  const NodeSpec* spec = file_.spec.node(node);
+  return spec ? spec->address : "";
+}
+std::string LocalCluster::server_of(const NodeId& node) const { return address_of(node) + ":" + std::to_string(file_.grpc_port); }
+std::string LocalCluster::pid_file(const NodeId& node, Part part) const { return node_folder(node) + "/" + kPartNames[static_cast<int>(part)] + ".pid"; }
+
+std::string LocalCluster::log_of(const NodeId& node, Part part) const {
+  if (part == Part::kNats || part == Part::kWitness || part == Part::kDaemon) return node_folder(node) + "/" + kPartNames[static_cast<int>(part)] + ".log";
+  // The engine's is where the daemon was told to keep such things.
+  std::error_code error;
+  for (const auto& entry : fs::recursive_directory_iterator(node_folder(node) + "/run", error))
+    if (entry.path().filename() == (part == Part::kGuard ? "postgres.guard.log" : "postgres.log")) return entry.path().string();
+  return node_folder(node) + "/daemon.log";
+}
+
+std::vector<ProcessInfo> LocalCluster::processes(const NodeId& node, Part part) const {
+  std::vector<ProcessInfo> all = processes_of(node_folder(node));
+  if (part == Part::kNode) return all;
+  std::vector<ProcessInfo> out;
+  // Two servers of one node differ only in which file they were started with.
+  const auto started = part == Part::kNats || part == Part::kWitness ? read_pid_file(pid_file(node, part)) : std::nullopt;
+  for (const ProcessInfo& p : all) {
+    if (!is_of(p, part)) continue;
+    if ((part == Part::kNats || part == Part::kWitness) && !(started && p.id == *started)) continue;
+    if (part == Part::kPostmaster && std::ranges::any_of(all, [&](const ProcessInfo& q) { return q.id.pid == p.parent && q.name == "postgres"; })) continue;
+    out.push_back(p);
+  }
+  return out;
+}
+
+Result<void> LocalCluster::start_server(const NatsServerPlan& server) {
+  const Part part = server.kind == NatsServerPlan::Kind::kWitness ? Part::kWitness : Part::kNats;
+  if (!processes(server.node, part).empty()) return {};
+  const char* binary = std::getenv("NATS_SERVER") ? std::getenv("NATS_SERVER") : "nats-server";
+  const std::string conf = node_folder(server.node) + "/" + kPartNames[static_cast<int>(part)] + ".conf";
+  const auto started = spawn({.argv = {binary, "-c", conf}, .environment = {}, .folder = node_folder(server.node), .log_file = log_of(server.node, part)});
+  if (!started) return fail(started.error().remedy, started.error().message + "; install Debian's nats-server, or set NATS_SERVER");
+  return write_pid_file(pid_file(server.node, part), *started);
+}
+
+Result<void> LocalCluster::start_daemon(const NodeId& node) {
+  if (!processes(node, Part::kDaemon).empty()) return {};
+  std::vector<std::string> environment;
+  for (const char* name : {"PG_REPLICATION_USER", "PG_REPLICATION_PASSWORD", "DAARION_CONTROL_PASSWORD", "DAARION_SYS_PASSWORD"})
+    environment.push_back(std::string(name) + "=" + secrets_[name]);
+  const std::string folder = node_folder(node);
+  for (const char* sub : {"/data", "/run"})
+    if (auto made = make_open_folder(folder + sub); !made) return made;
+  const auto started = spawn({.argv = {program("daariond"), "--config", config_path(), "--node", node.value, "--data", folder + "/data", "--run", folder + "/run",
+                                       "--guard", program("daarion-guard")},
+                              .environment = environment, .folder = folder, .log_file = log_of(node, Part::kDaemon)});
+  if (!started) return tl::unexpected(started.error());
+  return write_pid_file(pid_file(node, Part::kDaemon), *started);
+}
+
+Result<void> LocalCluster::await_server(const NatsServerPlan& server) const {
+  const Part part = server.kind == NatsServerPlan::Kind::kWitness ? Part::kWitness : Part::kNats;
+  return await_that("nats-server " + server.name + " at " + server.url(), kServerUp, log_of(server.node, part),
+                    [&] { return accepts(server.address, server.client, milliseconds(200)); });
+}
+
+Result<void> LocalCluster::await_daemon(const NodeId& node) const {
+  const std::string log = log_of(node, Part::kDaemon);
+  bool gone = false;
+  auto done = await_that("daariond of " + node.value + " at http://" + address_of(node) + ":" + std::to_string(file_.http_port) + "/cluster/status", kDaemonUp, log, [&] {
+    gone = processes(node, Part::kDaemon).empty();
+    return gone || view(node).has_value();
+  });
+  if (done && gone) return fail(Remedy::kFixInput, "start daariond of " + node.value + ": it ended at once; its log " + log + " ends with\n" + tail_of(log, 8));
+  return done;
+}
+
+Result<void> LocalCluster::start(const NodeId& node, Part part) {
+  if (part != Part::kNode && part != Part::kNats && part != Part::kWitness && part != Part::kDaemon)
+    return fail(Remedy::kFixInput, std::string("start ") + kPartNames[static_cast<int>(part)] + " of " + node.value + ": the daemon does that; start daemon, nats, witness or the whole node");
+  const auto wanted = [&](const NatsServerPlan& s) {
+    const Part of = s.kind == NatsServerPlan::Kind::kWitness ? Part::kWitness : Part::kNats;
+    return s.node == node && (part == Part::kNode || part == of);
+  };
+  for (const NatsServerPlan& server : servers())
+    if (wanted(server))
+      if (auto started = start_server(server); !started) return started;
+  for (const NatsServerPlan& server : servers())
+    if (wanted(server))
+      if (auto up = await_server(server); !up) return up;
+  if (part != Part::kNode && part != Part::kDaemon) return {};
+  if (auto started = start_daemon(node); !started) return started;
+  return await_daemon(node);
+}
+
+Result<void> LocalCluster::start_all() {
+  for (const NatsServerPlan& server : servers())
+    if (auto started = start_server(server); !started) return started;
+  for (const NatsServerPlan& server : servers())
+    if (auto up = await_server(server); !up) return up;
+  const auto count = [](std::size_t n, const char* what) { return std::to_string(n) + " " + what + (n == 1 ? "" : "s"); };
+  say(count(servers().size(), "nats-server") + " up");
+  for (const NodeId& node : nodes())
+    if (auto started = start_daemon(node); !started) return started;
+  for (const NodeId& node : nodes())
+    if (auto up = await_daemon(node); !up) return up;
+  say(count(nodes().size(), "daemon") + " up");
+  return {};
+}
+
+Result<void> LocalCluster::signal_part(const NodeId& node, Part part, int signal) {
+  const std::vector<ProcessInfo> found = processes(node, part);
+  if (found.empty()) return tl::unexpected(absent(node, part));
+  for (const ProcessInfo& p : found) send_signal(p.id, signal);
+  return {};
+}
+
+Result<Instant> LocalCluster::kill(const NodeId& node, Part part) {
+  if (part == Part::kNode) return kill_all_of(node_folder(node), kKilled);
+  const std::vector<ProcessInfo> found = processes(node, part);
+  const Instant first = node_now();
+  for (const ProcessInfo& p : found) send_signal(p.id, SIGKILL);
+  if (found.empty()) return tl::unexpected(absent(node, part));
+  auto ended = await_that(std::string("the end of ") + kPartNames[static_cast<int>(part)] + " of " + node.value, kKilled, "",
+                          [&] { return std::ranges::none_of(found, [](const ProcessInfo& p) { return lives(p.id); }); });
+  if (!ended) return tl::unexpected(ended.error());
+  return first;
+}
+
+Result<void> LocalCluster::pause(const NodeId& node, Part part) { return signal_part(node, part, SIGSTOP); }
+Result<void> LocalCluster::resume(const NodeId& node, Part part) { return signal_part(node, part, SIGCONT); }
+
+Result<void> LocalCluster::stop(const NodeId& node, Duration limit) {
+  const std::string folder = node_folder(node);
+  for (const ProcessInfo& p : processes(node, Part::kDaemon)) send_signal(p.id, SIGTERM);
+  auto stopped = await_that("the planned stop of " + node.value, limit, log_of(node, Part::kDaemon), [&] { return processes(node, Part::kDaemon).empty(); });
+  for (const Part part : {Part::kNats, Part::kWitness})
+    for (const ProcessInfo& p : processes(node, part)) send_signal(p.id, SIGTERM);
+  const auto servers_ended = await_that("the end of the nats-servers of " + node.value, seconds(10), log_of(node, Part::kNats),
+                                        [&] { return processes(node, Part::kNats).empty() && processes(node, Part::kWitness).empty(); });
+  if (stopped && !servers_ended) stopped = servers_ended;
+  const std::vector<ProcessInfo> left = processes_of(folder);
+  if (stopped && !left.empty()) stopped = fail(Remedy::kStop, "stop " + node.value + ": its daemon left " + left.front().command + " behind");
+  if (auto killed = kill_all_of(folder, kKilled); !killed) return tl::unexpected(killed.error());
+  return stopped;
+}
+
+Result<void> LocalCluster::down(bool keep) {
+  Result<void> out;
+  if (keep) {
+    // All daemons at once: nothing is left to hand over to, so each only stops its engine.
+    for (const NodeId& node : nodes())
+      for (const ProcessInfo& p : processes(node, Part::kDaemon)) send_signal(p.id, SIGTERM);
+    for (const NodeId& node : nodes())
+      if (auto stopped = stop(node, seconds(45)); !stopped && out) out = stopped;
+    return out;
+  }
+  // The processes of all nodes first, then again: a guard that is left must find nothing to fence.
+  for (const NodeId& node : nodes())
+    if (auto killed = kill_all_of(node_folder(node), kKilled); !killed && out) out = tl::unexpected(killed.error());
+  if (!out) return out;
+  std::error_code error;
+  fs::remove_all(folder_, error);
+  if (error) return fail(Remedy::kFixInput, "remove " + folder_ + ": " + error.message());
+  return out;
+}
+
+}  // namespace daarion::dev

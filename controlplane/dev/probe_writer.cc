@@ -1,0 +1,127 @@
+#include "controlplane/dev/probe_writer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+
+#include "controlplane/node/clock.h"
+
+namespace daarion::dev {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr Duration kEvery = milliseconds(5);
+// A loopback server answers in a millisecond, a busy one in tens; beyond this it is frozen, and a new connection is tried.
+constexpr Duration kConnectLimit = milliseconds(300);
+constexpr Duration kWriteLimit = milliseconds(1000);
+constexpr std::uint64_t kPage = 5000;  // rows asked for at a time
+
+}  // namespace
+
+Result<void> make_probe_table(const postgres::Target& primary, Duration limit) {
+  auto c = postgres::Connection::open(primary, limit);
+  if (!c) return tl::unexpected(c.error());
+  auto made = (*c)->query("create table if not exists daarion_probe (id bigserial, writer text not null, n bigint not null, "
+                          "t timestamptz not null default clock_timestamp(), primary key (writer, n))", limit);
+  if (!made) return tl::unexpected(made.error());
+  return {};
+}
+
+ProbeWriter::ProbeWriter(postgres::Target target, std::string name) : target_(std::move(target)), name_(std::move(name)), thread_([this] { run(); }) {}
+ProbeWriter::~ProbeWriter() { stop(); }
+
+void ProbeWriter::stop() {
+  ending_ = true;
+  if (thread_.joinable()) thread_.join();
+}
+
+void ProbeWriter::note(const std::string& error) {
+  const std::lock_guard lock(mutex_);
+  error_ = error;
+}
+
+void ProbeWriter::run() {
+  std::unique_ptr<postgres::Connection> c;
+  std::string begin;
+  std::uint64_t n = 0;
+  Instant next = node_now();
+  while (!ending_) {
+    if (const Instant now = node_now(); now < next) std::this_thread::sleep_for(next - now);
+    next = node_now() + kEvery;
+    if (!c || !c->alive()) {
+      auto opened = postgres::Connection::open(target_, kConnectLimit);
+      if (!opened) {
+        note(opened.error().message);
+        continue;
+      }
+      c = std::move(*opened);
+      begin = "insert into daarion_probe (writer, n) values (" + c->literal(name_) + ", ";
+    }
+    // A number is never used again: a write without an answer may be in the database.
+    const ProbeWrite write{.sent = node_now(), .at = {}, .n = ++n, .id = 0};
+    const auto answer = c->query(begin + std::to_string(write.n) + ") returning id", kWriteLimit);
+    if (!answer) {
+      note(answer.error().message);
+      continue;
+    }
+    const std::lock_guard lock(mutex_);
+    error_.clear();
+    writes_.push_back(write);
+    writes_.back().at = node_now();
+    if (!answer->empty()) writes_.back().id = std::strtoll((*answer)[0][0].c_str(), nullptr, 10);
+  }
+}
+
+std::vector<ProbeWrite> ProbeWriter::writes() const {
+  const std::lock_guard lock(mutex_);
+  return writes_;
+}
+std::size_t ProbeWriter::count() const {
+  const std::lock_guard lock(mutex_);
+  return writes_.size();
+}
+Instant ProbeWriter::first_after(Instant from) const {
+  const std::lock_guard lock(mutex_);
+  const auto at = std::ranges::upper_bound(writes_, from, {}, &ProbeWrite::sent);
+  return at == writes_.end() ? kNever : at->at;
+}
+Instant ProbeWriter::last() const {
+  const std::lock_guard lock(mutex_);
+  return writes_.empty() ? Instant{} : writes_.back().at;
+}
+std::string ProbeWriter::last_error() const {
+  const std::lock_guard lock(mutex_);
+  return error_;
+}
+
+Duration longest_gap(const std::vector<const ProbeWriter*>& writers, Instant from, Instant to) {
+  std::vector<Instant> at{from, to};
+  for (const ProbeWriter* writer : writers)
+    for (const ProbeWrite& w : writer->writes())
+      if (w.at > from && w.at < to) at.push_back(w.at);
+  std::ranges::sort(at);
+  Duration longest{};
+  for (std::size_t i = 1; i < at.size(); ++i) longest = std::max(longest, at[i] - at[i - 1]);
+  return longest;
+}
+
+Result<std::vector<ProbeWrite>> missing_rows(const postgres::Target& where, const ProbeWriter& writer, Duration limit) {
+  const std::vector<ProbeWrite> writes = writer.writes();
+  auto c = postgres::Connection::open(where, limit);
+  if (!c) return tl::unexpected(c.error());
+  std::vector<ProbeWrite> missing;
+  for (std::size_t i = 0; i < writes.size();) {
+    const std::uint64_t first = writes[i].n, last = first + kPage - 1;
+    const auto rows = (*c)->query("select n from daarion_probe where writer = " + (*c)->literal(writer.name()) + " and n between " + std::to_string(first) +
+                                      " and " + std::to_string(last), limit);
+    if (!rows) return tl::unexpected(rows.error());
+    std::set<std::uint64_t> there;
+    for (const postgres::Row& row : *rows) there.insert(std::strtoull(row[0].c_str(), nullptr, 10));
+    for (; i < writes.size() && writes[i].n <= last; ++i)
+      if (!there.contains(writes[i].n)) missing.push_back(writes[i]);
+  }
+  return missing;
+}
+
+}  // namespace daarion::dev

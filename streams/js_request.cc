@@ -1,0 +1,31 @@
+#include "streams/js_request.h"
+
+#include "streams/nats_handles.h"
+
+namespace daarion {
+
+using Json = nlohmann::json;
+
+Result<Json> js_request(Connection& connection, const std::string& subject, const Json& body, Duration limit) {
+  natsMsg* raw = nullptr;
+  const std::string text = body.is_null() ? std::string{} : body.dump();
+  const auto link = connection.handles().link();
+  const natsStatus s = natsConnection_Request(&raw, link->nc, subject.c_str(), text.data(), static_cast<int>(text.size()),
+                                              to_wait_ms(limit));
+  const MsgPtr message(raw);
+  if (s != NATS_OK) return fail(Remedy::kRetry, "ask JetStream " + subject + ": " + natsStatus_GetText(s), Effect::kMaybe);
+  Json json = Json::parse(data_of(message.get()), nullptr, false);
+  if (!json.is_object()) return fail(Remedy::kRetry, "ask JetStream " + subject + ": it answered no JSON", Effect::kMaybe);
+  return json;
+}
+
+int js_error_code(const Json& answer) { return answer.contains("error") ? answer["error"].value("err_code", 0) : 0; }
+
+std::string js_error_text(const Json& answer) {
+  if (!answer.contains("error")) return "an answer of another kind";
+  return answer["error"].value("description", "unknown error") + " (" + std::to_string(js_error_code(answer)) + ")";
+}
+
+bool js_error_passes(const Json& answer) { return answer.contains("error") && answer["error"].value("code", 0) == 503; }
+
+}  // namespace daarion

@@ -1,0 +1,23 @@
+// One request to JetStream's API as JSON: the client library's structs lack fields, and would drop them on update.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "controlplane/core/result.h"
+#include "streams/connection.h"
+
+namespace daarion {
+
+/// Sends `body` (null: nothing) to `subject` and returns the answer, which may say an error: see js_error_code().
+/// Errors: kRetry, the request may have been carried out.
+Result<nlohmann::json> js_request(Connection& connection, const std::string& subject, const nlohmann::json& body, Duration limit);
+
+/// The "err_code" of an answer; 0: it says no error.
+int js_error_code(const nlohmann::json& answer);
+/// "stream not found (10059)".
+std::string js_error_text(const nlohmann::json& answer);
+/// Whether the error passes by itself: no leader, no quorum, not enough servers yet.
+bool js_error_passes(const nlohmann::json& answer);
+
+}  // namespace daarion

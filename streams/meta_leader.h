@@ -1,0 +1,16 @@
+// Who leads JetStream's meta group, and asking it to hand over. Consumers and streams cannot be made while it has no leader.
+// Both need a connection to the account SYS.
+#pragma once
+
+#include <string>
+
+#include "streams/connection.h"
+
+namespace daarion {
+
+/// The server that says itself that it leads the core's meta group. Empty: none said so within `limit`, or the server is standalone.
+std::string meta_leader(Connection& sys, Duration limit);
+/// Asks it to hand over. Errors: kRetry.
+Result<void> step_down_meta_leader(Connection& sys, Duration limit);
+
+}  // namespace daarion

@@ -1,0 +1,163 @@
+// Whole clusters of real processes: daemon, guards, PostgreSQL and nats-servers as they are shipped.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "controlplane/node/clock.h"
+#include "tests/cluster/kit.h"
+
+namespace daarion {
+namespace {
+
+using dev::Part;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+const NodeId kOne("node1"), kTwo("node2"), kThree("node3");
+constexpr const char* kPostgres = "postgres";
+
+#define ASSERT_OK(result) \
+  if (const auto& r = (result); !r) GTEST_FAIL() << r.error().message
+
+TEST(Cluster, LosesItsWriterTakesItBackAndHandsHome) {
+  auto made = test::ScratchCluster::make(3);
+  ASSERT_OK(made);
+  dev::LocalCluster& cluster = **made;
+  ASSERT_OK(cluster.start_all());
+  ASSERT_OK(cluster.await_settled(seconds(60)));
+  ASSERT_OK(cluster.make_application(kOne));
+  ASSERT_OK(dev::make_probe_table(cluster.application(kOne), seconds(5)));
+  dev::ProbeWriter one(cluster.application(kOne), "one"), two(cluster.application(kTwo), "two");
+  ASSERT_OK(cluster.await_that("rows at node1", seconds(10), "", [&] { return one.count() > 50; }));
+  EXPECT_EQ(two.count(), 0u) << "a replica took a row";
+
+  // node1's stream is held first, so that it has something that node2 never gets.
+  for (const dev::ProcessInfo& p : cluster.processes(kOne, Part::kPostgres))
+    if (p.command.find("walsender") != std::string::npos) dev::send_signal(p.id, SIGSTOP);
+  const std::size_t held = one.count();
+  ASSERT_OK(cluster.await_that("rows for node1 alone", seconds(5), "", [&] { return one.count() > held + 5; }));
+  ASSERT_OK(cluster.kill(kOne));
+  EXPECT_TRUE(cluster.processes(kOne).empty());
+  const Instant killed = node_now();
+  ASSERT_OK(cluster.await_that("rows at node2", seconds(30), cluster.log_of(kTwo, Part::kDaemon), [&] { return two.first_after(killed) != kNever; }));
+
+  const std::size_t before = one.count();
+  ASSERT_OK(cluster.start(kOne));
+  ASSERT_OK(cluster.await(kTwo, "node1 streaming", seconds(30), [](const dev::ClusterView& v) { return v.streams(kPostgres, "node1"); }));
+  EXPECT_EQ(one.count(), before) << "node1 took a row before it was asked to";
+  const auto settled = cluster.await_settled(seconds(30));
+  ASSERT_OK(settled);
+  auto log = test::read_log(cluster, Sequence{1}, Sequence{settled->sequence}, kThree);
+  ASSERT_OK(log);
+  const LogEvent* rejoined = test::last_of<ReplicaRejoined>(log->events);
+  ASSERT_NE(rejoined, nullptr);
+  EXPECT_EQ(std::get<ReplicaRejoined>(rejoined->event.payload).method, "rewind");
+  EXPECT_EQ(settled->resource(kPostgres)->epoch, 2u);
+
+  const Instant asked = node_now();
+  ASSERT_OK(test::switchover(cluster, kThree, kOne, "test"));
+  ASSERT_OK(cluster.await_that("rows at node1", seconds(30), cluster.log_of(kOne, Part::kDaemon), [&] { return one.first_after(asked) != kNever; }));
+  ASSERT_OK(cluster.await_settled(seconds(30)));
+  one.stop();
+  two.stop();
+  const auto missing = dev::missing_rows(cluster.application(kOne), two, seconds(5));
+  ASSERT_OK(missing);
+  EXPECT_TRUE(missing->empty()) << missing->size() << " rows of " << two.count() << " were lost by a planned switchover";
+
+  Sequence to;
+  ASSERT_OK(cluster.await_that("all nodes at the same event", seconds(20), "", [&] {
+    const auto a = cluster.view(kOne), b = cluster.view(kTwo), c = cluster.view(kThree);
+    if (!a || !b || !c || a->sequence != b->sequence || b->sequence != c->sequence) return false;
+    to = Sequence{a->sequence};
+    return a->digest == b->digest && b->digest == c->digest;
+  }));
+  const auto mirror = test::read_mirror(cluster, kThree, to);
+  ASSERT_OK(mirror);
+  for (const NodeId& node : {kOne, kTwo, kThree}) {
+    const auto replayed = test::replay(cluster, node, to);
+    ASSERT_OK(replayed);
+    EXPECT_EQ(replayed->digest(), to_text(mirror->digest)) << node.value;
+    EXPECT_EQ(replayed->chain(), mirror->chain) << node.value;
+  }
+  ASSERT_OK(cluster.down(false));
+  EXPECT_FALSE(std::filesystem::exists(cluster.folder()));
+}
+
+TEST(Cluster, OfOneNodeWritesStopsInOrderAndComesBack) {
+  auto made = test::ScratchCluster::make(1);
+  ASSERT_OK(made);
+  dev::LocalCluster& cluster = **made;
+  ASSERT_OK(cluster.start_all());
+  const auto view = cluster.await_settled(seconds(60));
+  ASSERT_OK(view);
+  EXPECT_EQ(view->holder_of(kPostgres), "node1");
+  EXPECT_EQ(view->failure_tolerance, 0u);
+  ASSERT_OK(cluster.stop(kOne, seconds(45)));
+  ASSERT_OK(cluster.start_all());
+  const auto again = cluster.await_settled(seconds(60));
+  ASSERT_OK(again);
+  EXPECT_EQ(again->holder_of(kPostgres), "node1");
+  EXPECT_EQ(again->log_id, view->log_id);
+}
+
+TEST(Cluster, OfTwoNodesReplicatesAndNeverElects) {
+  auto made = test::ScratchCluster::make(2);
+  ASSERT_OK(made);
+  dev::LocalCluster& cluster = **made;
+  ASSERT_OK(cluster.start_all());
+  const auto view = cluster.await_settled(seconds(60));
+  ASSERT_OK(view);
+  EXPECT_EQ(view->voters, 1u);
+  EXPECT_EQ(view->failure_tolerance, 0u);
+  ASSERT_OK(cluster.kill(kOne));
+  std::this_thread::sleep_for(seconds(5));  // the fault's length: two leases and a half
+  const auto c = cluster.superuser(kTwo, seconds(2));
+  ASSERT_OK(c);
+  const auto recovering = (*c)->query("select pg_is_in_recovery()", seconds(2));
+  ASSERT_OK(recovering);
+  EXPECT_EQ((*recovering)[0][0], "t") << "node2 was opened without a vote";
+}
+
+TEST(Cluster, ADaemonWithAnotherPasswordEndsAndSaysSo) {
+  auto made = test::ScratchCluster::make(1);
+  ASSERT_OK(made);
+  dev::LocalCluster& cluster = **made;
+  cluster.secrets()["DAARION_CONTROL_PASSWORD"] = "wrong";
+  const auto started = cluster.start(kOne);
+  ASSERT_FALSE(started);
+  EXPECT_NE(started.error().message.find("refuses this user or password"), std::string::npos) << started.error().message;
+  EXPECT_TRUE(cluster.processes(kOne, Part::kPostgres).empty());
+}
+
+TEST(Cluster, DataThatAreNotOursAreLeftAlone) {
+  auto made = test::ScratchCluster::make(1);
+  ASSERT_OK(made);
+  dev::LocalCluster& cluster = **made;
+  const std::string data = cluster.node_folder(kOne) + "/postgres";
+  std::filesystem::create_directories(data);
+  std::ofstream(data + "/PG_VERSION") << "15\n";
+  std::ofstream(data + "/somebody's") << "data";
+  ASSERT_OK(cluster.start(kOne));
+  const auto view = cluster.await(kOne, "a word on data that are not ours", seconds(30), [](const dev::ClusterView& v) {
+    const dev::ResourceSeen* r = v.resource(kPostgres);
+    std::string said;
+    for (const std::string& w : v.waits) said += w;
+    for (const std::string& w : v.warnings) said += w;
+    if (r)
+      for (const dev::ReplicaSeen& p : r->replicas) said += p.verdict + p.state;
+    return r && !r->writable && (said.find("not ours") != std::string::npos || said.find("foreign") != std::string::npos);
+  });
+  EXPECT_TRUE(view) << view.error().message;
+  EXPECT_TRUE(cluster.processes(kOne, Part::kPostgres).empty());
+  std::string text;
+  std::ifstream(data + "/somebody's") >> text;
+  EXPECT_EQ(text, "data");
+}
+
+}  // namespace
+}  // namespace daarion

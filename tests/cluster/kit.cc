@@ -1,0 +1,234 @@
+#include "tests/cluster/kit.h"
+
+#include <fcntl.h>
+#include <grpcpp/grpcpp.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+
+#include "consumers/state_store.h"
+#include "controlplane/core/fold.h"
+#include "controlplane/node/clock.h"
+#include "proto/daarion/v1/admin.grpc.pb.h"
+#include "streams/codec.h"
+#include "streams/log_stream.h"
+#include "streams/nats_log_reader.h"
+
+namespace daarion::test {
+namespace {
+
+using std::chrono::seconds;
+using Kind = NatsServerPlan::Kind;
+
+constexpr Duration kRead = seconds(10);
+constexpr Duration kAdmin = seconds(15);  // an append may wait for an election
+
+Result<std::shared_ptr<Connection>> connect(dev::LocalCluster& cluster, const std::vector<NatsServerPlan>& servers, Duration limit, bool sys = false) {
+  NatsEndpoint endpoint{.urls = {}, .user = sys ? kSysUser : kControlUser, .password = cluster.secrets()[sys ? "DAARION_SYS_PASSWORD" : "DAARION_CONTROL_PASSWORD"], .name = "test"};
+  for (const NatsServerPlan& s : servers) endpoint.urls.push_back(s.url());
+  auto connection = Connection::open(endpoint);
+  if (!connection) return connection;
+  if (auto up = (*connection)->wait_connected(limit); !up) return tl::unexpected(up.error());
+  return connection;
+}
+
+std::vector<NatsServerPlan> core_servers(const dev::LocalCluster& cluster, const NodeId& last) {
+  std::vector<NatsServerPlan> core;
+  for (NatsServerPlan& s : cluster.servers())
+    if (s.kind != Kind::kLeaf) core.push_back(std::move(s));
+  std::ranges::stable_partition(core, [&](const NatsServerPlan& s) { return s.node != last; });
+  return core;
+}
+
+Result<LogRead> read(LogReader& reader, Sequence from, Sequence to) {
+  LogRead out;
+  State state;
+  std::vector<StateKey> touched;
+  for (Sequence at = from; at <= to;) {
+    const auto message = reader.next(kRead);
+    if (!message) return tl::unexpected(message.error());
+    if (!*message) return fail(Remedy::kRetry, "read the log: event " + std::to_string(at.value) + " did not come in 10 s");
+    auto event = decode_event(**message);
+    if (!event) return tl::unexpected(event.error());
+    out.chain = chain_next(out.chain, **message);
+    if (from.value == 1) fold_into(state, *event, touched);
+    at = Sequence{event->sequence.value + 1};
+    out.events.push_back(std::move(*event));
+  }
+  out.digest = state_digest(state);
+  return out;
+}
+
+template <class Call>
+auto ask(const dev::LocalCluster& cluster, const NodeId& at, const char* what, Call call) -> Result<std::decay_t<decltype(*call.answer)>> {
+  const auto stub = v1::Admin::NewStub(grpc::CreateChannel(cluster.server_of(at), grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kAdmin);
+  const grpc::Status status = call(*stub, context);
+  if (!status.ok()) return fail(Remedy::kRetry, std::string(what) + " at " + at.value + ": " + status.error_message(), Effect::kMaybe);
+  return *call.answer;
+}
+
+std::string output_of(const std::string& command) {
+  std::string out;
+  FILE* pipe = popen(command.c_str(), "r");
+  std::array<char, 256> buffer{};
+  while (pipe && fgets(buffer.data(), buffer.size(), pipe)) out += buffer.data();
+  if (pipe) pclose(pipe);
+  while (!out.empty() && (out.back() == '\n' || out.back() == ' ')) out.pop_back();
+  return out;
+}
+
+}  // namespace
+
+Result<ScratchCluster> ScratchCluster::make(int nodes, dev::Say say, const std::string& max_promotions) {
+  auto network = dev::Network::claim();
+  if (!network) return tl::unexpected(network.error());
+  std::string folder = "/var/tmp/daarion-test-XXXXXX";  // short, and the engine's user may pass
+  if (mkdtemp(folder.data()) == nullptr) return fail(Remedy::kFixInput, "make a folder in /var/tmp: no right to");
+  auto cluster = dev::LocalCluster::create({.nodes = nodes, .folder = folder, .prefix = network->prefix(), .say = std::move(say), .max_promotions = max_promotions});
+  if (!cluster) return tl::unexpected(cluster.error());
+  return ScratchCluster(std::move(*network), std::move(*cluster));
+}
+
+/// A child that ends the cluster when this process is gone: interrupted, crashed, or killed at a test's time limit. It holds the network's
+/// lock until then.
+class ScratchCluster::Watcher {
+ public:
+  explicit Watcher(const dev::LocalCluster& cluster) {
+    if (::pipe2(pipe_, O_CLOEXEC) != 0) return;
+    child_ = ::fork();
+    if (child_ != 0) return;
+    ::setsid();  // an interrupt at the keyboard is not for it
+    ::prctl(PR_SET_NAME, "daarion-scratch");
+    ::close(pipe_[1]);
+    char word = 0;
+    while (::read(pipe_[0], &word, 1) < 0 && errno == EINTR) {}
+    if (word != kDone) {
+      for (const NodeId& node : cluster.nodes()) (void)dev::kill_all_of(cluster.node_folder(node), seconds(10));
+      std::error_code ignored;
+      std::filesystem::remove_all(cluster.folder(), ignored);
+    }
+    ::_exit(0);
+  }
+  ~Watcher() {
+    if (child_ <= 0) return;
+    [[maybe_unused]] const auto told = ::write(pipe_[1], &kDone, 1);
+    ::close(pipe_[0]);
+    ::close(pipe_[1]);
+    ::waitpid(child_, nullptr, 0);
+  }
+
+ private:
+  static constexpr char kDone = 'd';
+  int pipe_[2] = {-1, -1};
+  pid_t child_ = -1;
+};
+
+ScratchCluster::ScratchCluster(dev::Network network, dev::LocalCluster cluster)
+    : network_(std::make_unique<dev::Network>(std::move(network))), cluster_(std::make_unique<dev::LocalCluster>(std::move(cluster))),
+      watcher_(std::make_unique<Watcher>(*cluster_)) {}
+ScratchCluster::ScratchCluster(ScratchCluster&&) noexcept = default;
+ScratchCluster::~ScratchCluster() {
+  if (!cluster_ || keep_) return;
+  if (auto down = cluster_->down(false); !down) std::fprintf(stderr, "%s\n", down.error().message.c_str());
+}
+void ScratchCluster::keep() {
+  keep_ = true;
+  watcher_.reset();
+}
+
+Result<std::shared_ptr<Connection>> core_connection(dev::LocalCluster& cluster, const NodeId& last, Duration limit) {
+  return connect(cluster, core_servers(cluster, last), limit);
+}
+Result<std::shared_ptr<Connection>> sys_connection(dev::LocalCluster& cluster, const NodeId& last, Duration limit) {
+  return connect(cluster, core_servers(cluster, last), limit, true);
+}
+
+Result<LogRead> read_log(dev::LocalCluster& cluster, Sequence from, Sequence to, const NodeId& avoid) {
+  auto connection = core_connection(cluster, avoid, kRead);
+  if (!connection) return tl::unexpected(connection.error());
+  const auto reader = make_nats_log_reader({*connection}, kClusterLog, from);
+  return read(*reader, from, to);
+}
+
+Result<LogRead> read_mirror(dev::LocalCluster& cluster, const NodeId& edge, Sequence to) {
+  std::vector<NatsServerPlan> leaf;
+  for (NatsServerPlan& s : cluster.servers())
+    if (s.kind == Kind::kLeaf && s.node == edge) leaf.push_back(std::move(s));
+  if (leaf.empty()) return fail(Remedy::kFixInput, edge.value + " has no mirror: it is no edge");
+  auto connection = connect(cluster, leaf, kRead);
+  if (!connection) return tl::unexpected(connection.error());
+  const auto reader = make_nats_log_reader({*connection}, kLogMirror, Sequence{1});
+  return read(*reader, Sequence{1}, to);
+}
+
+Result<v1::Mutation> switchover(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& to, const std::string& reason) {
+  v1::SwitchoverRequest request;
+  request.set_resource("postgres");
+  request.set_to(to.value);
+  request.mutable_intent()->set_reason(reason);
+  request.mutable_intent()->set_actor("test");
+  v1::Mutation answer;
+  struct {
+    v1::SwitchoverRequest& request;
+    v1::Mutation* answer;
+    grpc::Status operator()(v1::Admin::Stub& stub, grpc::ClientContext& context) { return stub.Switchover(&context, request, answer); }
+  } call{request, &answer};
+  return ask(cluster, at, "switchover", call);
+}
+
+Result<v1::Explanation> explain(const dev::LocalCluster& cluster, const NodeId& at, Sequence sequence) {
+  v1::ExplainRequest request;
+  request.set_sequence(sequence.value);
+  v1::Explanation answer;
+  struct {
+    v1::ExplainRequest& request;
+    v1::Explanation* answer;
+    grpc::Status operator()(v1::Admin::Stub& stub, grpc::ClientContext& context) { return stub.Explain(&context, request, answer); }
+  } call{request, &answer};
+  return ask(cluster, at, "why", call);
+}
+
+Result<v1::ReplayProgress> replay(const dev::LocalCluster& cluster, const NodeId& at, Sequence to) {
+  v1::ReplayRequest request;
+  request.set_to(to.value);
+  v1::ReplayProgress answer;
+  struct {
+    v1::ReplayRequest& request;
+    v1::ReplayProgress* answer;
+    grpc::Status operator()(v1::Admin::Stub& stub, grpc::ClientContext& context) {
+      const auto stream = stub.Replay(&context, request);
+      while (stream->Read(answer)) {}
+      return stream->Finish();
+    }
+  } call{request, &answer};
+  return ask(cluster, at, "replay", call);
+}
+
+std::int64_t wall_of(Instant at) {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return now.tv_sec * 1'000'000'000LL + now.tv_nsec - (node_now() - at).count();
+}
+
+std::string server_versions() {
+  const char* nats = std::getenv("NATS_SERVER");
+  const std::string server = output_of(std::string(nats ? nats : "nats-server") + " --version");
+  const std::string pg = output_of("ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1");
+  const std::string version = output_of(pg + "/postgres --version");  // "postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)"
+  const std::size_t at = version.find(") ");
+  const std::string number = at == std::string::npos ? "unknown" : version.substr(at + 2, version.find(' ', at + 2) - at - 2);
+  return "nats-" + (server.rfind('v') == std::string::npos ? "unknown" : server.substr(server.rfind('v') + 1)) + ",pg-" + number;
+}
+
+}  // namespace daarion::test

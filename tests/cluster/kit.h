@@ -1,0 +1,85 @@
+// What demo, failover bench and cluster tests share beside the local cluster itself: a scratch cluster that goes away, the log as
+// values, the admin API, wall time.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "controlplane/core/event.h"
+#include "controlplane/dev/local_cluster.h"
+#include "controlplane/dev/probe_writer.h"
+#include "proto/daarion/v1/admin.pb.h"
+#include "streams/connection.h"
+
+namespace daarion::test {
+
+/// A cluster of a folder and a network of its own. Its end ends every process and removes the folder, unless keep() was called; so does
+/// the end of this process, however it comes: a watching child sees to it.
+class ScratchCluster {
+ public:
+  /// Errors: as LocalCluster::create.
+  static Result<ScratchCluster> make(int nodes, dev::Say say = {}, const std::string& max_promotions = "");
+  ScratchCluster(ScratchCluster&&) noexcept;
+  ScratchCluster& operator=(ScratchCluster&&) = delete;
+  ~ScratchCluster();
+  dev::LocalCluster* operator->() { return &*cluster_; }
+  dev::LocalCluster& operator*() { return *cluster_; }
+  void keep();
+
+ private:
+  ScratchCluster(dev::Network network, dev::LocalCluster cluster);
+  class Watcher;
+  std::unique_ptr<dev::Network> network_;
+  std::unique_ptr<dev::LocalCluster> cluster_;
+  std::unique_ptr<Watcher> watcher_;
+  bool keep_ = false;
+};
+
+/// For programs that end at the first thing that does not come about: the value, or Failed with the error's message.
+struct Failed {
+  std::string why;
+};
+template <class T>
+T need(Result<T> result) {
+  if (!result) throw Failed{result.error().message};
+  return std::move(*result);
+}
+inline void need(const Result<void>& result) {
+  if (!result) throw Failed{result.error().message};
+}
+
+/// A connection of CONTROL to the core's servers, those of `last` tried last.
+Result<std::shared_ptr<Connection>> core_connection(dev::LocalCluster& cluster, const NodeId& last, Duration limit);
+Result<std::shared_ptr<Connection>> sys_connection(dev::LocalCluster& cluster, const NodeId& last, Duration limit);  // of SYS
+
+/// The events from `from` to the present end, in order. On an edge, its mirror's.
+struct LogRead {
+  std::vector<LogEvent> events;
+  Digest digest;  // of the fold, where it was read from the first event on
+  Chain chain;
+};
+Result<LogRead> read_log(dev::LocalCluster& cluster, Sequence from, Sequence to, const NodeId& avoid);
+Result<LogRead> read_mirror(dev::LocalCluster& cluster, const NodeId& edge, Sequence to);
+
+/// The newest event of this payload from `from` on; null: none.
+template <class Payload>
+const LogEvent* last_of(const std::vector<LogEvent>& events, Sequence from = {}) {
+  for (auto e = events.rbegin(); e != events.rend() && e->sequence >= from; ++e)
+    if (std::holds_alternative<Payload>(e->event.payload)) return &*e;
+  return nullptr;
+}
+
+// The admin API of one node. Errors: kRetry with the status's text.
+Result<v1::Mutation> switchover(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& to, const std::string& reason);
+Result<v1::Explanation> explain(const dev::LocalCluster& cluster, const NodeId& at, Sequence sequence);
+Result<v1::ReplayProgress> replay(const dev::LocalCluster& cluster, const NodeId& at, Sequence to);
+
+/// The wall clock's reading at an instant, ns since 1970: the log's stored times are of the same machine's clock.
+std::int64_t wall_of(Instant at);
+
+/// "nats-2.9.10,pg-15.14". Source: the programs.
+std::string server_versions();
+
+}  // namespace daarion::test
