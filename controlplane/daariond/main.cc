@@ -165,7 +165,8 @@ int serve(const Setup& setup, const sigset_t& ending) {
   if (box.await(kFirstLook)) {
     const auto operations = std::make_shared<Operator>(Operator::Ports{.self = setup.self, .spec = spec, .view = view, .appender = appender,
                                                                        .wall_ns = wall_time_ns, .new_id = event_id});
-    auto admin = GrpcServer::start(bind, setup.file.grpc_port, {.view = view, .operations = operations, .reader = [links = *links](Sequence from) { return open_reader(links, from); }});
+    auto admin = GrpcServer::start(bind, setup.file.grpc_port, {.view = view, .operations = operations, .reader = [links = *links](Sequence from) { return open_reader(links, from); },
+                                                                  .aliases = setup.file.aliases});
     auto web = HttpServer::start(bind, setup.file.http_port, view);
     if (!admin) return refuse(admin.error().message, kFailed);
     if (!web) return refuse(web.error().message, kFailed);
