@@ -134,13 +134,15 @@ int serve(const Setup& setup, const sigset_t& ending) {
   for (const auto& [port, key] : {std::pair{setup.file.grpc_port, "control.grpc_port"}, std::pair{setup.file.http_port, "control.http_port"}})
     if (const auto free = try_port(bind, port, key); !free) return refuse(free.error().message, kUsage);
   if (options.check) {
+    if (const auto fit = check_engines(setup, spec, true); !fit) return refuse(fit.error().message, kUsage);
     if (const int code = reach_nats(*links, ending, true); code != 0) return code;
     std::printf("%s: node %s is ready to start\n", options.config.c_str(), setup.self.value.c_str());
     return 0;
   }
   if (const auto made = make_folders(options); !made) return refuse(made.error().message, kUsage);
-  auto ports = make_ports(setup, spec, *links);
-  if (!ports) return refuse(ports.error().message, kUsage);
+  // Data that are not ours do not end a voter: the core leaves them alone, and `status` says so. What an engine lacks does.
+  if (const auto fit = check_engines(setup, spec, false); !fit) return refuse(fit.error().message, kUsage);
+  DaemonPorts ports = make_ports(setup, spec, *links);
   auto record = RecordFile::open(options.data + "/voter.json");
   if (!record) return refuse(record.error().message, kUsage);
   auto voter = record->read();
@@ -153,9 +155,9 @@ int serve(const Setup& setup, const sigset_t& ending) {
                                  .address = node.address, .region = node.region, .software = kSoftware, .fresh_log = random_id<LogId>(),
                                  .topology_hash = setup.file.hash},
                     .spec = spec, .record = *voter, .uptime = node_uptime()};
-  const auto appender = ports->appender;
+  const auto appender = ports.appender;
   ViewBox box;
-  Daemon daemon(std::move(config), std::move(*record), std::move(*ports));
+  Daemon daemon(std::move(config), std::move(*record), std::move(ports));
   daemon.watch([&](const NodeCore& core, Instant now) { box.put(make_status(core, daemon.warnings(), now, wall_time_ns())); });
   daemon.start();
   const auto view = [&box] { return box.get(); };

@@ -148,7 +148,20 @@ TopologySpec led_spec(const Setup& setup, std::vector<std::string>& notes) {
   return spec;
 }
 
-Result<DaemonPorts> make_ports(const Setup& setup, const TopologySpec& spec, const Links& links) {
+Result<void> check_engines(const Setup& setup, const TopologySpec& spec, bool data) {
+  for (const ResourceSpec& resource : spec.resources) {
+    if (!resource.leased || !resource.has_member(setup.self)) continue;
+    NoHost nobody;
+    auto driver = make_driver(driver_config(setup, resource), nobody);
+    if (!driver) return tl::unexpected(driver.error());
+    if (!data) continue;
+    const EngineReport seen = (*driver)->observe();
+    if (seen.state == EngineState::kForeign) return fail(Remedy::kFixInput, "use " + resource.id.value + " on " + setup.self.value + ": " + seen.health);
+  }
+  return {};
+}
+
+DaemonPorts make_ports(const Setup& setup, const TopologySpec& spec, const Links& links) {
   DaemonPorts ports;
   ports.state_folder = setup.options.data + "/state";
   ports.beats = [links, self = setup.self](BeatLink::Handlers handlers) { return make_nats_beat_link(links.beats(), self, std::move(handlers)); };
@@ -187,8 +200,6 @@ Result<DaemonPorts> make_ports(const Setup& setup, const TopologySpec& spec, con
   };
   for (const ResourceSpec& resource : spec.resources) {
     if (!resource.leased || !resource.has_member(setup.self)) continue;
-    NoHost nobody;
-    if (auto possible = make_driver(driver_config(setup, resource), nobody); !possible) return tl::unexpected(possible.error());
     ports.engines.push_back(seat_of(setup, resource));
   }
   return ports;

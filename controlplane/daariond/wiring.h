@@ -34,7 +34,11 @@ Result<std::unique_ptr<LogReader>> open_reader(const Links& links, Sequence from
 /// Resources that this software cannot run are not led: `notes` says which.
 TopologySpec led_spec(const Setup& setup, std::vector<std::string>& notes);
 
-/// The daemon's ports. Errors: kFixInput for an engine that lacks something here (its programs, its password).
-Result<DaemonPorts> make_ports(const Setup& setup, const TopologySpec& spec, const Links& links);
+/// Looks at what each engine of this node needs: its programs, its password, and, if `data`, that what is in its data directory is ours.
+/// Errors: kFixInput naming what is missing or whose the data are. Changes nothing but the run folder.
+Result<void> check_engines(const Setup& setup, const TopologySpec& spec, bool data);
+
+/// The daemon's ports.
+DaemonPorts make_ports(const Setup& setup, const TopologySpec& spec, const Links& links);
 
 }  // namespace daarion

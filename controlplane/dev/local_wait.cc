@@ -8,6 +8,7 @@
 
 namespace daarion::dev {
 namespace {
+constexpr std::chrono::milliseconds kStatusAge{300};  // a daemon makes its status anew every 200 ms
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
@@ -60,19 +61,33 @@ Result<ClusterView> LocalCluster::await(const NodeId& node, const std::string& w
   return fail(Remedy::kRetry, done.error().message + "last seen: " + (last ? summary(*last) : last.error().message));
 }
 
+/// A node's answer may be a status age old: what it says after a failure may be from before it. So everybody is asked until the same
+/// epoch was settled for longer than that.
 Result<ClusterView> LocalCluster::await_settled(Duration limit) const {
   const auto until = std::chrono::steady_clock::now() + limit;
   const auto left = [&] { return std::max<Duration>(until - std::chrono::steady_clock::now(), milliseconds(1)); };
   const ResourceSpec* spec = file_.spec.resource(ResourceId(kResource));
-  Result<ClusterView> out = fail(Remedy::kFixInput, "the cluster has no node");
-  for (const NodeId& node : nodes()) {
-    out = await(node, "a writable PostgreSQL, and every replica streaming", left(), [&](const ClusterView& v) {
-      const std::string holder = v.holder_of(kResource);
-      return !holder.empty() && v.ready && std::ranges::all_of(spec->members, [&](const NodeId& m) { return m.value == holder || v.streams(kResource, m.value); });
-    });
-    if (!out) return out;
+  std::uint64_t epoch = 0;
+  auto since = std::chrono::steady_clock::now();
+  for (;;) {
+    Result<ClusterView> out = fail(Remedy::kFixInput, "the cluster has no node");
+    bool same = true;
+    for (const NodeId& node : nodes()) {
+      const auto began = std::chrono::steady_clock::now();
+      out = await(node, "a writable PostgreSQL, and every replica streaming", left(), [&](const ClusterView& v) {
+        const std::string holder = v.holder_of(kResource);
+        return !holder.empty() && v.ready && std::ranges::all_of(spec->members, [&](const NodeId& m) { return m.value == holder || v.streams(kResource, m.value); });
+      });
+      if (!out) return out;
+      const std::uint64_t seen = out->resource(kResource)->epoch;
+      same = same && seen == epoch && std::chrono::steady_clock::now() - began < kStatusAge;
+      epoch = seen;
+    }
+    const auto now = std::chrono::steady_clock::now();
+    if (!same) since = now;
+    if (now - since > kStatusAge) return out;
+    std::this_thread::sleep_for(milliseconds(20));
   }
-  return out;
 }
 
 Result<LeadersView> LocalCluster::leaders() const {

@@ -246,6 +246,7 @@ class FileReader {
       return top.error("unknown_resource", node, "resources." + name + " is not in replication" + (near.empty() ? "" : "; did you mean " + near + "?"));
     }
     Section one(node, "resources." + name, out_);
+    file_.lines["resources." + name] = line_of(node);
     one.text("engine", at->engine);
     one.number("port", at->port, 1, 65535);
     one.text("data_dir", at->data_dir);

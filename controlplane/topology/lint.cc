@@ -138,6 +138,8 @@ class Linter {
     if (all) say(Severity::kWarning, "nobody_promotable", key + ".tags", r.id.value + ": every replica is tagged nofailover; nobody would be promoted");
     for (const auto& [node, tags] : r.tags)
       if (!r.has_member(node)) say(Severity::kWarning, "tag_of_stranger", key + ".tags", r.id.value + ": tags of " + node.value + ", which does not run it");
+    if (r.leased && r.runner != "process")
+      say(Severity::kError, "runner", key, "resources." + r.id.value + ".runner is " + r.runner + ": this version starts and ends engines itself, under its guard; write process, or leave it out");
     if (r.engine == "postgresql" && r.sync == SyncMode::kAsync) say(Severity::kNote, "async_loss", key, "async PostgreSQL may lose the announced tail");
     if (r.sync != SyncMode::kAsync && r.members.size() == 2)
       say(Severity::kWarning, "sync_one_replica", key, r.id.value + " is synchronous with one replica: its loss stops writes");
