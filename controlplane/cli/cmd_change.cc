@@ -1,4 +1,7 @@
 // What changes the cluster: each appends one event, with who asked and why, and by default waits until its outcome is in the log.
+#include <pwd.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 
 #include <cmath>
@@ -14,6 +17,13 @@
 
 namespace daarion {
 namespace {
+
+/// A script without a login has no $USER, and the log is to say who it was all the same.
+std::string caller() {
+  if (const char* user = std::getenv("USER"); user != nullptr && *user != '\0') return user;
+  const passwd* entry = getpwuid(geteuid());
+  return entry != nullptr ? entry->pw_name : "uid " + std::to_string(geteuid());
+}
 
 using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
@@ -37,8 +47,7 @@ struct Change {
     intent.set_expected_sequence(expect_seq);
     intent.set_request_id(request_id);
     intent.set_dry_run(dry_run);
-    const char* user = std::getenv("USER");
-    intent.set_actor(!actor.empty() ? actor : user ? user : "");
+    intent.set_actor(actor.empty() ? caller() : actor);
     return out;
   }
 };
@@ -149,7 +158,7 @@ CLI::App* add(CLI::App& app, const std::shared_ptr<Change>& change, const char* 
   command->add_option("--reason", change->reason, "Why; the log keeps it")->required()->type_name("TEXT");
   command->add_option("--expect-seq", change->expect_seq, "Only if the log is still at this sequence; else exit code 6")->type_name("SEQ")->check(CLI::NonNegativeNumber);
   command->add_option("--request-id", change->request_id, "The same id again does nothing new: for scripts that repeat")->type_name("ID");
-  command->add_option("--actor", change->actor, "Who asks; default: $USER")->type_name("NAME");
+  command->add_option("--actor", change->actor, "Who asks; default: $USER, else the user of this process")->type_name("NAME");
   command->add_flag("--dry-run", change->dry_run, "Say what would happen; append nothing");
   command->add_flag("--wait,!--no-wait", change->wait, waits);
   return command;
