@@ -2,23 +2,10 @@
 
 #include <algorithm>
 
+#include "controlplane/topology/nearest.h"
+
 namespace daarion {
 namespace {
-
-std::size_t distance(const std::string& a, const std::string& b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, changed});
-    }
-  }
-  return row[b.size()];
-}
 
 // A name from outside is shown only as far as it can be one, and never as control characters.
 std::string shown(const std::string& text) {
@@ -30,12 +17,7 @@ std::string shown(const std::string& text) {
 }  // namespace
 
 std::string nearest_name(const std::string& word, const std::vector<std::string>& known) {
-  std::string best;
-  std::size_t least = std::max<std::size_t>(2, word.size() / 3) + 1;
-  if (word.size() > 64) return best;
-  for (const std::string& k : known)
-    if (const std::size_t d = distance(word, k); d < least) least = d, best = k;
-  return best;
+  return word.size() > 64 ? std::string{} : nearest(word, known);
 }
 
 Result<std::string> fold_name(const std::string& kind, const std::string& text, const std::vector<std::string>& known,

@@ -3,19 +3,10 @@
 #include <algorithm>
 #include <charconv>
 
+#include "controlplane/topology/nearest.h"
+
 namespace daarion {
 namespace {
-
-std::size_t distance(const std::string& a, const std::string& b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= b.size(); ++j)
-      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)}));
-  }
-  return row[b.size()];
-}
 
 /// The leading number of "10GiB", and the rest. Nothing if there is none.
 std::optional<std::pair<double, std::string>> split_number(const std::string& text) {
@@ -50,11 +41,7 @@ std::optional<std::uint64_t> parse_size(const std::string& text) {
 int line_of(const YAML::Node& node) { return node.Mark().line + 1; }
 
 std::string nearest(const std::string& word, const std::set<std::string>& known) {
-  std::string best;
-  std::size_t least = std::max<std::size_t>(2, word.size() / 3) + 1;
-  for (const std::string& k : known)
-    if (const std::size_t d = distance(word, k); d < least) least = d, best = k;
-  return best;
+  return nearest(word, std::vector<std::string>(known.begin(), known.end()));
 }
 
 Section::Section(const YAML::Node& node, std::string path, ParsedFile& out) : node_(node), path_(std::move(path)), out_(out) {
