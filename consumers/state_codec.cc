@@ -1,8 +1,5 @@
 #include "consumers/state_codec.h"
 
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
-
 #include <array>
 
 #include "consumers/describe_state.h"
@@ -15,22 +12,7 @@ namespace {
 constexpr std::array<const char*, 9> kNames = {"log", "voters", "topology", "member", "lease", "replica", "operator", "route", "request"};
 
 template <class Message, class T>
-std::string encode(const T& value) {
-  Message message;
-  wire::Writer writer(message);
-  describe(writer, value);
-  return message.SerializeAsString();  // no maps in it: the bytes are deterministic
-}
-
-template <class Message, class T>
-std::string decode(const std::string& bytes, T& value) {
-  Message message;
-  if (!message.ParseFromString(bytes)) return "the bytes are truncated";
-  std::string what;
-  wire::Reader reader(message, what);
-  describe(reader, value);
-  return what;
-}
+std::string decode(std::string_view bytes, T& value) { return wire::read(bytes, *Message::descriptor(), value); }
 
 /// All requests are one value: their order matters, and there are few.
 struct Requests {
@@ -39,11 +21,11 @@ struct Requests {
 template <class A>
 void describe(A& a, Is<Requests> auto& x) { a(1, x.requests); }
 
-template <class Message, class Map, class Key>
+template <class Map, class Key>
 std::optional<std::string> encode_of(const Map& map, const Key& key) {
   const auto at = map.find(key);
   if (at == map.end()) return std::nullopt;
-  return encode<Message>(at->second);
+  return wire::write(at->second);
 }
 
 std::pair<ResourceId, NodeId> replica_key(const std::string& name) {
@@ -55,15 +37,15 @@ std::pair<ResourceId, NodeId> replica_key(const std::string& name) {
 
 std::optional<std::string> encode_part(const State& s, const StateKey& key) {
   switch (key.table) {
-    case Table::kLog: return s.log == LogState{} ? std::nullopt : std::optional(encode<v1::LogState>(s.log));
-    case Table::kVoters: return s.voters == VoterSet{} ? std::nullopt : std::optional(encode<v1::VoterSetState>(s.voters));
-    case Table::kTopology: return s.topology == TopologyState{} ? std::nullopt : std::optional(encode<v1::TopologyState>(s.topology));
-    case Table::kMember: return encode_of<v1::MemberState>(s.members, NodeId(key.name));
-    case Table::kLease: return encode_of<v1::LeaseState>(s.leases, ResourceId(key.name));
-    case Table::kReplica: return encode_of<v1::ReplicaState>(s.replicas, replica_key(key.name));
-    case Table::kOperator: return encode_of<v1::OperatorState>(s.operators, key.name);
-    case Table::kRoute: return encode_of<v1::RouteState>(s.routes, key.name);
-    case Table::kRequest: return s.requests.empty() ? std::nullopt : std::optional(encode<v1::Requests>(Requests{s.requests}));
+    case Table::kLog: return s.log == LogState{} ? std::nullopt : std::optional(wire::write(s.log));
+    case Table::kVoters: return s.voters == VoterSet{} ? std::nullopt : std::optional(wire::write(s.voters));
+    case Table::kTopology: return s.topology == TopologyState{} ? std::nullopt : std::optional(wire::write(s.topology));
+    case Table::kMember: return encode_of(s.members, NodeId(key.name));
+    case Table::kLease: return encode_of(s.leases, ResourceId(key.name));
+    case Table::kReplica: return encode_of(s.replicas, replica_key(key.name));
+    case Table::kOperator: return encode_of(s.operators, key.name);
+    case Table::kRoute: return encode_of(s.routes, key.name);
+    case Table::kRequest: return s.requests.empty() ? std::nullopt : std::optional(wire::write(Requests{s.requests}));
   }
   return std::nullopt;
 }

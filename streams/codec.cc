@@ -1,7 +1,5 @@
 #include "streams/codec.h"
 
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <openssl/evp.h>
 
 #include <array>
@@ -18,55 +16,26 @@ namespace {
 
 constexpr int kFirstPayload = 20;  // field numbers of the oneof follow the order of Payload's alternatives
 
-template <class A>
-void describe_header(A& a, auto& h) {
+/// An event as the stream holds it: the header's fields and one payload, in one message.
+template <class Header, class Types>
+struct Envelope {
+  Header& h;
+  Types& payload;
+};
+template <class A, class Header, class Types>
+void describe(A& a, const Envelope<Header, Types>& x) {
+  auto& h = x.h;
   a(1, h.id); a(2, h.schema); a(3, h.node); a(4, h.actor); a(5, h.reason); a(6, h.cause); a(7, h.resource); a(8, h.epoch);
   a(9, h.wall_time_ns); a(10, h.min_feature);
-}
-
-std::string bytes_of(const google::protobuf::Message& message) {
-  std::string out;
-  google::protobuf::io::StringOutputStream stream(&out);
-  google::protobuf::io::CodedOutputStream coded(&stream);
-  coded.SetSerializationDeterministic(true);
-  message.SerializeToCodedStream(&coded);
-  coded.Trim();
-  return out;
-}
-
-template <class Message, class T>
-std::string encode(const T& value) {
-  Message message;
-  wire::Writer writer(message);
-  describe(writer, value);
-  return bytes_of(message);
+  a.one_of(kFirstPayload, x.payload);
 }
 
 template <class Message, class T>
 Result<T> decode(std::string_view bytes, const char* name) {
-  Message message;
-  if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
-    return fail(Remedy::kRetry, std::string("read a ") + name + ": the bytes are truncated or not one");
-  std::string what;
   T value;
-  wire::Reader reader(message, what);
-  describe(reader, value);
+  const std::string what = wire::read(bytes, *Message::descriptor(), value);
   if (!what.empty()) return fail(Remedy::kRetry, std::string("read a ") + name + ": " + what);
   return value;
-}
-
-/// Reads the payload of the given field number into the matching alternative.
-template <std::size_t I = 0>
-void read_payload(wire::Reader& reader, int number, Payload& payload) {
-  if constexpr (I < std::variant_size_v<Payload>) {
-    if (number == kFirstPayload + static_cast<int>(I)) {
-      std::variant_alternative_t<I, Payload> value;
-      reader(number, value);
-      payload = std::move(value);
-    } else {
-      read_payload<I + 1>(reader, number, payload);
-    }
-  }
 }
 
 tl::unexpected<Error> unreadable(const StoredMessage& message, const std::string& why) {
@@ -76,19 +45,17 @@ tl::unexpected<Error> unreadable(const StoredMessage& message, const std::string
 
 }  // namespace
 
-std::string wire::id_bytes(std::uint64_t hi, std::uint64_t lo) {
-  if (hi == 0 && lo == 0) return {};
-  std::string out(16, '\0');
-  for (int i = 0; i < 8; ++i) {
-    out[static_cast<std::size_t>(i)] = static_cast<char>(hi >> (56 - 8 * i));
-    out[static_cast<std::size_t>(8 + i)] = static_cast<char>(lo >> (56 - 8 * i));
+std::array<char, 16> wire::id_bytes(std::uint64_t hi, std::uint64_t lo) {
+  std::array<char, 16> out;
+  for (std::size_t i = 0; i < 8; ++i) {
+    out[i] = static_cast<char>(hi >> (56 - 8 * i));
+    out[8 + i] = static_cast<char>(lo >> (56 - 8 * i));
   }
   return out;
 }
 
-bool wire::parse_id_bytes(const std::string& bytes, std::uint64_t& hi, std::uint64_t& lo) {
+bool wire::parse_id_bytes(std::string_view bytes, std::uint64_t& hi, std::uint64_t& lo) {
   hi = lo = 0;
-  if (bytes.empty()) return true;
   if (bytes.size() != 16) return false;
   for (std::size_t i = 0; i < 8; ++i) {
     hi = hi << 8 | static_cast<unsigned char>(bytes[i]);
@@ -97,29 +64,22 @@ bool wire::parse_id_bytes(const std::string& bytes, std::uint64_t& hi, std::uint
   return hi != 0 || lo != 0;
 }
 
-std::string encode_event(const Event& event) {
-  v1::Event message;
-  wire::Writer writer(message);
-  describe_header(writer, event.header);
-  std::visit([&](const auto& payload) { writer(kFirstPayload + static_cast<int>(event.payload.index()), payload); }, event.payload);
-  return bytes_of(message);
-}
+bool wire::is_utf8(const std::string& text) { return google::protobuf::internal::IsStructurallyValidUTF8(text); }
+
+std::string encode_event(const Event& event) { return wire::write(Envelope<const EventHeader, const Payload>{event.header, event.payload}); }
 
 Result<LogEvent> decode_event(const StoredMessage& stored) {
   auto named = parse_log_subject(stored.subject);
   if (!named) return unreadable(stored, named.error().message);
-  v1::Event message;
-  if (!message.ParseFromString(stored.payload)) return unreadable(stored, "its bytes are truncated or no event");
-  // Before anything else: an event that needs a newer reader says so in a field that every reader knows.
-  if (message.min_feature() > kFeatureLevel)
-    return unreadable(stored, "it needs feature level " + std::to_string(message.min_feature()) + ", this software has " +
-                                  std::to_string(kFeatureLevel) + ": upgrade this node");
-  std::string what;
   LogEvent out{.sequence = stored.sequence, .stored_ns = stored.stored_ns, .event = {}};
-  wire::Reader reader(message, what);
-  describe_header(reader, out.event.header);
-  if (what.empty() && message.payload_case() == v1::Event::PAYLOAD_NOT_SET) what = "its type is unknown to this software, or missing";
-  if (what.empty()) read_payload(reader, message.payload_case(), out.event.payload);
+  Envelope<EventHeader, Payload> envelope{out.event.header, out.event.payload};
+  std::string what = wire::read(stored.payload, *v1::Event::descriptor(), envelope);
+  // An event that needs a newer reader says so in a field that every reader knows, whatever else it holds.
+  v1::Event message;
+  if (!what.empty() && message.ParseFromString(stored.payload)) out.event.header.min_feature = message.min_feature();
+  if (out.event.header.min_feature > kFeatureLevel)
+    what = "it needs feature level " + std::to_string(out.event.header.min_feature) + ", this software has " + std::to_string(kFeatureLevel) +
+           ": upgrade this node";
   if (what.empty() && out.event.header.reason.empty()) what = "it has no reason";
   if (what.empty() && out.event.header.id.empty()) what = "it has no id";
   if (!what.empty()) return unreadable(stored, what);
@@ -128,9 +88,9 @@ Result<LogEvent> decode_event(const StoredMessage& stored) {
   return out;
 }
 
-std::string encode_beat(const Beat& beat) { return encode<v1::Beat>(beat); }
-std::string encode_ack(const Ack& ack) { return encode<v1::Ack>(ack); }
-std::string encode_vote(const Vote& vote) { return encode<v1::Vote>(vote); }
+std::string encode_beat(const Beat& beat) { return wire::write(beat); }
+std::string encode_ack(const Ack& ack) { return wire::write(ack); }
+std::string encode_vote(const Vote& vote) { return wire::write(vote); }
 Result<Beat> decode_beat(std::string_view bytes) { return decode<v1::Beat, Beat>(bytes, "beat"); }
 Result<Ack> decode_ack(std::string_view bytes) { return decode<v1::Ack, Ack>(bytes, "ack"); }
 Result<Vote> decode_vote(std::string_view bytes) { return decode<v1::Vote, Vote>(bytes, "vote"); }

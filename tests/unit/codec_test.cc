@@ -4,6 +4,9 @@
 
 #include <fstream>
 
+#include "proto/daarion/v1/beat.pb.h"
+#include "proto/daarion/v1/event.pb.h"
+#include "proto/daarion/v1/state.pb.h"
 #include "tests/unit/random_values.h"
 
 namespace daarion {
@@ -142,6 +145,81 @@ TEST(EventCodec, StopsAtAHigherFeatureLevelAnUnknownTypeAnUnknownFieldAndAMissin
   back = decode_event(unknown);
   ASSERT_FALSE(back);
   EXPECT_NE(back.error().message.find("1023"), std::string::npos) << back.error().message;
+}
+
+/// What protobuf's own code makes of the bytes of the same message.
+template <class Message>
+std::optional<std::string> rewritten(const std::string& bytes) {
+  Message message;
+  if (!message.ParseFromString(bytes)) return std::nullopt;
+  message.DiscardUnknownFields();
+  return message.SerializeAsString();
+}
+
+TEST(Wire, WritesTheBytesOfProtobufsOwnCode) {
+  for (std::size_t payload = 0; payload < std::variant_size_v<Payload>; ++payload)
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+      const std::string bytes = encode_event(make_event(payload, seed));
+      EXPECT_EQ(rewritten<v1::Event>(bytes), bytes);
+    }
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    Filler filler(seed);
+    const std::string beat = encode_beat(filler.make<Beat>()), ack = encode_ack(filler.make<Ack>()), vote = encode_vote(filler.make<Vote>()),
+                      lease = wire::write(filler.make<LeaseState>()), topology = wire::write(filler.make<TopologyState>());
+    EXPECT_EQ(rewritten<v1::Beat>(beat), beat);
+    EXPECT_EQ(rewritten<v1::Ack>(ack), ack);
+    EXPECT_EQ(rewritten<v1::Vote>(vote), vote);
+    EXPECT_EQ(rewritten<v1::LeaseState>(lease), lease);
+    EXPECT_EQ(rewritten<v1::TopologyState>(topology), topology);
+  }
+}
+
+/// Whatever bytes are read, protobuf's own code reads the same from them: no byte may mean another thing here.
+TEST(Wire, ReadsNoBytesOtherwiseThanProtobufsOwnCode) {
+  std::size_t read = 0, refused = 0;
+  for (std::uint64_t seed = 0; seed < 40'000; ++seed) {
+    Filler random(seed);
+    StoredMessage message = stored(make_event(random.next() % std::variant_size_v<Payload>, random.next() % 100));
+    for (std::uint64_t i = 0; i < 1 + seed % 3; ++i) {
+      char& byte = message.payload[random.next() % message.payload.size()];
+      byte = static_cast<char>(seed % 2 == 0 ? byte ^ (1 << random.next() % 8) : random.next());
+    }
+    const auto ours = decode_event(message);
+    if (!ours) {
+      ++refused;
+      continue;
+    }
+    ++read;
+    ASSERT_EQ(rewritten<v1::Event>(message.payload), encode_event(ours->event)) << "seed " << seed;
+  }
+  EXPECT_GT(read, 5'000u);
+  EXPECT_GT(refused, 5'000u);
+}
+
+TEST(Wire, ReadsNumbersOfAListPackedOrNot) {
+  LeaseState lease;
+  lease.promotions_ns = {1, 300, -5};
+  const std::string packed = wire::write(lease);
+  std::string loose = wire::write(LeaseState{});
+  LeaseState back;
+  EXPECT_EQ(wire::read(packed, *v1::LeaseState::descriptor(), back), "");
+  EXPECT_EQ(back.promotions_ns, lease.promotions_ns);
+  for (const char* number : {"\x78\x01", "\x78\xac\x02"}) loose += number;  // field 15, as a varint each
+  LeaseState one_by_one;
+  EXPECT_EQ(wire::read(loose, *v1::LeaseState::descriptor(), one_by_one), "");
+  EXPECT_EQ(one_by_one.promotions_ns, (std::vector<std::int64_t>{1, 300}));
+}
+
+TEST(Wire, RefusesAFieldTwiceAMissingMessageAnUnknownEnumValueAndTextThatIsNoUtf8) {
+  const auto what = [](const std::string& bytes, const google::protobuf::Descriptor& type, auto value) { return wire::read(bytes, type, value); };
+  const auto& replica = *v1::ReplicaProvisioned::descriptor();
+  const std::string good = wire::write(ReplicaProvisioned{});
+  EXPECT_EQ(what(good, replica, ReplicaProvisioned{}), "");
+  EXPECT_NE(what(good + good, replica, ReplicaProvisioned{}).find("ReplicaProvisioned.position is there twice"), std::string::npos);
+  EXPECT_NE(what("", replica, ReplicaProvisioned{}).find("ReplicaProvisioned.position is missing"), std::string::npos);
+  EXPECT_NE(what("\x08\x63", *v1::MemberIntentChanged::descriptor(), MemberIntentChanged{}).find("intent is 99"), std::string::npos);
+  EXPECT_NE(what("\x0a\x02\xc3\x28", *v1::SlotDropped::descriptor(), SlotDropped{}).find("SlotDropped.slot is not UTF-8"), std::string::npos);
+  EXPECT_NE(what("\x0a\x05zz", *v1::SlotDropped::descriptor(), SlotDropped{}).find("truncated"), std::string::npos);
 }
 
 TEST(LogSubject, IsReadBackAndRefusesWhatIsNotOne) {
