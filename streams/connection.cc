@@ -22,13 +22,6 @@ constexpr Duration kLook = std::chrono::milliseconds(5);
 // A refused password is tried again this often: soon enough after it was set right, and no storm in the server's log meanwhile.
 constexpr Duration kAfterRefusal = std::chrono::seconds(1);
 
-/// The library's own ids are not safe across threads: inboxes get a prefix from the kernel's randomness.
-std::string inbox_prefix() {
-  std::uint64_t bits[2] = {};
-  (void)!getrandom(bits, sizeof bits, 0);
-  return "_INBOX." + id_text(bits[0], bits[1]);
-}
-
 /// "nats://user:password@host:1" without what must not be printed.
 std::string without_credentials(const std::string& url) {
   const std::size_t host = url.find('@');
@@ -41,6 +34,12 @@ void ignore_event(natsConnection*, void*) {}
 void ignore_error(natsConnection*, natsSubscription*, natsStatus, void*) {}
 
 }  // namespace
+
+std::string new_inbox() {
+  std::uint64_t bits[2] = {};
+  (void)!getrandom(bits, sizeof bits, 0);
+  return "_INBOX." + id_text(bits[0], bits[1]);
+}
 
 Connection::Connection(std::unique_ptr<Handles> handles) : handles_(std::move(handles)) {}
 
@@ -98,7 +97,7 @@ Result<std::shared_ptr<Connection>> Connection::open(const NatsEndpoint& endpoin
   set(natsOptions_SetReconnectJitter(raw, kReconnectJitterMs, kReconnectJitterMs));
   set(natsOptions_SetReconnectBufSize(raw, kReconnectBuffer));
   set(natsOptions_SetWriteDeadline(raw, kWriteDeadlineMs));
-  set(natsOptions_SetCustomInboxPrefix(raw, inbox_prefix().c_str()));
+  set(natsOptions_SetCustomInboxPrefix(raw, new_inbox().c_str()));
   set(natsOptions_SetRetryOnFailedConnect(raw, true, ignore_event, nullptr));  // with a callback it does not wait
   set(natsOptions_SetErrorHandler(raw, ignore_error, nullptr));               // the default prints
   set(natsOptions_SetIgnoreDiscoveredServers(raw, true));                     // declared servers only: a leaf or witness is not ours to use

@@ -23,6 +23,11 @@ struct NatsEndpoint {
   std::string name;               // of the connection, for people
 };
 
+struct AppendItem {
+  std::string subject, payload;
+  EventId id;
+};
+
 /// Threads: any; calls block for at most `limit`.
 class Appender {
  public:
@@ -31,6 +36,13 @@ class Appender {
   /// kStored: it is in the log at `sequence` (also if an earlier try of the same id is). kConflict: another event has the
   /// subject. kUnknown: neither could be found out within `limit`.
   virtual AppendResult append(const std::string& subject, const std::string& payload, const EventId& id, Duration limit) = 0;
+  /// Appends many that do not depend on each other, many in flight where the log
+  /// can: answers in the order of the items, each as append() gives it.
+  virtual std::vector<AppendResult> append_all(const std::vector<AppendItem>& items, Duration limit) {
+    std::vector<AppendResult> results;
+    for (const AppendItem& item : items) results.push_back(append(item.subject, item.payload, item.id, limit));
+    return results;
+  }
 };
 
 /// Reads the log in order, from a sequence on, without a gap: live tail by cluster.events.> on two connections, gaps by direct get,

@@ -1,7 +1,5 @@
 #include "streams/meta_leader.h"
 
-#include <sys/random.h>
-
 #include <chrono>
 #include <nlohmann/json.hpp>
 
@@ -18,9 +16,7 @@ using Json = nlohmann::json;
 
 std::string meta_leader(Connection& sys, Duration limit) {
   const auto link = sys.handles().link();
-  std::uint64_t bits[2] = {};
-  (void)!getrandom(bits, sizeof bits, 0);
-  const std::string inbox = "_INBOX." + id_text(bits[0], bits[1]);
+  const std::string inbox = new_inbox();
   natsSubscription* raw = nullptr;
   if (natsConnection_SubscribeSync(&raw, link->nc, inbox.c_str()) != NATS_OK) return {};
   Subscription answers;

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <thread>
 
+#include "streams/js_request.h"
 #include "streams/log_stream.h"
 #include "streams/nats_handles.h"
 
@@ -17,6 +18,65 @@ using Outcome = AppendResult::Outcome;
 constexpr Duration kFirstTry = std::chrono::milliseconds(100);
 constexpr Duration kLongestTry = std::chrono::milliseconds(700);
 constexpr Duration kPause = std::chrono::milliseconds(5);  // between tries, while the stream has no leader
+
+// Sent and not answered yet, of one append_all: as many as the library's own publisher has. What is lost with a leader is asked for
+// again one by one.
+constexpr std::size_t kInFlight = 4000;
+constexpr Duration kSilence = std::chrono::milliseconds(700);  // no answer for so long: the rest is asked for one by one
+
+/// Many appends on the way, and their answers, which come in any order.
+class Pipeline {
+ public:
+  Pipeline(std::shared_ptr<Link> link, const std::vector<AppendItem>& items) : link_(std::move(link)), items_(items), answers_(items.size()) {
+    natsSubscription* subscription = nullptr;
+    if (natsConnection_SubscribeSync(&subscription, link_->nc, (inbox_ + ".*").c_str()) == NATS_OK) subscription_.take(link_, subscription);
+  }
+
+  /// What the stream answered; kUnknown where it said anything but "stored", or nothing.
+  std::vector<AppendResult> run(Clock::time_point end) {
+    if (!subscription_) return answers_;
+    std::size_t sent = 0, answered = 0;
+    while (answered < items_.size()) {
+      for (; sent < items_.size() && sent - answered < kInFlight; ++sent)
+        if (!send(sent)) return answers_;
+      // Half of them, or at the end all: a wake-up for each answer would cost as much as the append.
+      for (const std::size_t enough = sent == items_.size() ? 0 : kInFlight / 2; sent - answered > enough; ++answered) {
+        const Duration left = std::min<Duration>(end - Clock::now(), kSilence);
+        if (left <= Duration{} || !take(to_wait_ms(left))) return answers_;
+      }
+    }
+    return answers_;
+  }
+
+ private:
+  bool send(std::size_t i) {
+    natsMsg* raw = nullptr;
+    const std::string& payload = items_[i].payload;
+    if (natsMsg_Create(&raw, items_[i].subject.c_str(), (inbox_ + "." + std::to_string(i)).c_str(), payload.data(),
+                       static_cast<int>(payload.size())) != NATS_OK)
+      return false;
+    const MsgPtr message(raw);
+    return natsMsgHeader_Set(raw, "Nats-Msg-Id", to_text(items_[i].id).c_str()) == NATS_OK &&
+           natsMsgHeader_Set(raw, "Nats-Expected-Last-Subject-Sequence", "0") == NATS_OK && natsConnection_PublishMsg(link_->nc, raw) == NATS_OK;
+  }
+  /// One answer, if there is one within the time.
+  bool take(std::int64_t wait_ms) {
+    natsMsg* raw = nullptr;
+    if (natsSubscription_NextMsg(&raw, subscription_.get(), wait_ms) != NATS_OK) return false;
+    const MsgPtr message(raw);
+    const std::size_t i = std::strtoull(natsMsg_GetSubject(raw) + inbox_.size() + 1, nullptr, 10);
+    const auto json = nlohmann::json::parse(natsMsg_GetData(raw), natsMsg_GetData(raw) + natsMsg_GetDataLength(raw), nullptr, false);
+    const std::uint64_t sequence = json.is_object() && !json.contains("error") ? json.value("seq", std::uint64_t{0}) : 0;
+    if (i < answers_.size() && sequence != 0) answers_[i] = {.id = 0, .outcome = Outcome::kStored, .sequence = {sequence}};
+    return true;
+  }
+
+  std::shared_ptr<Link> link_;
+  const std::vector<AppendItem>& items_;
+  std::vector<AppendResult> answers_;
+  const std::string inbox_ = new_inbox();
+  Subscription subscription_;
+};
 
 class NatsAppender final : public Appender {
  public:
@@ -41,6 +101,15 @@ class NatsAppender final : public Appender {
       }
       std::this_thread::sleep_for(kPause);
     }
+  }
+
+  std::vector<AppendResult> append_all(const std::vector<AppendItem>& items, Duration limit) override {
+    const auto end = Clock::now() + limit;
+    std::vector<AppendResult> results = Pipeline(connection_->handles().link(), items).run(end);
+    for (std::size_t i = 0; i < items.size(); ++i)
+      if (results[i].outcome == Outcome::kUnknown)
+        results[i] = append(items[i].subject, items[i].payload, items[i].id, std::max(Duration(end - Clock::now()), Duration{}));
+    return results;
   }
 
  private:

@@ -26,6 +26,9 @@ using StreamInfoPtr = std::unique_ptr<jsStreamInfo, Destroyer<jsStreamInfo_Destr
 using PubAckPtr = std::unique_ptr<jsPubAck, Destroyer<jsPubAck_Destroy>>;
 using MetaPtr = std::unique_ptr<jsMsgMetaData, Destroyer<jsMsgMetaData_Destroy>>;
 
+/// A subject for answers, from the kernel's randomness: the library's own ids are not safe across threads.
+std::string new_inbox();
+
 /// One life of the library's connection. It ends for ever, whatever its options say, when a server refuses the credentials twice.
 struct Link {
   natsConnection* nc = nullptr;

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <thread>
 
+#include "streams/bulk_reader.h"
 #include "streams/log_stream.h"
 #include "streams/nats_handles.h"
 
@@ -33,12 +34,9 @@ constexpr Duration kLookLimit = milliseconds(500);
 constexpr Duration kLookStep = milliseconds(50);  // how soon a reader that ends lets go
 // The leader's word is believed the second time: a server that was frozen as leader may say an old end once.
 constexpr int kRegressions = 2;
-constexpr std::int64_t kHeartbeatNs = 500'000'000;  // of the ordered consumer: its default notices a dead server after 10 s
 constexpr std::int64_t kTailStepMs = 50;            // how soon a reader that ends lets go of its tail
-constexpr Duration kBulkSilence = milliseconds(1500);
 // No consumer could be made (no meta leader), or it was silent: meanwhile messages are fetched one by one, thousands a second.
 constexpr Duration kBulkAgain = std::chrono::seconds(3);
-constexpr Duration kBulkSetUp = milliseconds(500);
 
 class NatsLogReader final : public LogReader {
  public:
@@ -58,8 +56,10 @@ class NatsLogReader final : public LogReader {
   Result<std::optional<StoredMessage>> next(Duration wait) override {
     const auto end = Clock::now() + wait;
     do {
+      // First, and alone while it goes on: what the tail holds is further on.
+      if (auto message = from_bulk(end - Clock::now())) return advance(std::move(*message));
+      if (bulk_) continue;
       if (auto message = from_tail()) return advance(std::move(*message));
-      if (auto message = from_bulk()) return advance(std::move(*message));
       if (auto lost = regression()) return tl::unexpected(*lost);
       if (known_end() < want_) {
         await_news(end);
@@ -169,9 +169,9 @@ class NatsLogReader final : public LogReader {
     news_.wait_until(lock, until, [&] { return std::max(tail_end_, asked_end_) >= want_ || regression_; });
   }
 
-  std::optional<StoredMessage> advance(StoredMessage message) {
+  std::optional<StoredMessage> advance(StoredMessage&& message) {
     want_ = message.sequence.value + 1;
-    return message;
+    return std::move(message);
   }
 
   /// Each source in turn: a replica or a mirror that is not there yet answers "no message". One that does not answer goes to the end.
@@ -206,50 +206,26 @@ class NatsLogReader final : public LogReader {
 
   void begin_bulk() {
     for (std::size_t i = 0; i < sources_.size(); ++i) {
-      const LogSource& source = sources_[i];
-      if (!source.connection->connected()) continue;
-      jsOptions limits{};
-      jsOptions_Init(&limits);
-      limits.Wait = to_wait_ms(kBulkSetUp);
-      jsSubOptions options{};
-      jsSubOptions_Init(&options);
-      options.Stream = source.stream.c_str();
-      options.Ordered = true;
-      options.Config.DeliverPolicy = js_DeliverByStartSequence;
-      options.Config.OptStartSeq = want_;
-      options.Config.Heartbeat = kHeartbeatNs;
-      natsSubscription* raw = nullptr;
-      jsErrCode error{};
-      auto link = source.connection->handles().link();
-      if (js_SubscribeSync(&raw, link->js, "cluster.log.>", &limits, &options, &error) != NATS_OK) continue;
-      bulk_.take(std::move(link), raw);
+      if (!sources_[i].connection->connected()) continue;
+      bulk_ = BulkReader::begin(sources_[i], want_);
       bulk_source_ = i;
-      return;
+      if (bulk_) return;
     }
     bulk_after_ = Clock::now() + kBulkAgain;
   }
 
-  std::optional<StoredMessage> from_bulk() {
-    if (!bulk_) return std::nullopt;
-    natsMsg* raw = nullptr;
-    const natsStatus s = natsSubscription_NextMsg(&raw, bulk_.get(), to_wait_ms(kBulkSilence));
-    const MsgPtr message(raw);
-    jsMsgMetaData* raw_meta = nullptr;
-    if (s != NATS_OK || natsMsg_GetMetaData(&raw_meta, message.get()) != NATS_OK) {
-      bulk_.reset();  // it stalled, or is a mirror that is behind: begin again where we are, with another source first
-      ask_last(bulk_source_);
-      bulk_after_ = Clock::now() + kBulkAgain;
-      return std::nullopt;
+  std::optional<StoredMessage> from_bulk(Duration wait) {
+    if (taken_at_ == taken_.size() && bulk_) {
+      taken_at_ = 0;
+      const auto outcome = bulk_->take(taken_, wait);
+      if (outcome != BulkReader::Outcome::kGoing) bulk_.reset();  // at the end the tail goes on from here
+      if (outcome == BulkReader::Outcome::kStalled) {  // or it is a mirror that is behind: begin again where we are, with another source first
+        ask_last(bulk_source_);
+        bulk_after_ = Clock::now() + kBulkAgain;
+      }
     }
-    const MetaPtr meta(raw_meta);
-    if (meta->Sequence.Stream != want_) {
-      bulk_.reset();
-      return std::nullopt;
-    }
-    StoredMessage out{.sequence = {meta->Sequence.Stream}, .stored_ns = meta->Timestamp, .subject = natsMsg_GetSubject(message.get()),
-                      .payload = data_of(message.get())};
-    if (meta->NumPending == 0) bulk_.reset();  // at the end: the tail goes on from here
-    return out;
+    if (taken_at_ == taken_.size()) return std::nullopt;
+    return std::move(taken_[taken_at_++]);
   }
 
   std::vector<LogSource> sources_;         // in the order in which they are asked
@@ -257,7 +233,9 @@ class NatsLogReader final : public LogReader {
   std::uint64_t heard_ = 0;                // from beats
   std::vector<std::unique_ptr<Listener>> tails_;
   std::atomic<bool> closed_ = false;
-  Subscription bulk_;
+  std::unique_ptr<BulkReader> bulk_;
+  std::vector<StoredMessage> taken_;       // from it; given up to taken_at_
+  std::size_t taken_at_ = 0;
   std::size_t bulk_source_ = 0;
   Clock::time_point bulk_after_{};
   std::mutex mutex_;                       // guards what follows: the listening threads write it

@@ -26,10 +26,16 @@ using std::chrono::seconds;
 
 constexpr int kRounds = 6;              // of each kind, one after the other: noise of the machine hits both
 constexpr std::uint64_t kAppends = 300; // per round
+constexpr std::uint64_t kPipelined = 10'000;  // per round
 constexpr std::size_t kEvents = 60'000;
 constexpr std::size_t kKeys = 2'000;
 constexpr std::size_t kBytes = 300;     // per event
 constexpr std::size_t kBatch = 4096;
+
+bool failed(const char* why) {
+  std::printf("FAILED: %s\n", why);
+  return false;
+}
 
 double seconds_since(Clock::time_point begun) { return std::chrono::duration<double>(Clock::now() - begun).count(); }
 
@@ -43,42 +49,107 @@ Event event_of(std::uint64_t i) {
   return event;
 }
 
-/// One raw append with what ours sends: id and expectation.
-bool raw_append(Connection& connection, const std::string& subject, const std::string& payload, const std::string& id) {
+/// What ours sends with every append: id and expectation.
+jsPubOptions headers_of(const std::string& id) {
   jsPubOptions options{};
   jsPubOptions_Init(&options);
   options.MsgId = id.c_str();
   options.ExpectNoMessage = true;
+  return options;
+}
+
+bool raw_append(Connection& connection, const std::string& subject, const std::string& payload, const std::string& id) {
+  jsPubOptions options = headers_of(id);
   jsPubAck* ack = nullptr;
   const natsStatus s = js_Publish(&ack, connection.handles().link()->js, subject.c_str(), payload.data(), static_cast<int>(payload.size()), &options, nullptr);
   jsPubAck_Destroy(ack);
   return s == NATS_OK;
 }
 
-bool bench_append() {
-  const test::NatsServers servers({.size = 3});
-  const auto connection = Connection::open(servers.endpoint({0, 1, 2}, "bench")).value();
-  const auto end = Clock::now() + seconds(30);
-  while (!provision_core_streams(*connection, 3, seconds(2)))
-    if (Clock::now() > end) return false;
-  const auto appender = make_nats_appender(connection);
+/// Three servers with the streams in place.
+struct Core {
+  test::NatsServers servers{{.size = 3}};
+  std::shared_ptr<Connection> connection = Connection::open(servers.endpoint({0, 1, 2}, "bench")).value();
+  bool ready() const {
+    const auto end = Clock::now() + seconds(30);
+    while (!provision_core_streams(*connection, 3, seconds(2)))
+      if (Clock::now() > end) return false;
+    return true;
+  }
+};
+
+AppendItem item_of(std::uint64_t n) {
+  const Event event = event_of(n);
+  return {log_subject({"lease", "bench"}, {n + 1}), encode_event(event), event.header.id};
+}
+
+bool bench_append(const Core& core) {
+  const auto appender = make_nats_appender(core.connection);
   std::vector<double> ours, raw;
   std::uint64_t n = 0;
   for (int round = 0; round < 2 * kRounds; ++round)
     for (std::uint64_t i = 0; i < kAppends; ++i, ++n) {
-      const Event event = event_of(n);
-      const std::string subject = log_subject({"lease", "bench"}, {n + 1}), payload = encode_event(event), id = to_text(event.header.id);
+      const AppendItem item = item_of(n);
+      const std::string id = to_text(item.id);
       const auto begun = Clock::now();
-      if (round % 2 == 0 ? !raw_append(*connection, subject, payload, id)
-                         : appender->append(subject, payload, event.header.id, seconds(5)).outcome != AppendResult::Outcome::kStored)
+      if (round % 2 == 0 ? !raw_append(*core.connection, item.subject, item.payload, id)
+                         : appender->append(item.subject, item.payload, item.id, seconds(5)).outcome != AppendResult::Outcome::kStored)
         return false;
       (round % 2 == 0 ? raw : ours).push_back(seconds_since(begun) * 1e6);
     }
-  test::say_machine(servers.version());
+  test::say_machine(core.servers.version());
   test::say({.name = "append_raw_us", .value = test::median(raw), .unit = "us", .samples = raw});
   test::say({.name = "append_us", .value = test::median(ours), .unit = "us", .samples = ours});
   const double ratio = test::median(ours) / test::median(raw);
   return test::say({.name = "append_ratio", .value = ratio, .unit = "x", .samples = {}, .limit = "<=1.15", .ok = ratio <= 1.15});
+}
+
+/// The library's own loop: publish all, wait for all answers. `bare`: without headers.
+bool raw_pipeline(Connection& connection, const std::vector<AppendItem>& items, bool bare) {
+  jsCtx* js = connection.handles().link()->js;
+  for (const AppendItem& item : items) {
+    const std::string id = to_text(item.id);
+    jsPubOptions options = headers_of(id);
+    natsStatus s = NATS_TIMEOUT;  // of a full window, for 200 ms: then it is tried again
+    while (s == NATS_TIMEOUT)
+      s = js_PublishAsync(js, item.subject.c_str(), item.payload.data(), static_cast<int>(item.payload.size()), bare ? nullptr : &options);
+    if (s != NATS_OK) return false;
+  }
+  jsPubOptions wait{};
+  jsPubOptions_Init(&wait);
+  wait.MaxWait = 60'000;
+  return js_PublishAsyncComplete(js, &wait) == NATS_OK;
+}
+
+bool bench_pipelined(const Core& core) {
+  const auto appender = make_nats_appender(core.connection);
+  std::vector<double> ours, raw, bare;
+  std::uint64_t n = 1'000'000;
+  for (int round = 0; round < kRounds; ++round)
+    for (std::vector<double>* kind : {&raw, &ours, &bare}) {
+      std::vector<AppendItem> items;
+      for (std::uint64_t i = 0; i < kPipelined; ++i) items.push_back(item_of(n++));
+      const auto begun = Clock::now();
+      if (kind == &ours) {
+        for (const AppendResult& result : appender->append_all(items, seconds(60)))
+          if (result.outcome != AppendResult::Outcome::kStored) return failed("an append of ours was not stored");
+      } else if (!raw_pipeline(*core.connection, items, kind == &bare)) {
+        return failed("the library's publisher gave up");
+      }
+      kind->push_back(double(kPipelined) / seconds_since(begun));
+    }
+  test::say({.name = "append_pipelined_raw", .value = test::median(raw), .unit = "events/s", .samples = raw});
+  test::say({.name = "append_pipelined_bare", .value = test::median(bare), .unit = "events/s", .samples = bare});
+  test::say({.name = "append_pipelined", .value = test::median(ours), .unit = "events/s", .samples = ours});
+  const double ratio = test::median(ours) / test::median(raw);
+  return test::say({.name = "append_pipelined_ratio", .value = ratio, .unit = "x", .samples = {}, .limit = ">=0.9", .ok = ratio >= 0.9});
+}
+
+bool bench_appends() {
+  const Core core;
+  if (!core.ready()) return false;
+  const bool one = bench_append(core);
+  return bench_pipelined(core) && one;
 }
 
 /// Puts the whole log into a fresh stream, many in flight.
@@ -166,7 +237,7 @@ bool bench_fold() {
   if (!fill(*connection, log)) return false;
   const test::TempFolder folder;
   std::vector<double> consumer, coalesced, single, batches, singles;
-  for (int round = 0; round < 3; ++round) {
+  for (int round = 0; round < 5; ++round) {
     const std::string n = std::to_string(round);
     consumer.push_back(raw_consumer(*connection));
     batches.push_back(raw_batches(folder / ("raw" + n), puts, kBatch));
@@ -194,7 +265,7 @@ bool bench_fold() {
 }  // namespace daarion
 
 int main() {
-  const bool append = daarion::bench_append();
+  const bool append = daarion::bench_appends();
   const bool fold = daarion::bench_fold();
   return append && fold ? 0 : 1;
 }

@@ -1,6 +1,8 @@
 // The log on real servers: append, read, repair, and what happens when servers die meanwhile.
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -61,6 +63,33 @@ TEST(Appender, FirstOfAVersionWinsAndARepeatIsTheSameEvent) {
   const AppendResult other = appender->append(subject(1), "theirs", {8, 1}, seconds(5));
   EXPECT_EQ(other.outcome, Outcome::kConflict);
   EXPECT_EQ(other.sequence, first.sequence);
+}
+
+TEST(Appender, ManyInFlightGetTheAnswersThatEachWouldGetAlone) {
+  constexpr std::uint64_t kMany = 3000;  // more than are sent without an answer
+  NatsServers servers({.size = 1});
+  const auto connection = connect(servers, {0});
+  provision(*connection, 1);
+  const auto appender = make_nats_appender(connection);
+  const AppendResult theirs = appender->append(subject(7), "theirs", {8, 1}, seconds(5));
+  const AppendResult before = appender->append(subject(9), "ours", {7, 9}, seconds(5));
+  std::vector<AppendItem> items;
+  for (std::uint64_t i = 1; i <= kMany; ++i) items.push_back({subject(i), "ours", {7, i}});
+  const auto results = appender->append_all(items, seconds(20));
+  ASSERT_EQ(results.size(), items.size());
+  std::set<std::uint64_t> sequences;
+  for (std::uint64_t i = 1; i <= kMany; ++i) {
+    const AppendResult& r = results[i - 1];
+    ASSERT_EQ(r.outcome, i == 7 ? Outcome::kConflict : Outcome::kStored) << i;
+    sequences.insert(r.sequence.value);
+  }
+  EXPECT_EQ(results[6].sequence, theirs.sequence);
+  EXPECT_EQ(results[8].sequence, before.sequence) << "a repeat is the same event";
+  EXPECT_EQ(sequences.size(), kMany);
+  EXPECT_EQ(make_nats_log_info(connection)->head(seconds(2))->head.value, kMany) << "each is in the log once";
+
+  servers.kill(0);
+  EXPECT_EQ(appender->append_all({{subject(kMany + 1), "late", {9, 1}}}, milliseconds(300))[0].outcome, Outcome::kUnknown);
 }
 
 TEST(Appender, SaysUnknownWhenNobodyAnswersAndFindsTheTruthLater) {

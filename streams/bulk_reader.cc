@@ -1,0 +1,122 @@
+#include "streams/bulk_reader.h"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "streams/nats_handles.h"
+
+namespace daarion {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr std::int64_t kHeartbeatNs = 500'000'000;  // of the ordered consumer: its default notices a dead server after 10 s
+constexpr Duration kSetUp = milliseconds(500);
+constexpr Duration kSilence = milliseconds(1500);
+constexpr std::int64_t kStepMs = 50;                // how soon a reader that ends lets go
+// One hand-over: enough to make its cost small, and few enough to overlap.
+constexpr std::size_t kGulp = 512;
+// What may wait for the fold: some 10 MB. Beyond it the library's own queue and the consumer's flow control hold the server back.
+constexpr std::size_t kWaiting = 16'384;
+
+class NatsBulkReader final : public BulkReader {
+ public:
+  NatsBulkReader(std::shared_ptr<Link> link, natsSubscription* subscription, std::uint64_t from) : want_(from) {
+    subscription_.take(std::move(link), subscription);
+    thread_ = std::thread([this] { run(); });
+  }
+  ~NatsBulkReader() override {
+    closed_ = true;
+    room_.notify_one();
+    thread_.join();
+  }
+
+  Outcome take(std::vector<StoredMessage>& out, Duration wait) override {
+    out.clear();
+    std::unique_lock lock(mutex_);
+    came_.wait_for(lock, wait, [&] { return !ready_.empty() || outcome_ != Outcome::kGoing; });
+    std::swap(out, ready_);
+    room_.notify_one();
+    return outcome_;
+  }
+
+ private:
+  void run() {
+    std::vector<StoredMessage> gulp;
+    auto heard = Clock::now();
+    Outcome outcome = Outcome::kGoing;
+    while (!closed_ && outcome == Outcome::kGoing) {
+      // Waits for the first of a gulp alone: the others are there, or come with the next.
+      outcome = add(gulp, gulp.empty() ? kStepMs : 0);
+      const bool some = !gulp.empty();
+      if (some) heard = Clock::now();
+      if (!some && Clock::now() > heard + kSilence) outcome = Outcome::kStalled;
+      if (some && (drained_ || gulp.size() >= kGulp || outcome != Outcome::kGoing)) hand_over(gulp, Outcome::kGoing);
+    }
+    hand_over(gulp, outcome);
+    nats_ReleaseThreadMemory();
+  }
+
+  /// The next message of the library, if it has one within the time.
+  Outcome add(std::vector<StoredMessage>& gulp, std::int64_t wait_ms) {
+    natsMsg* raw = nullptr;
+    const natsStatus s = natsSubscription_NextMsg(&raw, subscription_.get(), wait_ms);
+    const MsgPtr message(raw);
+    drained_ = s == NATS_TIMEOUT;
+    if (drained_) return Outcome::kGoing;
+    jsMsgMetaData* raw_meta = nullptr;
+    if (s != NATS_OK || natsMsg_GetMetaData(&raw_meta, message.get()) != NATS_OK) return Outcome::kStalled;
+    const MetaPtr meta(raw_meta);
+    if (meta->Sequence.Stream != want_) return Outcome::kStalled;
+    ++want_;
+    gulp.push_back({.sequence = {meta->Sequence.Stream}, .stored_ns = meta->Timestamp, .subject = natsMsg_GetSubject(message.get()),
+                    .payload = data_of(message.get())});
+    return meta->NumPending == 0 ? Outcome::kEnd : Outcome::kGoing;
+  }
+
+  void hand_over(std::vector<StoredMessage>& gulp, Outcome outcome) {
+    std::unique_lock lock(mutex_);
+    room_.wait(lock, [&] { return closed_ || ready_.size() < kWaiting; });
+    if (ready_.empty()) std::swap(ready_, gulp);
+    else std::move(gulp.begin(), gulp.end(), std::back_inserter(ready_));
+    gulp.clear();
+    outcome_ = outcome;
+    came_.notify_one();
+  }
+
+  Subscription subscription_;
+  std::uint64_t want_;    // of the thread
+  bool drained_ = false;  // of the thread
+  std::atomic<bool> closed_ = false;
+  std::mutex mutex_;      // guards what follows
+  std::condition_variable came_, room_;
+  std::vector<StoredMessage> ready_;
+  Outcome outcome_ = Outcome::kGoing;
+  std::thread thread_;    // last: it uses all of the above
+};
+
+}  // namespace
+
+std::unique_ptr<BulkReader> BulkReader::begin(const LogSource& source, std::uint64_t from) {
+  jsOptions limits{};
+  jsOptions_Init(&limits);
+  limits.Wait = to_wait_ms(kSetUp);
+  jsSubOptions options{};
+  jsSubOptions_Init(&options);
+  options.Stream = source.stream.c_str();
+  options.Ordered = true;
+  options.Config.DeliverPolicy = js_DeliverByStartSequence;
+  options.Config.OptStartSeq = from;
+  options.Config.Heartbeat = kHeartbeatNs;
+  natsSubscription* raw = nullptr;
+  jsErrCode error{};
+  auto link = source.connection->handles().link();
+  if (js_SubscribeSync(&raw, link->js, "cluster.log.>", &limits, &options, &error) != NATS_OK) return nullptr;
+  return std::make_unique<NatsBulkReader>(std::move(link), raw, from);
+}
+
+}  // namespace daarion
