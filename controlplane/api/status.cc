@@ -179,10 +179,12 @@ v1::Peers peers_of(const NodeCore& core, Instant now) {
     if (node == core.identity().self) continue;
     v1::PeerStatus& to = *out.add_peers();
     to.set_id(node.value);
-    v1::PathStatus& path = *to.add_paths();
-    path.set_via("nats");
-    path.set_connected(is_reachable(core, node, now));
-    path.set_last_beat_age_ms(to_ms(now - peer.heard));
+    for (const auto& [via, heard] : peer.paths) {
+      v1::PathStatus& path = *to.add_paths();
+      path.set_via(via);
+      path.set_connected(now - heard < core.spec().lease.ttl);
+      path.set_last_beat_age_ms(to_ms(now - heard));
+    }
   }
   return out;
 }

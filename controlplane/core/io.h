@@ -102,6 +102,7 @@ struct AppendResult {
 struct TimerFired {};
 struct BeatHeard {
   Beat beat;
+  std::string via;  // the link that it came by: "nats", "direct"
 };
 struct AckHeard {
   Ack ack;

@@ -74,7 +74,9 @@ void NodeCore::on(const BeatHeard& in, Instant now) {
     }
     return;
   }
-  if (!peers_.hear(in.beat, now)) return;
+  const bool fresh = peers_.hear(in.beat, now);
+  peers_.heard_by(in.beat.node, in.via, now);
+  if (!fresh) return;
   for (const PromiseNote& note : in.beat.promises) {
     const bool ours = note.node == config_.identity.self && (note.instance.empty() || note.instance == config_.identity.instance);
     if (const auto agent = agents_.find(note.resource); ours && agent != agents_.end()) agent->second.on_promise(note.session);

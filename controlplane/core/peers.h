@@ -23,6 +23,7 @@ struct FoldMark {
 struct Peer {
   Beat beat;         // newest
   Instant heard{};   // when it came
+  std::map<std::string, Instant> paths;  // when each link last brought a beat, repeats too
 };
 
 /// What is known of a resource's primary from its beats: survives the beats that no longer come.
@@ -44,6 +45,8 @@ class Peers {
 
   /// Takes a beat. Returns false if it is a repeat or older than one already heard of that run: drop it.
   bool hear(const Beat& beat, Instant now);
+  /// The link that brought a beat of `node`, a repeat too.
+  void heard_by(const NodeId& node, const std::string& via, Instant now) { peers_[node].paths[via] = now; }
 
   const std::map<NodeId, Peer>& all() const { return peers_; }
   const Peer* find(const NodeId& node) const;

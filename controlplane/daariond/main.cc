@@ -133,6 +133,9 @@ int serve(const Setup& setup, const sigset_t& ending) {
   if (!links) return refuse(links.error().message, kUsage);
   for (const auto& [port, key] : {std::pair{setup.file.grpc_port, "control.grpc_port"}, std::pair{setup.file.http_port, "control.http_port"}})
     if (const auto free = try_port(bind, port, key); !free) return refuse(free.error().message, kUsage);
+  // An address that is translated on its way is not this machine's: then beats go through NATS alone, and `status` says so.
+  if (const auto free = try_beat_port(direct_beats(setup)); !free && free.error().remedy == Remedy::kFixInput)
+    return refuse(free.error().message + "; set control.beat_port (0: none), or end who has it", kUsage);
   if (options.check) {
     if (const auto fit = check_engines(setup, spec, true); !fit) return refuse(fit.error().message, kUsage);
     if (const int code = reach_nats(*links, ending, true); code != 0) return code;

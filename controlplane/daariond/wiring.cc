@@ -137,6 +137,14 @@ Result<std::unique_ptr<LogReader>> open_reader(const Links& links, Sequence from
   return make_nats_log_reader({links.near, links.far}, kClusterLog, from);
 }
 
+UdpBeats direct_beats(const Setup& setup) {
+  UdpBeats out{.self = setup.self, .address = {}, .port = setup.file.beat_port, .peers = {}, .key = beat_key(setup.secrets.control, setup.file.spec.cluster)};
+  for (const NodeSpec& node : setup.file.spec.nodes)
+    if (node.id == setup.self) out.address = node.address;
+    else out.peers.emplace_back(node.id, node.address);
+  return out;
+}
+
 TopologySpec led_spec(const Setup& setup, std::vector<std::string>& notes) {
   TopologySpec spec = setup.file.spec;
   const std::vector<std::string> known = known_engines();
@@ -164,7 +172,14 @@ Result<void> check_engines(const Setup& setup, const TopologySpec& spec, bool da
 DaemonPorts make_ports(const Setup& setup, const TopologySpec& spec, const Links& links) {
   DaemonPorts ports;
   ports.state_folder = setup.options.data + "/state";
-  ports.beats = [links, self = setup.self](BeatLink::Handlers handlers) { return make_nats_beat_link(links.beats(), self, std::move(handlers)); };
+  ports.beats = [links, self = setup.self, direct = direct_beats(setup)](const auto& handlers, const auto& warn) {
+    std::vector<std::unique_ptr<BeatLink>> made;
+    made.push_back(make_nats_beat_link(links.beats(), self, handlers("nats")));
+    if (direct.port == 0) return std::move(made.front());
+    if (auto udp = make_udp_beat_link(direct, handlers("direct"))) made.push_back(std::move(*udp));
+    else warn(udp.error().message + "; nodes hear this one through NATS alone, and a restart of all of NATS fences its primaries");
+    return join_beat_links(std::move(made));
+  };
   ports.appender = make_nats_appender(links.control);
   ports.reader = [links](Sequence from) { return open_reader(links, from); };
   ports.info = make_nats_log_info(links.control);

@@ -8,6 +8,7 @@
 #include "controlplane/daariond/options.h"
 #include "controlplane/node/daemon.h"
 #include "streams/connection.h"
+#include "streams/udp_beat_link.h"
 
 namespace daarion {
 
@@ -30,6 +31,9 @@ Result<void> await_links(const Links& links, Duration limit);
 
 /// How this node reads the log from a sequence on.
 Result<std::unique_ptr<LogReader>> open_reader(const Links& links, Sequence from);
+
+/// The beats from daemon to daemon, at the nodes' own addresses whatever the admin API is bound to. Port 0: none.
+UdpBeats direct_beats(const Setup& setup);
 
 /// Resources that this software cannot run are not led: `notes` says which.
 TopologySpec led_spec(const Setup& setup, std::vector<std::string>& notes);

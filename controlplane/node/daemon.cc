@@ -67,9 +67,12 @@ void Daemon::start() {
     seat->spec = std::move(spec);
     seats_[seat->spec.resource] = std::move(seat);
   }
-  beats_ = ports_.beats({.beat = [this](Beat b) { inbox_.push(BeatHeard{std::move(b)}); },
-                         .ack = [this](Ack a) { inbox_.push(AckHeard{std::move(a)}); },
-                         .vote = [this](Vote v) { inbox_.push(VoteHeard{std::move(v)}); }});
+  const auto handlers = [this](const std::string& via) {
+    return BeatLink::Handlers{.beat = [this, via](Beat b) { inbox_.push(BeatHeard{std::move(b), via}); },
+                              .ack = [this](Ack a) { inbox_.push(AckHeard{std::move(a)}); },
+                              .vote = [this](Vote v) { inbox_.push(VoteHeard{std::move(v)}); }};
+  };
+  beats_ = ports_.beats(handlers, [this](std::string text) { warn(std::move(text)); });
   threads_.emplace_back([this] { run_record(); });
   threads_.emplace_back([this] { run_protocol(); });
   for (auto& [resource, seat] : seats_) seat->thread = std::thread([this, s = seat.get()] { run_driver(*s); });

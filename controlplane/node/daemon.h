@@ -38,7 +38,9 @@ struct EngineSeat {
 
 /// The world, as the daemon reaches it. Factories that fail are tried again; each call runs on the thread that uses the result.
 struct DaemonPorts {
-  std::function<std::unique_ptr<BeatLink>(BeatLink::Handlers)> beats;
+  /// Makes the links; `handlers(via)` are those of the link of that name, `warn` tells people that one is missing.
+  std::function<std::unique_ptr<BeatLink>(const std::function<BeatLink::Handlers(const std::string& via)>& handlers,
+                                          const std::function<void(std::string)>& warn)> beats;
   std::shared_ptr<Appender> appender;
   std::function<Result<std::unique_ptr<LogReader>>(Sequence from)> reader;  // the first message it gives has sequence `from`
   std::shared_ptr<LogInfo> info;

@@ -120,6 +120,7 @@ class FileReader {
     read_promotions(control);
     control.number("grpc_port", file_.grpc_port, 1, 65535);
     control.number("http_port", file_.http_port, 1, 65535);
+    control.number("beat_port", file_.beat_port, 0, 65535);
     control.text("bind", file_.bind);
     if (!control.has("nats")) return;
     Section nats(control.node("nats"), "control.nats", out_);

@@ -54,6 +54,7 @@ struct ClusterFile {
   bool voters_declared = false;
   std::map<std::string, NodeId> aliases;  // every name that a node may be called by, lower case
   std::uint32_t grpc_port = 9350, http_port = 9351;
+  std::uint32_t beat_port = 9352;  // UDP, daemon to daemon; 0: beats go through NATS alone
   std::string bind = "127.0.0.1";
   NatsPorts nats;
   std::uint32_t sentinel_port = 26379;

@@ -90,6 +90,7 @@ class Linter {
     };
     own(f_.grpc_port, "control.grpc_port", "control.grpc_port");
     own(f_.http_port, "control.http_port", "control.http_port");
+    own(f_.beat_port, "control.beat_port", "control.beat_port");
     own(f_.nats.client, "control.nats.client", "control.nats.client");
     own(f_.nats.route, "control.nats.route", "control.nats.route");
     own(f_.nats.leaf, "control.nats.leaf", "control.nats.leaf");

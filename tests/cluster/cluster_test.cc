@@ -88,6 +88,36 @@ TEST(Cluster, LosesItsWriterTakesItBackAndHandsHome) {
   EXPECT_FALSE(std::filesystem::exists(cluster.folder()));
 }
 
+/// Beats go from daemon to daemon too: without any NATS the log stands still, and the writer goes on.
+TEST(Cluster, AllOfNatsGoneForTwoLeasesDemotesNobody) {
+  auto made = test::ScratchCluster::make(3);
+  ASSERT_OK(made);
+  dev::LocalCluster& cluster = **made;
+  ASSERT_OK(cluster.start_all());
+  const auto before = cluster.await_settled(seconds(60));
+  ASSERT_OK(before);
+  ASSERT_OK(cluster.make_application(kOne));
+  ASSERT_OK(dev::make_probe_table(cluster.application(kOne), seconds(5)));
+  dev::ProbeWriter writer(cluster.application(kOne), "one");
+  ASSERT_OK(cluster.await_that("rows at node1", seconds(10), "", [&] { return writer.count() > 50; }));
+  const std::vector<std::pair<NodeId, Part>> servers = {{kOne, Part::kNats}, {kTwo, Part::kNats}, {kThree, Part::kWitness}, {kThree, Part::kNats}};
+  for (const auto& [node, part] : servers) ASSERT_OK(cluster.kill(node, part));
+  const Instant gone = node_now();
+  std::this_thread::sleep_for(seconds(4));  // the fault's length: two leases
+  const Instant back = node_now();
+  for (const auto& [node, part] : servers) ASSERT_OK(cluster.start(node, part));
+  const auto after = cluster.await_settled(seconds(60));
+  ASSERT_OK(after);
+  EXPECT_EQ(after->resource(kPostgres)->epoch, before->resource(kPostgres)->epoch);
+  EXPECT_EQ(after->holder_of(kPostgres), "node1");
+  writer.stop();
+  EXPECT_LT(to_ms(dev::longest_gap({&writer}, gone, back)), 500) << "the writer stopped while NATS was away";
+  auto log = test::read_log(cluster, Sequence{before->sequence + 1}, Sequence{after->sequence}, kThree);
+  ASSERT_OK(log);
+  EXPECT_EQ(test::last_of<PromotionDecided>(log->events), nullptr);
+  EXPECT_EQ(test::last_of<LeaseReleased>(log->events), nullptr);
+}
+
 TEST(Cluster, OfOneNodeWritesStopsInOrderAndComesBack) {
   auto made = test::ScratchCluster::make(1);
   ASSERT_OK(made);

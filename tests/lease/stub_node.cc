@@ -364,7 +364,7 @@ void StubNode::start() {
                                  .address = spec_.node(self_)->address, .region = {}, .software = "test", .fresh_log = random_id<LogId>(), .topology_hash = "t"},
                     .spec = spec_, .record = voter, .uptime = node_uptime()};
   DaemonPorts ports;
-  ports.beats = [a, b, self = self_](BeatLink::Handlers handlers) { return make_nats_beat_link({a, b}, self, std::move(handlers)); };
+  ports.beats = [a, b, self = self_](const auto& handlers, const auto&) { return make_nats_beat_link({a, b}, self, handlers("nats")); };
   ports.appender = make_nats_appender(control);
   ports.reader = [a, b](Sequence from) -> Result<std::unique_ptr<LogReader>> { return make_nats_log_reader({a, b}, kClusterLog, from); };
   ports.info = make_nats_log_info(control);
