@@ -1,4 +1,5 @@
-/* The quorum lease of DAARION, as a model for spin. The rules are those of controlplane/core/lease.h, by the same names.
+/* The quorum lease of DAARION, as a model for spin. The rules are those of controlplane/core/lease.h, by the same names;
+ * they stand in rules.pml, which voters.pml (a change of the voter set) shares. liveness.pml asks of the same states whether a lease can be had.
  *
  * What is modelled. V voters hold promises; two nodes take sessions and claim (epoch, session) with beats; a node may write
  * while a majority of voters promised to exactly its claim, counted from when it SENT the beat that they acked.
@@ -7,7 +8,7 @@
  *     can an ack. (A node may send at any instant, so of its present claim only the newest beat is kept: an older one
  *     moves a voter's promise in the same way and its ack is worth less.)
  *   - Faults, each with a budget: restart of a voter's daemon; reboot of a voter's host, after which its fold is empty;
- *     reboot with a record restored from an old backup. Sessions end at any time, by release, fence or death of the host.
+ *     reboot with a record restored from an old backup; the log's tail lost (LOSSES). Sessions end at any time, by release, fence or death of the host.
  *   - A voter's fold is as stale as the rules let it be: it moves only where a rule says that it must have.
  *   - PAUSES adds Paused and Resumed events, folded by every process at a time of its own, also late. Acks are then heard at once:
  *     a later hearing is worth less, and what an ack names is kept (the states with acks in flight would not fit).
@@ -21,9 +22,13 @@
  *
  * Checked: no two nodes write at once; no older epoch writes after a newer one.
  *
+ * Not checked: LOSSES together with RESTORES. A voter whose record is lost relies on the log for the epochs that it promised, and the log
+ * on the records for the epochs that it lost; with both gone an older epoch can follow a newer one (no two at once). run.sh shows it,
+ * so that the limit stays known.
+ *
  * Removable rules, to see that each is needed (tests/model/run.sh): NO_ACK NO_FLOOR NO_RECORD NO_BLANK NO_RETURNED
  * NO_SESSION NO_SEND_TIME NO_FOLD_CHECK NO_EARNED NO_INSTANCE, and with PAUSES: NO_PAUSE_RECORD NO_PAUSE_MAJORITY NO_PAUSE_OWED
- * NO_RESUME_NAMED.
+ * NO_RESUME_NAMED NO_PAUSE_KEPT.
  */
 /* ---- the voters, and what counts as a majority of them */
 #define V 3
@@ -41,6 +46,7 @@
 #define RELOAD_SET(v) skip
 #define RETURN_SET(v) skip
 #define TICK_SET(v) skip
+#define RESUMED_SET(v) skip
 #define FORGET_HEARD(v,h) voter[v].worth[h] = 0; FORGET_NAMED(v,h)
 #if AT_ONCE
 #define FORGET_NAMED(v,h) voter[v].named[h] = 0
@@ -105,6 +111,9 @@ init {
 #endif
 #if LOSSES > 0
   LOSE_TAIL
+#endif
+#ifdef LIVENESS
+  RESCUE       /* liveness.pml */
 #endif
   TICK
   od

@@ -225,10 +225,15 @@ byte i, n, t;             /* scratch, 0 between steps */
 #endif
 /* A new promise has no end if its voter has folded a Paused that stands: it may have, or not yet. */
 #define HEAR_PAUSED(x,v) HEARD(x,v,(pause_log % 2) * pause_log)
+#ifdef NO_PAUSE_KEPT
+#define SAME_SESSION(x,v) (voter[v].promise == x)
+#else
+#define SAME_SESSION(x,v) (voter[v].promise != 0 && SID(voter[v].promise) == SID(x))   /* also under a raised epoch */
+#endif
 #define PROMISE_PAUSE(x,v,paused) \
-  if :: voter[v].promise != x -> voter[v].endless = paused \
-     :: voter[v].promise == x && voter[v].endless != 0 && RESUMES(x,v) -> voter[v].endless = 0 \
-     :: else fi;
+  if :: SAME_SESSION(x,v) && voter[v].endless != 0 && RESUMES(x,v) -> voter[v].endless = 0; RESUMED_SET(v) \
+     :: else -> if :: !SAME_SESSION(x,v) -> voter[v].endless = 0 :: else fi fi; \
+  if :: voter[v].promise != x && voter[v].endless < paused -> voter[v].endless = paused :: else fi;
 #define NAME_PAUSED(h,v) if :: voter[v].named[SLOT(h,v)] < voter[v].endless -> voter[v].named[SLOT(h,v)] = voter[v].endless :: else fi;
 #define UNLEASH(h) \
   :: d_step { pause_node[h] % 2 == 1 && valid[h] > 0 && valid[h] != FOREVER && MAJORITY_NAMED(h,pause_node[h]) -> valid[h] = FOREVER }
