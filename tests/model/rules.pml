@@ -216,7 +216,11 @@ byte i, n, t;             /* scratch, 0 between steps */
 
 /* ---- pause: a promise without an end */
 #if PAUSES > 0
+#if REBOOTS > 0
 #define SEND_RESUMED(h) decided_at[claim[h]] = pause_node[h]; NAME_RESUMED(h)
+#else
+#define SEND_RESUMED(h) NAME_RESUMED(h)   /* a voter that was blank is the only one to look at decisions and completions */
+#endif
 #define NAME_RESUMED(h) sent_names[claim[h]] = pause_node[h] - (pause_node[h] % 2);
 #ifdef NO_RESUME_NAMED
 #define RESUMES(x,v) (pause_log > voter[v].endless)
@@ -272,7 +276,11 @@ byte i, n, t;             /* scratch, 0 between steps */
 /* A voter folds the newest Paused: its promise, if it has one, has no end from now on. */
 #define PAUSE_HEARD(v) \
   :: d_step { NEWEST_PAUSED != 0 && voter[v].blank == 0 && !OVER(v) -> voter[v].endless = NEWEST_PAUSED; SORT }
+#if REBOOTS > 0
 #define COMPLETE(h) :: d_step { writes[h] && held[h] == EPOCH(claim[h]) && !completed[claim[h]] -> completed[claim[h]] = 1 }
+#else
+#define COMPLETE(h)
+#endif
 #else
 #define NAME_PAUSED(h,v)
 #define SEND_RESUMED(h)
