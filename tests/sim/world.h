@@ -21,6 +21,9 @@
 
 namespace daarion::sim {
 
+/// How often engines write and replicas receive.
+inline constexpr Duration kEngineTick = std::chrono::milliseconds(20);
+
 /// What a seed deals: sizes, timers, rates of chance. Printed with a failure.
 struct Knobs {
   int nodes = 3;
