@@ -132,6 +132,7 @@ void Agent::advance(const AgentContext& c, Instant now, AgentOutput& out) {
   const LeaseState* lease = state.lease(resource_);
   follow_guard(c, now, out);
   retire_again(now, out);
+  if (c.state_loaded && lease) renew_next(*lease, now, out);
   if (c.state_loaded) {
     if (holder_.on_state(state, now, c.next_counter)) out.beat_now = true;
     if (lease) {
@@ -211,7 +212,9 @@ void Agent::report_ends(const AgentContext& c, AgentOutput& out) {
     retiring_ = {};
     retired_why_.clear();
   }
-  if (stopping_engine_ && !op_ && !holder_.claiming() && retiring_.empty() && lease.has_ended(lease.completed.session)) {
+  // A stop that was overtaken (this daemon slept, was fenced, and another node completed an epoch meanwhile) has nothing left to hand over.
+  const bool overtaken = !is_us(c, done.node, done.instance);
+  if (stopping_engine_ && !op_ && !holder_.claiming() && retiring_.empty() && (lease.has_ended(done.session) || overtaken)) {
     stopping_engine_ = false;
     final_.reset();
   }
@@ -225,6 +228,15 @@ void Agent::retire_again(Instant now, AgentOutput& out) {
   if (guard_.next != retiring_ && !(guard_.taken && guard_.taken->session == retiring_)) return;
   retired_at_ = now;
   out.guard.push_back({resource_, GuardCommand::Kind::kRetire, retiring_, {}, {}});
+}
+
+/// The session that the guard would take next has ended in the log before it was taken (another host with this id may have said so,
+/// of a decision that named no instance): nobody would name it, so the guard makes another.
+void Agent::renew_next(const LeaseState& lease, Instant now, AgentOutput& out) {
+  if (holder_.claiming() || guard_.next == retiring_ || !lease.has_ended(guard_.next)) return;
+  if (renewed_at_ != Instant{} && now < later(renewed_at_, kSayAgain)) return;
+  renewed_at_ = now;
+  out.guard.push_back({resource_, GuardCommand::Kind::kRetire, guard_.next, {}, {}});
 }
 
 void Agent::retire(std::string why, AgentOutput& out) {

@@ -29,7 +29,10 @@ CandidateEvidence candidate(const NodeId& node, const ResourceSpec& spec, const 
   out.instance = peer->beat.instance;
   out.beat_age_ms = age_ms(now, peer->heard);
   const auto next = std::ranges::find(peer->beat.next, spec.id, &SessionNote::resource);
-  if (next != peer->beat.next.end()) out.session = next->session;
+  // A session that the log knows to have ended takes no lease: naming it would decide nothing, again and again.
+  const LeaseState* lease = c.state.lease(spec.id);
+  const bool ended = next != peer->beat.next.end() && lease && lease->has_ended(next->session);
+  if (next != peer->beat.next.end() && !ended) out.session = next->session;
   const auto engine = std::ranges::find(peer->beat.engines, spec.id, &EngineReport::resource);
   if (engine != peer->beat.engines.end()) {
     out.engine = *engine;
