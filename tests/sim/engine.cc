@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "tests/sim/plants.h"
+
 namespace daarion::sim {
 namespace {
 using std::chrono::milliseconds;
@@ -90,6 +92,7 @@ void World::finish(Host& host, const DriverCommand& command, std::uint64_t engin
       case Verb::kStart:
         if (!e.data.exists) failed("no data");
         else e.running = true, ++host.engine_life, ++host.guard.incarnation;
+        if (PLANTED(kStartsWritable) && e.running && e.data.was_primary) e.primary = true;
         break;
       case Verb::kFollow:
         e.upstream = command.upstream;

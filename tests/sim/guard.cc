@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "tests/sim/plants.h"
+
 namespace daarion::sim {
 namespace {
 using std::chrono::milliseconds;
@@ -12,7 +14,7 @@ using std::chrono::microseconds;
 void World::start_guard(Host& host) {
   if (host.guard.alive || !host.up) return;
   // Whoever starts a guard first makes sure that nothing of an earlier one is left.
-  stop_engine_process(host);
+  if (!PLANTED(kEngineOutlivesGuard)) stop_engine_process(host);
   host.guard.alive = true;
   ++host.guard.generation;
   host.guard.next = random_.id<SessionTag>();
@@ -43,7 +45,7 @@ void World::kill_guard(Host& host) {
   guard_report(host);
   after(random_.between(milliseconds(2), milliseconds(40)), [this, h, generation] {
     if (h->guard.generation != generation) return;
-    stop_engine_process(*h);
+    if (!PLANTED(kEngineOutlivesGuard)) stop_engine_process(*h);
     if (!h->daemon_up) return;
     start_guard(*h);
     guard_report(*h);
@@ -57,6 +59,7 @@ void World::watch_deadline(Host& host) {
   after(to_world(host, host.guard.taken->deadline), [this, h, generation] {
     if (h->guard.generation != generation || !h->guard.taken || h->guard.fencing) return;
     if (local(*h) < h->guard.taken->deadline) return;  // it was moved; another watch is set
+    if (PLANTED(kGuardNeedsDaemon) && (!h->daemon_up || now_ < h->paused_until)) return;
     counters_.add("fences");
     fence(*h, EndCause::kFenced);
   });
@@ -80,7 +83,7 @@ void World::guard_command(Host& host, const GuardCommand& command) {
       // A writing session that raised its epoch goes on as a writer of that epoch.
       if (host.engine.writable() && host.engine.session == command.session && host.engine.epoch < command.epoch) {
         host.engine.epoch = command.epoch;
-        checker_.opened(host);
+        checker_.raised(host);
       }
       watch_deadline(host);
       return guard_report(host);
@@ -114,6 +117,7 @@ void World::fence(Host& host, EndCause cause) {
           stop_engine_process(*h);
           end_session(*h, cause);
         });
+  if (PLANTED(kFencedIsSignalled)) end_session(host, cause), host.guard.fencing = true;
   guard_report(host);
 }
 
@@ -121,6 +125,7 @@ void World::end_session(Host& host, EndCause cause) {
   GuardSim& g = host.guard;
   g.fencing = false;
   if (g.taken) g.ended.push_back({g.taken->session, cause});
+  if (g.taken && PLANTED(kSessionReused)) g.next = g.taken->session, g.ended.pop_back();
   if (g.ended.size() > 8) g.ended.erase(g.ended.begin());
   g.taken.reset();
   guard_report(host);
@@ -139,6 +144,7 @@ void World::crash_engine(Host& host) {
 
 void World::stop_engine_process(Host& host) {
   Engine& e = host.engine;
+  if (e.writable()) checker_.closes(host);
   if (e.running) note(host.id.value + " engine gone" + (e.primary ? ", was primary" : ""));
   if (e.writable()) e.data.was_primary = true;
   e.running = e.primary = e.streaming = false;

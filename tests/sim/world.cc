@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "tests/sim/faults.h"
+#include "tests/sim/plants.h"
 
 namespace daarion::sim {
 namespace {
@@ -12,38 +12,13 @@ using std::chrono::microseconds;
 using std::chrono::seconds;
 
 constexpr Duration kLiveness = seconds(30);
+// All is well, and stays so: longer than any lease, so that one that is about to run out does not pass.
+constexpr Duration kStaysWell = seconds(5);
+constexpr Duration kLookAgain = milliseconds(250);
+constexpr Duration kWatchLeader = milliseconds(100);
 constexpr std::size_t kMaxBacklog = 4096;
 
-
 }  // namespace
-
-Knobs deal(std::uint64_t seed) {
-  Random r(seed * 0x9E3779B97F4A7C15ULL + 1);
-  Knobs k;
-  k.nodes = r.chance(0.7) ? 3 : 5;
-  k.voters = k.nodes == 5 && r.chance(0.5) ? 5 : 3;
-  k.safety = r.between(seconds(30), seconds(50));
-  k.faults = static_cast<int>(r.between(3, 14));
-  if (r.chance(0.3)) {
-    k.timers.ttl = r.between(milliseconds(1000), milliseconds(4000));
-    k.timers.beat = k.timers.ttl / 8;
-    k.timers.fence_budget = k.timers.ttl / 4;
-  }
-  // Tight margins: what the fence budget would hide otherwise has to come to light.
-  k.tight = r.chance(0.5);
-  if (k.tight) k.timers.fence_budget = k.timers.ttl / 25;
-  k.loss = r.chance(0.5) ? 0 : 0.01 * static_cast<double>(r.between(1, 10));
-  k.duplicate = r.chance(0.5) ? 0 : 0.05;
-  k.slow = r.chance(0.4) ? 0 : r.chance(0.5) ? 0.02 : 0.3;
-  k.slow_by = r.chance(0.5) ? r.between(milliseconds(10), milliseconds(800)) : k.timers.ttl;
-  k.append_unknown = r.chance(0.5) ? 0 : 0.1;
-  k.tail_gap = r.chance(0.5) ? 0 : 0.2;
-  k.log_faults_only = r.chance(0.1);
-  k.nominations = r.chance(0.2) ? 0.3 : 0;
-  k.second_host = !k.log_faults_only && r.chance(0.1);
-  if (k.log_faults_only) k.loss = 0, k.slow = 0, k.nominations = 0;
-  return k;
-}
 
 World::World(std::uint64_t seed, Knobs knobs, bool trace) : knobs_(knobs), random_(seed), trace_(trace), checker_(*this) {
   spec_.cluster = "sim";
@@ -53,6 +28,7 @@ World::World(std::uint64_t seed, Knobs knobs, bool trace) : knobs_(knobs), rando
   postgres.id = resource_;
   postgres.engine = "stub";
   postgres.leased = true;
+  postgres.max_lag.bytes = knobs_.max_lag_bytes;
   for (int i = 0; i < knobs_.nodes; ++i) {
     auto host = std::make_unique<Host>();
     host->id = NodeId("node" + std::to_string(i + 1));
@@ -68,6 +44,8 @@ World::World(std::uint64_t seed, Knobs knobs, bool trace) : knobs_(knobs), rando
   }
   postgres.declared_primary = spec_.nodes[0].id;
   spec_.resources.push_back(postgres);
+  history_.push_back(std::make_shared<State>());
+  leader_ = static_cast<std::size_t>(random_.between(0, knobs_.voters - 1));
 }
 
 World::~World() = default;
@@ -114,41 +92,93 @@ void World::boot() {
     after(random_.between(milliseconds(0), milliseconds(500)), [this, h] { start_host(*h); });
   }
   after(kEngineTick, [this] { tick_engines(); });
+  if (knobs_.leaders) after(kWatchLeader, [this] { watch_leader_on(); });
+}
+
+void World::watch_leader_on() {
+  watch_leader();
+  after(kWatchLeader, [this] { watch_leader_on(); });
 }
 
 void World::run_until(Instant end) {
-  while (!queue_.empty() && queue_.top().at <= end && !checker_.broken()) {
+  while (!queue_.empty() && queue_.top().at <= end && !checker_.broken() && !done_) {
     auto next = std::move(const_cast<Scheduled&>(queue_.top()));
     queue_.pop();
     now_ = next.at;
     next.what();
   }
-  if (!checker_.broken()) now_ = end;
+  if (!checker_.broken() && !done_) now_ = end;
 }
 
-std::string World::run() {
+std::string World::run(const std::vector<Fault>& faults) {
   boot();
-  schedule_faults(*this, now_ + seconds(3), now_ + knobs_.safety);
   const Instant safe_end = now_ + knobs_.safety;
+  for (const Fault& fault : faults)
+    after(fault.at, [this, fault] {
+      if (trace_) note("fault " + text_of(fault));
+      perform_fault(*this, fault);
+    });
   run_until(safe_end);
   if (checker_.broken()) return checker_.failure();
   checker_.healed();
+  healed_ = true;
   heal();
-  run_until(safe_end + kLiveness);
+  if (tail_lost_) {
+    run_until(safe_end + kStaysWell);
+    checker_.last_look();
+    return checker_.failure();
+  }
+  after(kLookAgain, [this, safe_end] { await_settled(safe_end, kNever); });
+  run_until(safe_end + kLiveness + kStaysWell);
   if (!checker_.broken()) checker_.finish();
   return checker_.failure();
+}
+
+/// Whether there is a writer that everybody follows, and one state everywhere.
+bool World::settled() const {
+  const Host* writer = nullptr;
+  for (const auto& host : hosts_) {
+    if (host->gone) continue;
+    if (!host->daemon_up || host->state->applied != reference().applied) return false;
+    if (host->engine.writable()) writer = host.get();
+  }
+  const LeaseState* lease = reference().lease(resource_);
+  return writer != nullptr && lease != nullptr && lease->phase == LeaseState::Phase::kActive && lease->completed.session == writer->engine.session &&
+         checker_.unfollowed(*writer).empty();
+}
+
+void World::await_settled(Instant began, Instant well_since) {
+  if (!settled()) {
+    well_since = kNever;
+  } else if (well_since == kNever) {
+    well_since = now_;
+  } else if (now_ - well_since >= kStaysWell) {
+    settled_after_ = well_since - began;
+    done_ = true;
+    return;
+  }
+  after(kLookAgain, [this, began, well_since] { await_settled(began, well_since); });
 }
 
 // ---- time
 
 Instant World::local(const Host& host) const {
-  return Instant(host.offset + Duration(static_cast<std::int64_t>(static_cast<double>(now_.time_since_epoch().count()) * host.rate)));
+  const Duration step = PLANTED(kWallClock) ? host.wall_step : Duration{};
+  return Instant(host.offset + step + Duration(static_cast<std::int64_t>(static_cast<double>(now_.time_since_epoch().count()) * host.rate)));
 }
 
 Duration World::to_world(const Host& host, Instant local_time) const {
   if (local_time == kNever) return seconds(3600);
   const Duration d = local_time - local(host);
   return std::max(Duration(0), Duration(static_cast<std::int64_t>(static_cast<double>(d.count()) / host.rate) + 1));
+}
+
+/// What an administrator or a time daemon does. Leases are on a clock that nobody sets: nothing may change by it.
+void World::set_wall_clock(Host& host, Duration step) {
+  note(host.id.value + " wall clock set by " + std::to_string(to_ms(step)) + " ms");
+  host.wall_step += step;
+  host.timer = {};
+  give(host, TimerFired{});
 }
 
 // ---- hosts and daemons
@@ -178,13 +208,23 @@ void World::start_daemon(Host& host) {
   note(host.id.value + " daemon up");
   host.core = std::make_unique<NodeCore>(config, local(host));
   host.state = std::make_shared<State>();
-  // The fold's own store survives a restart up to its last flush; what it lacks is folded again.
+  host.told_head = {};
+  host.told_leaders = {};
+  host.timer = {};
+  // The fold's own store survives a restart up to its last flush; what it lacks is folded again. A node that is ahead of the log gets
+  // a store of its own made anew.
+  if (host.stored && random_.chance(knobs_.checkpoint) && !host.ahead_of_log) {
+    counters_.add("checkpoints taken up");
+    host.state = host.stored;
+  }
+  host.ahead_of_log = false;
   const std::uint64_t life = host.life;
   Host* h = &host;
   start_guard(host);
   after(random_.between(milliseconds(1), milliseconds(50)), [this, h, life] {
     if (h->life == life && h->daemon_up) poll_log(*h);
   });
+  if (host.state->applied.value != 0) give(host, StateMoved{host.state, {host.state->applied, {}, "sim"}});
   give(host, TimerFired{});
   guard_report(host);
 }
@@ -223,10 +263,10 @@ void World::pause_daemon(Host& host, Duration length) {
   after(length, [this, h, life] {
     if (h->life != life || now_ < h->paused_until) return;
     h->paused_until = {};
-    std::vector<Input> waiting = std::exchange(h->backlog, {});
-    for (const Input& input : waiting) {
+    const auto waiting = std::exchange(h->backlog, {});
+    for (const auto& input : waiting) {
       if (h->life != life) return;
-      give(*h, input);
+      give_shared(*h, input);
     }
     give(*h, TimerFired{});
   });
@@ -235,14 +275,21 @@ void World::pause_daemon(Host& host, Duration length) {
 void World::give(Host& host, const Input& input) {
   if (!host.daemon_up || checker_.broken()) return;
   if (now_ < host.paused_until) {
-    if (host.backlog.size() < kMaxBacklog) host.backlog.push_back(input);
+    if (host.backlog.size() < kMaxBacklog) host.backlog.push_back(std::make_shared<Input>(input));
     return;
   }
-  std::vector<Output> outputs = host.core->step(input, local(host));
-  perform(host, std::move(outputs));
+  perform(host, host.core->step(input, local(host)));
   set_timer(host);
 }
 
+void World::give_shared(Host& host, const std::shared_ptr<const Input>& input) {
+  if (host.daemon_up && now_ < host.paused_until && host.backlog.size() < kMaxBacklog)
+    host.backlog.push_back(input);
+  else
+    give(host, *input);
+}
+
+/// One timer event is pending at most, no later than the core wants it. One that comes before its time looks again, as the shell does.
 void World::set_timer(Host& host) {
   const Instant at = now_ + to_world(host, host.core->next_timer());
   if (host.timer > now_ && host.timer <= at) return;
@@ -252,6 +299,7 @@ void World::set_timer(Host& host) {
   after(at - now_, [this, h, life, at] {
     if (h->life != life || h->timer != at) return;
     h->timer = {};
+    if (now_ >= h->paused_until && h->core->next_timer() > local(*h)) return set_timer(*h);
     give(*h, TimerFired{});
   });
 }
@@ -261,21 +309,29 @@ void World::perform(Host& host, std::vector<Output> outputs) {
   const std::uint64_t life = host.life;
   for (Output& output : outputs) {
     if (auto* write = std::get_if<WriteRecord>(&output)) {
-      after(random_.between(microseconds(200), milliseconds(8)), [this, h, life, record = write->record, generation = write->generation] {
+      const Duration takes = random_.chance(knobs_.slow_disk) ? random_.between(milliseconds(8), seconds(1)) : random_.between(microseconds(200), milliseconds(8));
+      // Records reach the disk in the order in which they were asked for.
+      host.disk_free = std::max(host.disk_free, now_ + takes);
+      after(host.disk_free - now_, [this, h, life, record = std::move(write->record), generation = write->generation] {
         if (h->life != life) return;
         if (!h->record->boot.empty() && (!h->old_record || random_.chance(0.1))) h->old_record = h->record;
+        checker_.recorded(*h, record);
         h->record = record;
         give(*h, RecordWritten{generation});
       });
     } else if (auto* beat = std::get_if<SendBeat>(&output)) {
+      const auto input = std::make_shared<const Input>(BeatHeard{std::move(beat->beat)});
       for (auto& other : hosts_)
-        if (other.get() != &host) send(host, other->index, BeatHeard{beat->beat});
+        if (other.get() != &host) send(host, other->index, input);
     } else if (auto* ack = std::get_if<SendAck>(&output)) {
+      const NodeId holder = ack->ack.holder;
+      const auto input = std::make_shared<const Input>(AckHeard{std::move(ack->ack)});
       for (auto& other : hosts_)
-        if (other->id == ack->ack.holder) send(host, other->index, AckHeard{ack->ack});
+        if (other->id == holder) send(host, other->index, input);
     } else if (auto* vote = std::get_if<SendVote>(&output)) {
+      const auto input = std::make_shared<const Input>(VoteHeard{std::move(vote->vote)});
       for (auto& other : hosts_)
-        if (other.get() != &host) send(host, other->index, VoteHeard{vote->vote});
+        if (other.get() != &host) send(host, other->index, input);
     } else if (auto* guard = std::get_if<Guard>(&output)) {
       after(random_.between(microseconds(50), microseconds(500)), [this, h, command = guard->command] { guard_command(*h, command); });
     } else if (auto* drive_it = std::get_if<Drive>(&output)) {
@@ -283,7 +339,7 @@ void World::perform(Host& host, std::vector<Output> outputs) {
     } else if (auto* append = std::get_if<Append>(&output)) {
       on_append(host, append->request);
     } else if (std::holds_alternative<StepDown>(output)) {
-      counters_.add("step-down");
+      step_down();
     }
   }
 }
@@ -294,7 +350,7 @@ bool World::reaches(int from, int to) const {
   return nats_up_ && !cut_[static_cast<std::size_t>(from)][static_cast<std::size_t>(to)];
 }
 
-void World::send(Host& from, int to, Input input) {
+void World::send(Host& from, int to, const std::shared_ptr<const Input>& input) {
   if (!reaches(from.index, to) || random_.chance(knobs_.loss)) return;
   Host* target = hosts_[static_cast<std::size_t>(to)].get();
   const int copies = random_.chance(knobs_.duplicate) ? 2 : 1;
@@ -302,7 +358,7 @@ void World::send(Host& from, int to, Input input) {
     const Duration delay = random_.chance(knobs_.slow) ? random_.between(milliseconds(0), knobs_.slow_by)
                                                        : random_.between(microseconds(100), milliseconds(2));
     after(delay, [this, target, input] {
-      if (target->up) give(*target, input);
+      if (target->up) give_shared(*target, input);
     });
   }
 }
@@ -311,8 +367,8 @@ void World::send(Host& from, int to, Input input) {
 /// after a pause, for then only the host itself can say that its session is over.
 void World::take_one_away() {
   const auto second = std::ranges::find_if(hosts_, [](const auto& h) { return h->index != static_cast<int>(h->place); });
-  const LeaseState* lease = reference_.lease(resource_);
-  if (second == hosts_.end() || lease == nullptr || reference_.newest_paused(resource_).value != 0) return;
+  const LeaseState* lease = reference().lease(resource_);
+  if (second == hosts_.end() || lease == nullptr || reference().newest_paused(resource_).value != 0) return;
   Host* one = second->get();
   Host* other = hosts_[one->place].get();
   if (random_.chance(0.5)) std::swap(one, other);
@@ -329,7 +385,7 @@ void World::heal() {
   note("healed");
   for (auto& row : cut_) row.fill(false);
   nats_up_ = true;
-  knobs_.loss = knobs_.duplicate = knobs_.slow = knobs_.append_unknown = knobs_.tail_gap = knobs_.nominations = 0;
+  knobs_.loss = knobs_.duplicate = knobs_.slow = knobs_.append_unknown = knobs_.append_late = knobs_.tail_gap = knobs_.slow_disk = 0;
   take_one_away();
   for (auto& host : hosts_) {
     if (host->gone) continue;
@@ -344,7 +400,11 @@ void World::heal() {
     }
   }
   // What an operator does after all faults: automatic failover on again. Ends of lost sessions are the nodes' own to say.
-  if (reference_.paused(resource_)) append_by_hand(Resumed{}, {}, {}, "operator:sim", NodeId("node1"));
+  for (const ResourceId& what : {ResourceId{}, resource_}) {
+    const auto said = reference().operators.find(what.empty() ? "cluster" : what.value);
+    if (said != reference().operators.end() && said->second.paused > said->second.resumed)
+      append_by_hand(Resumed{}, what, {}, "operator:sim", NodeId("node1"));
+  }
 }
 
 }  // namespace daarion::sim
