@@ -21,6 +21,7 @@
   X(kRecordForgotten, "record_forgotten", "a restarted voter knows nothing of its promises")                                \
   X(kRestartEndsPromise, "restart_ends_promise", "a restarted voter counts its promises as over instead of as made now")    \
   X(kRebootNotBlank, "reboot_not_blank", "a voter answers at once after a reboot")                                          \
+  X(kRestartEndsBlank, "restart_ends_blank", "a daemon that is restarted ends the silence after a reboot")                   \
   X(kReturnedUnread, "returned_unread", "a blank voter does not wait for its own MemberReturned")                           \
   X(kAckBeforeRecord, "ack_before_record", "a voter acks a new promise before its record is on disk")                       \
   X(kEndedSessionAcked, "ended_session_acked", "a voter acks a session whose end it knows")                                 \

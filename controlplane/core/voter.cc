@@ -15,7 +15,7 @@ bool same_holder(const PromiseRecord& promise, const NodeId& node, const Instanc
 }  // namespace
 
 Voter::Voter(NodeId self, const LeaseTimers& timers, VoterRecord record, RunId run, BootId boot, Instant now, Duration uptime)
-    : self_(std::move(self)), drift_ppm_(PLANTED(kDriftIgnored) ? 0 : timers.drift_ppm), record_(std::move(record)), started_(now) {
+    : self_(std::move(self)), boot_(boot), drift_ppm_(PLANTED(kDriftIgnored) ? 0 : timers.drift_ppm), record_(std::move(record)), started_(now) {
   const bool same_boot = record_.boot == boot;
   if (PLANTED(kRecordForgotten)) record_.promises.clear();
   Duration longest = timers.ttl;  // the record may be an old one that lacks promises
@@ -38,7 +38,8 @@ Voter::Voter(NodeId self, const LeaseTimers& timers, VoterRecord record, RunId r
     if (record_.earlier_runs.size() > kMaxEarlierRuns) record_.earlier_runs.erase(record_.earlier_runs.begin());
   }
   record_.run = run;
-  record_.boot = boot;
+  // Until it has returned the record stays of the earlier boot: a daemon that is restarted meanwhile is blank again.
+  if (!blank_ || PLANTED(kRestartEndsBlank)) record_.boot = boot;
 }
 
 bool Voter::answers(const State& state, Instant) const {
@@ -59,7 +60,7 @@ void Voter::start(VoterOutput& out) {
 bool Voter::wants_return(const State& state) const {
   if (!blank_) return false;
   const MemberState* me = state.member(self_);
-  return me == nullptr || me->boot != record_.boot || me->returned.value == 0;
+  return me == nullptr || me->boot != boot_ || me->returned.value == 0;
 }
 
 bool Voter::endless(const ResourceId& resource) const {
@@ -340,10 +341,11 @@ void Voter::try_return(const State& state, Instant now, VoterOutput& out) {
   bool changed = false;
   if (blank_) {
     const MemberState* me = state.member(self_);
-    const bool returned = (me && me->boot == record_.boot && me->returned.value != 0) || PLANTED(kReturnedUnread);
+    const bool returned = (me && me->boot == boot_ && me->returned.value != 0) || PLANTED(kReturnedUnread);
     if (now < blank_until_ || !returned) return;
     MARK(kVoterReturns);
     blank_ = false;
+    record_.boot = boot_;
     for (const auto& [resource, lease] : state.leases) withheld_.insert(resource);
     changed = true;
   }

@@ -180,6 +180,28 @@ void Checker::tail_lost() {
 void Checker::folded(const Host& host) {
   if (!(*host.state == world_.reference_at(host.state->applied)))
     fail("invariant 4: the state of " + host.id.value + " differs from others' at sequence " + std::to_string(host.state->applied.value));
+  const MemberState* me = host.state->member(host.id);
+  if (me != nullptr && me->boot == host.boot && me->returned.value != 0) owe_silence_.erase(host.index);
+}
+
+void Checker::rebooted(const Host& host) {
+  if (host.record && !host.record->boot.empty()) owe_silence_.insert(host.index);
+}
+
+void Checker::speaks(const Host& host) {
+  if (owe_silence_.contains(host.index)) fail("promise: the voter of " + host.id.value + " speaks after a reboot and has not folded its return");
+}
+
+void Checker::acks(const Host& host, const Ack& ack) {
+  speaks(host);
+  const LeaseState* lease = host.state->lease(kPostgres);
+  for (const AckedClaim& claim : ack.accepted)
+    for (const EndedSession& end : lease ? lease->ended : std::vector<EndedSession>{}) {
+      const auto promise = host.core->voter().record().promises.find(claim.resource);
+      if (end.session == claim.session && promise != host.core->voter().record().promises.end() && promise->second.node == end.node &&
+          promise->second.instance == end.instance)
+        fail("promise: the voter of " + host.id.value + " acks a session whose end it folded");
+    }
 }
 
 void Checker::recorded(const Host& host, const VoterRecord& record) {

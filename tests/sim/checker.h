@@ -49,6 +49,11 @@ class Checker {
   void folded(const Host& host);
   /// A voter's record is about to be on its disk.
   void recorded(const Host& host, const VoterRecord& record);
+  /// A host was rebooted: its voter owes silence until it has folded its own return.
+  void rebooted(const Host& host);
+  /// A voter is about to send an ack, or a vote.
+  void acks(const Host& host, const Ack& ack);
+  void speaks(const Host& host);
   /// The phase with faults is over.
   void healed();
   /// The end of the liveness phase.
@@ -87,6 +92,7 @@ class Checker {
   std::vector<Written> written_;
   std::map<SessionId, NodeId> named_;         // by decisions
   std::map<SessionId, InstanceId> named_instance_;
+  std::set<int> owe_silence_;                 // host indexes
   std::uint64_t releases_ = 0;
 };
 

@@ -216,6 +216,7 @@ void World::start_daemon(Host& host) {
   if (host.stored && random_.chance(knobs_.checkpoint) && !host.ahead_of_log) {
     counters_.add("checkpoints taken up");
     host.state = host.stored;
+    checker_.folded(host);
   }
   host.ahead_of_log = false;
   const std::uint64_t life = host.life;
@@ -251,6 +252,7 @@ void World::kill_host(Host& host, bool reboot, bool restore_record) {
   if (!reboot) return;
   host.up = false;
   host.boot = random_.id<BootTag>();
+  checker_.rebooted(host);
   if (restore_record && host.old_record) host.record = host.old_record;
 }
 
@@ -324,11 +326,13 @@ void World::perform(Host& host, std::vector<Output> outputs) {
       for (auto& other : hosts_)
         if (other.get() != &host) send(host, other->index, input);
     } else if (auto* ack = std::get_if<SendAck>(&output)) {
+      checker_.acks(host, ack->ack);
       const NodeId holder = ack->ack.holder;
       const auto input = std::make_shared<const Input>(AckHeard{std::move(ack->ack)});
       for (auto& other : hosts_)
         if (other->id == holder) send(host, other->index, input);
     } else if (auto* vote = std::get_if<SendVote>(&output)) {
+      checker_.speaks(host);
       const auto input = std::make_shared<const Input>(VoteHeard{std::move(vote->vote)});
       for (auto& other : hosts_)
         if (other.get() != &host) send(host, other->index, input);
