@@ -1,11 +1,11 @@
-# make test | sim SEEDS= SEED= TRACE=1 | model | race | crash N= | demo KEEP=1 | bench-failover N= | test-asan | test-tsan | tidy | format
+# make test | sim SEEDS= SEED= TRACE=1 SHRINK=1 LEDGER=1 | sim-plants | model | race | crash N= | demo KEEP=1 | bench-failover N= | test-asan | test-tsan | tidy | format
 # Everything is built by CMake and Ninja below build/<preset>; this file only knows the commands.
 PRESET ?= release
 BUILD := build/$(PRESET)
 BIN := $(BUILD)/bin
 JOBS ?= $(shell nproc)
 
-.PHONY: build test sim model race crash demo bench-failover bench-log drivers test-asan test-tsan tidy format clean bootstrap
+.PHONY: build test sim sim-plants model race crash demo bench-failover bench-log drivers test-asan test-tsan tidy format clean bootstrap
 .DEFAULT_GOAL := build
 
 bootstrap:
@@ -24,9 +24,14 @@ test: build
 	@$(BIN)/daarion-sim --seeds 2000
 	@tests/model/run.sh --quick build
 
+# LEDGER=1 appends what was run, and with which result, to docs/ledger.tsv: claims of coverage are made from that file alone.
 SEEDS ?= 1000
+LEDGER_FILE := $(if $(LEDGER),--ledger docs/ledger.tsv)
 sim: build
-	@$(BIN)/daarion-sim $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(if $(TRACE),--trace)
+	@$(BIN)/daarion-sim $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace) $(if $(SHRINK),--shrink),--seeds $(SEEDS) $(LEDGER_FILE))
+
+sim-plants: build
+	@$(BIN)/daarion-sim --plants $(LEDGER_FILE)
 
 model: bootstrap
 	@tests/model/run.sh build

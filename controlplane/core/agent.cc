@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "controlplane/core/plant.h"
+
 namespace daarion {
 namespace {
 
@@ -81,6 +83,7 @@ void Agent::on_promise(const SessionId& session) {
   if (!guard_.connected || session == guard_.next || (guard_.taken && guard_.taken->session == session)) return;
   if (std::ranges::find(guard_.ended, session, &SessionEnd::session) != guard_.ended.end()) return;
   if (std::ranges::find(lost_, session) != lost_.end()) return;
+  MARK(kSaysLostSession);
   lost_.push_back(session);
   if (lost_.size() > kMaxLost) lost_.erase(lost_.begin());
 }
@@ -102,6 +105,7 @@ std::vector<SessionId> Agent::ended_to_say(const State& state) const {
     if (clean && !(lease && lease->has_ended(end.session))) continue;
     out.push_back(end.session);
   }
+  if (PLANTED(kReleaseBeforeDemotion) && stopping_engine_ && holder_.claiming()) out.push_back(holder_.current()->session);
   out.insert(out.end(), lost_.begin(), lost_.end());
   return out;
 }
@@ -109,7 +113,7 @@ std::vector<SessionId> Agent::ended_to_say(const State& state) const {
 /// Whether the log speaks of this very instance of this node. Another one's sessions are not ours to end or to complete: its host may
 /// live on with them. A decision of an older log named none.
 bool Agent::is_us(const AgentContext& c, const NodeId& node, const InstanceId& instance) const {
-  return node == self_ && (instance.empty() || instance == c.cluster.instance);
+  return node == self_ && (instance.empty() || instance == c.cluster.instance || PLANTED(kInstanceIgnored));
 }
 
 bool Agent::confirmed() const {
@@ -132,6 +136,7 @@ void Agent::advance(const AgentContext& c, Instant now, AgentOutput& out) {
   const LeaseState* lease = state.lease(resource_);
   follow_guard(c, now, out);
   retire_again(now, out);
+  if (c.state_loaded && lease) renew_next(*lease, now, out);
   if (c.state_loaded) {
     if (holder_.on_state(state, now, c.next_counter)) out.beat_now = true;
     if (lease) {
@@ -182,9 +187,13 @@ void Agent::report_ends(const AgentContext& c, AgentOutput& out) {
     LeaseReleased released{.session = done.session, .cause = cause, .final_position = false, .position = {},
                            .instance = c.cluster.instance};
     if (final_ && done.session == retiring_ && final_->lsn.value != 0 && cause == EndCause::kReleased) {
+      MARK(kReleasedClean);
       released.final_position = true;
       released.position = *final_;
     }
+    MARK_IF(kReleasedFenced, cause == EndCause::kFenced);
+    MARK_IF(kReleasedCrashed, cause == EndCause::kCrashed);
+    MARK_IF(kReleasedLost, cause == EndCause::kHostLost);
     const std::string why = done.session == retiring_ && !retired_why_.empty() ? retired_why_
                             : cause == EndCause::kCrashed                      ? "the engine ended by itself"
                             : cause == EndCause::kFenced                       ? "fenced: its lease had run out"
@@ -196,10 +205,12 @@ void Agent::report_ends(const AgentContext& c, AgentOutput& out) {
     const OpenDecision& d = *it;
     if (!is_us(c, d.node, d.instance) || d.session == done.session || !is_over(d.session) || !engine_known_) continue;
     if (engine_.opened == d.session && d.epoch > done.epoch) {
+      MARK(kLateCompletion);
       // It wrote, and its completion did not reach the log in time: what it wrote is history that others must know of.
       out.appends.push_back({PromotionCompleted{.session = d.session, .position = opened_at(), .instance = c.cluster.instance}, d.epoch, d.event,
                              "it was opened, and ended before the log could be told", {}});
     } else {
+      MARK(kSessionGone);
       const std::string why = d.session == retiring_ && !retired_why_.empty() ? retired_why_ : "its session is gone";
       out.appends.push_back({PromotionFailed{d.session, c.cluster.instance}, d.epoch, d.event, why, {}});
     }
@@ -211,7 +222,9 @@ void Agent::report_ends(const AgentContext& c, AgentOutput& out) {
     retiring_ = {};
     retired_why_.clear();
   }
-  if (stopping_engine_ && !op_ && !holder_.claiming() && retiring_.empty() && lease.has_ended(lease.completed.session)) {
+  // A stop that was overtaken (this daemon slept, was fenced, and another node completed an epoch meanwhile) has nothing left to hand over.
+  const bool overtaken = !is_us(c, done.node, done.instance) && !PLANTED(kStopsForEver);
+  if (stopping_engine_ && !op_ && !holder_.claiming() && retiring_.empty() && (lease.has_ended(done.session) || overtaken)) {
     stopping_engine_ = false;
     final_.reset();
   }
@@ -225,6 +238,16 @@ void Agent::retire_again(Instant now, AgentOutput& out) {
   if (guard_.next != retiring_ && !(guard_.taken && guard_.taken->session == retiring_)) return;
   retired_at_ = now;
   out.guard.push_back({resource_, GuardCommand::Kind::kRetire, retiring_, {}, {}});
+}
+
+/// The session that the guard would take next has ended in the log before it was taken (another host with this id may have said so,
+/// of a decision that named no instance): nobody would name it, so the guard makes another.
+void Agent::renew_next(const LeaseState& lease, Instant now, AgentOutput& out) {
+  if (holder_.claiming() || guard_.next == retiring_ || !lease.has_ended(guard_.next)) return;
+  if (renewed_at_ != Instant{} && now < later(renewed_at_, kSayAgain)) return;
+  renewed_at_ = now;
+  MARK(kRenewsNext);
+  out.guard.push_back({resource_, GuardCommand::Kind::kRetire, guard_.next, {}, {}});
 }
 
 void Agent::retire(std::string why, AgentOutput& out) {
@@ -254,26 +277,40 @@ void Agent::take_named(const AgentContext& c, const LeaseState& lease, Instant n
   // Two aggregates can change in the same instant: what the decision stood on is looked at again.
   const MemberState* me = c.cluster.state.member(self_);
   const bool asked = lease.kind == DecisionKind::kSwitchover || lease.kind == DecisionKind::kForced;
-  if (me && me->intent != MemberIntent::kActive)
+  if (me && me->intent != MemberIntent::kActive) {
     retire(std::string("this node's intent is ") + text_of(me->intent), out);
-  else if (c.cluster.state.paused(resource_) && !asked && c.cluster.state.newest_paused(resource_) < lease.decided)
+  } else if (c.cluster.state.paused(resource_) && !asked && c.cluster.state.newest_paused(resource_) < lease.decided) {
+    MARK(kEndPaused);
     retire("automatic failover was paused before the decision", out);
-  else if (c.stopping)
+  } else if (c.stopping) {
     retire("this node is being stopped", out);
+  }
 }
 
 void Agent::keep_lease(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out) {
   if (!holder_.claiming()) return;
   const Claim claim = *holder_.current();
   const bool earned = holder_.held().value != 0;
-  if (lease.has_ended(claim.session)) return retire("the log shows its end", out);
-  if (lease.completed.epoch > claim.epoch && lease.completed.session != claim.session)
+  if (lease.has_ended(claim.session)) {
+    MARK(kEndInLog);
+    return retire("the log shows its end", out);
+  }
+  if (lease.completed.epoch > claim.epoch && lease.completed.session != claim.session) {
+    MARK(kEndCompletedElsewhere);
     return retire("epoch " + std::to_string(lease.completed.epoch.value) + " was completed on " + lease.completed.node.value, out);
-  if (holder_.refused(c.voters)) return retire("a majority of voters promised to a higher epoch", out);
+  }
+  if (holder_.refused(c.voters)) {
+    MARK(kEndRefused);
+    return retire("a majority of voters promised to a higher epoch", out);
+  }
   const bool names_it = lease.session == claim.session && is_us(c, lease.holder, lease.instance);
   if (lease.epoch > claim.epoch && !names_it) {
-    if (!earned) return retire("a higher epoch was decided before this one had its majority", out);
+    if (!earned) {
+      MARK(kEndOvertaken);
+      return retire("a higher epoch was decided before this one had its majority", out);
+    }
     // A needless nomination changes nothing: the same session goes on under a higher epoch.
+    MARK_IF(kKeeps, holder_.has_lease(now));
     if (holder_.has_lease(now))
       out.appends.push_back({PromotionDecided{.to = self_, .session = claim.session, .kind = DecisionKind::kKeep, .loss_bytes = 0,
                                               .evidence = {}, .verdicts = {}, .instance = c.cluster.instance},
@@ -282,7 +319,10 @@ void Agent::keep_lease(const AgentContext& c, const LeaseState& lease, Instant n
   }
   if (!earned) {
     const Instant limit = later(holder_.claimed_at(), timers_.ttl);
-    if (now >= limit) return retire("no majority of voters acked its claim within one ttl", out);
+    if (now >= limit) {
+      MARK(kEndNoMajority);
+      return retire("no majority of voters acked its claim within one ttl", out);
+    }
     next_ = std::min(next_, limit);
     return;
   }
@@ -305,14 +345,16 @@ void Agent::expect_open(const LeaseState& lease, Instant now, AgentOutput& out) 
 void Agent::arm(Instant now, AgentOutput& out) {
   if (!holder_.claiming() || holder_.held().value == 0) return;
   const Instant deadline = holder_.deadline();
-  const std::pair wanted(holder_.held(), deadline);
+  const Epoch epoch = PLANTED(kUnearnedEpoch) ? holder_.current()->epoch : holder_.held();
+  const std::pair wanted(epoch, deadline);
   if (deadline <= now) return;
   // Said once is not heard: without the guard's word that it has this deadline, it is said again.
-  const bool has = guard_.taken && guard_.taken->session == holder_.current()->session && guard_.taken->epoch == holder_.held() && guard_.taken->deadline == deadline;
+  const bool has = guard_.taken && guard_.taken->session == holder_.current()->session && guard_.taken->epoch == epoch && guard_.taken->deadline == deadline;
   if (armed_ == wanted && (has || now < later(armed_at_, kSayAgain))) return;
+  MARK_IF(kArmsAgain, armed_ == wanted);
   armed_ = wanted;
   armed_at_ = now;
-  out.guard.push_back({resource_, GuardCommand::Kind::kArm, holder_.current()->session, holder_.held(), deadline});
+  out.guard.push_back({resource_, GuardCommand::Kind::kArm, holder_.current()->session, epoch, deadline});
 }
 
 /// Completed is said of an epoch that earned its own majority, by a node whose engine is open under it.
@@ -349,6 +391,7 @@ bool Agent::may_hand_over(const AgentContext& c, const LeaseState& lease, Instan
   const bool able = verdict != then.decision.verdicts.end() &&
                     (verdict->eligible || wish->allow_data_loss || verdict->rule == "nofailover" || verdict->rule == "not_wanted");
   if (!able) {
+    MARK(kSwitchoverWaits);
     switchover_waits_ = true;
     waits("switchover: " + (verdict == then.decision.verdicts.end() ? then.decision.reason : verdict->node.value + ": " + verdict->detail),
           "daarionctl why-not " + resource_.value, now);
@@ -378,6 +421,7 @@ void Agent::hand_over(const AgentContext& c, const LeaseState* lease, Instant no
       retired_why_ = "this node is being stopped";
     else if (!may_hand_over(c, *lease, now))
       return;
+    MARK(kHandsOver);
     stopping_engine_ = true;
     run(Verb::kStop, holder_.held(), {}, now, out);
     return;
@@ -421,6 +465,7 @@ void Agent::move_engine(const AgentContext& c, const LeaseState* lease, Instant 
     return;
   }
   if (now < retry_at_) {
+    MARK(kBackoff);
     waits("to try again: " + failure_, "daarionctl resource " + resource_.value, now);
     next_ = std::min(next_, retry_at_);
     return;
@@ -428,8 +473,10 @@ void Agent::move_engine(const AgentContext& c, const LeaseState* lease, Instant 
   if (!switchover_waits_) wait_.reset();
   // One session, one opening: an engine that ended under its lease is not opened again under it.
   if (holder_.claiming() && engine_.opened == holder_.current()->session && engine_.state != EngineState::kPrimary &&
-      engine_.state != EngineState::kUnresponsive && engine_.state != EngineState::kUnknown)
+      engine_.state != EngineState::kUnresponsive && engine_.state != EngineState::kUnknown) {
+    MARK(kEndStoppedUnderLease);
     return retire("the engine was stopped under its lease", out);
+  }
   if (holder_.claiming()) return move_writer(now, out);
   if (lease) move_follower(c, *lease, now, out);
 }
@@ -451,6 +498,7 @@ void Agent::move_writer(Instant now, AgentOutput& out) {
 }
 
 bool Agent::must_rejoin(const LeaseState& lease) const {
+  if (PLANTED(kDivergedFollows)) return false;
   if (diverged_ || engine_.diverged) return true;
   if (engine_.position.lsn.value == 0 || engine_.position.timeline == 0) return false;
   Evidence history;
@@ -464,8 +512,10 @@ bool Agent::must_rejoin(const LeaseState& lease) const {
 /// Whom to follow: the holder in the log, or the one decided if its beats show it writing and only the log is late.
 NodeId Agent::writer_of(const AgentContext& c, const LeaseState& lease) const {
   const PrimaryTrack* track = c.cluster.peers.primary(resource_);
-  if (lease.phase == LeaseState::Phase::kDecided && track && track->session == lease.session && track->node == lease.holder)
+  if (lease.phase == LeaseState::Phase::kDecided && track && track->session == lease.session && track->node == lease.holder) {
+    MARK(kFollowsDecided);
     return lease.holder;
+  }
   return lease.has_holder() ? lease.completed.node : NodeId{};
 }
 
@@ -474,16 +524,19 @@ void Agent::move_follower(const AgentContext& c, const LeaseState& lease, Instan
   if (spec == nullptr || !spec->has_member(self_)) return;
   const NodeId upstream = writer_of(c, lease);
   if (upstream.empty() || upstream == self_) {
-    if (lease.has_holder() && upstream == self_ && !is_us(c, lease.completed.node, lease.completed.instance))
+    if (lease.has_holder() && upstream == self_ && !is_us(c, lease.completed.node, lease.completed.instance)) {
+      MARK(kEarlierInstance);
       waits("the session of epoch " + std::to_string(lease.completed.epoch.value) + " of an earlier instance of " + self_.value +
                 " to run out by itself: its host may live on",
             "daarionctl status", now);
+    }
     // Nobody holds, as far as the log knows: be a standby, so that this node's position is known.
     if (engine_.state == EngineState::kStopped) run(Verb::kStart, lease.completed.epoch, {}, now, out);
     return;
   }
   const Peer* peer = c.cluster.peers.find(upstream);
   if (peer == nullptr || now - peer->heard > timers_.ttl) {
+    MARK(kUpstreamSilent);
     if (engine_.state == EngineState::kStopped && !must_rejoin(lease)) return run(Verb::kStart, lease.completed.epoch, upstream, now, out);
     if (!runs(engine_.state)) waits(upstream.value + ", whom this node should follow, to be heard", "daarionctl nodes", now);
     return;
@@ -501,6 +554,7 @@ void Agent::move_follower(const AgentContext& c, const LeaseState& lease, Instan
                                  "this node's data have parted from " + upstream.value, {}});
           return;
         }
+        MARK(kRejoins);
         return run(Verb::kRejoin, lease.completed.epoch, upstream, now, out);
       }
       if (engine_.state == EngineState::kStopped || engine_.upstream != upstream)

@@ -92,6 +92,7 @@ class Agent {
   void report_replica(const AgentContext& c, AgentOutput& out);
   void retire(std::string why, AgentOutput& out);
   void retire_again(Instant now, AgentOutput& out);
+  void renew_next(const LeaseState& lease, Instant now, AgentOutput& out);
   void run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutput& out);
   bool confirmed() const;
   Position opened_at() const;
@@ -129,6 +130,7 @@ class Agent {
   std::optional<std::pair<Epoch, Instant>> armed_;  // epoch and deadline last sent to the guard
   Instant armed_at_{};
   Instant retired_at_{};               // when the retirement was last said
+  Instant renewed_at_{};               // when the guard was last asked for another session to take next
   std::vector<SessionId> lost_;        // sessions of earlier guards that voters are still bound to
   std::string retired_why_;            // the reason for the end of the session being retired
   SessionId retiring_;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "controlplane/core/plant.h"
+
 namespace daarion {
 namespace {
 
@@ -45,14 +47,14 @@ Objection object_to_engine(const Evidence& e, const CandidateEvidence& c) {
   if (!e.last_position.identity.empty() && c.engine.position.identity != e.last_position.identity)
     return {"other_identity", "its data are of " + c.engine.position.identity + ", the holder's of " + e.last_position.identity};
   const bool forgiven = e.allow_data_loss && e.wanted == c.node;
-  if (!forgiven && !shares_history(e, c))
+  if (!forgiven && !shares_history(e, c) && !PLANTED(kAncestryIgnored))
     return {"diverged", with_number("timeline ", c.engine.position.timeline, "") +
                             with_number(" at ", c.engine.position.lsn.value, " is not in the holder's history")};
   return {};
 }
 
 Objection object_to_lag(const Evidence& e, const CandidateEvidence& c) {
-  if (e.kind == DecisionKind::kBootstrap) return {};
+  if (e.kind == DecisionKind::kBootstrap || PLANTED(kLagIgnored)) return {};
   const bool forgiven = e.allow_data_loss && (e.wanted.empty() || e.wanted == c.node);
   if (forgiven) return {};
   const std::uint64_t behind = lag_bytes(e, c);
@@ -81,7 +83,7 @@ bool better(const CandidateEvidence& a, const CandidateEvidence& b) {
   const auto key = [](const CandidateEvidence& c) {
     return std::tuple(c.engine.position.timeline, c.engine.position.lsn, c.tags.priority);
   };
-  if (key(a) != key(b)) return key(a) > key(b);
+  if (key(a) != key(b)) return PLANTED(kWorstCandidate) ? key(a) < key(b) : key(a) > key(b);
   return a.node < b.node;
 }
 
@@ -94,7 +96,7 @@ std::string first_objection(const Decision& d) {
 /// Whether the log and the voters allow a decision at all.
 std::string object_to_deciding(const Evidence& e) {
   if (e.voters == 0) return "there is no voter set yet";
-  if (e.votes.size() < e.voters / 2 + 1)
+  if (e.votes.size() < e.voters / 2 + 1 && !PLANTED(kVotesIgnored))
     return with_number("", e.votes.size(), "") + with_number(" of ", e.voters, " voters say that the promise is over: no majority");
   const bool asked = e.kind == DecisionKind::kSwitchover || e.kind == DecisionKind::kForced;
   if (e.paused && !asked) return "automatic failover is paused";

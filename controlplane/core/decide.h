@@ -4,7 +4,7 @@
 //   not_active      its intent is draining, maintenance, disabled or retired
 //   nofailover      tagged so (an operator's wish for exactly this node overrides it)
 //   unreachable     no beat for longer than unreachable_ms
-//   no_session      it offers no session: its guard is not there
+//   no_session      it offers no session: its guard is not there, or the log shows the end of the one it has
 //   no_engine       no data, data that is not ours, or an engine that does not answer
 //   not_standby     its engine is not a running standby (bootstrap: not empty and not stopped)
 //   other_identity  its data are another database's

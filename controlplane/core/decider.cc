@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "controlplane/core/plant.h"
+
 namespace daarion {
 namespace {
 
@@ -29,7 +31,10 @@ CandidateEvidence candidate(const NodeId& node, const ResourceSpec& spec, const 
   out.instance = peer->beat.instance;
   out.beat_age_ms = age_ms(now, peer->heard);
   const auto next = std::ranges::find(peer->beat.next, spec.id, &SessionNote::resource);
-  if (next != peer->beat.next.end()) out.session = next->session;
+  // A session that the log knows to have ended takes no lease: naming it would decide nothing, again and again.
+  const LeaseState* lease = c.state.lease(spec.id);
+  const bool ended = next != peer->beat.next.end() && lease && lease->has_ended(next->session) && !PLANTED(kEndedNamed);
+  if (next != peer->beat.next.end() && !ended) out.session = next->session;
   const auto engine = std::ranges::find(peer->beat.engines, spec.id, &EngineReport::resource);
   if (engine != peer->beat.engines.end()) {
     out.engine = *engine;
@@ -142,6 +147,7 @@ std::vector<VoteEvidence> Decider::count_votes(const DeciderContext& c, Instant 
   const Duration window = c.spec.lease.beat + kVoteSlack;
   for (const auto& [voter, heard] : votes_) {
     const Vote& v = heard.vote;
+    MARK_IF(kOldVote, heard.at <= named_at_ && now - heard.at <= window);
     if (now - heard.at > window || heard.at <= named_at_ || v.voter_set != c.state.voters.id || v.log != c.state.log.log) continue;
     if (!c.state.voters.has(voter, v.instance)) continue;
     votes.push_back({voter, v.highest, v.over_ms, age_ms(now, heard.at)});
@@ -171,8 +177,9 @@ std::optional<Decider::Nomination> Decider::advance(const DeciderContext& c, Ins
     named_at_ = now;
   }
   std::vector<VoteEvidence> votes = count_votes(c, now);
-  if (votes.size() < c.state.voters.majority() || c.state.voters.voters.empty()) {
+  if (votes.size() < (PLANTED(kVotesIgnored) ? 1 : c.state.voters.majority()) || c.state.voters.voters.empty()) {
     majority_since_ = {};
+    MARK_IF(kWaitMajority, !votes.empty());
     if (votes.empty())
       wait_.reset();
     else
@@ -183,12 +190,14 @@ std::optional<Decider::Nomination> Decider::advance(const DeciderContext& c, Ins
   if (majority_since_ == Instant{}) majority_since_ = now;
   if (!c.state.voters.has(c.self, c.instance)) return std::nullopt;
   if (!c.caught_up) {
+    MARK(kWaitFold);
     waits("this node's fold to reach the head of the log", "daarionctl status", now);
     return std::nullopt;
   }
   if (lease && lease->phase == LeaseState::Phase::kDecided) {
     const Instant again = later(named_at_, c.spec.lease.ttl);
     if (now < again) {
+      MARK(kWaitClaim);
       waits("session of epoch " + std::to_string(lease->epoch.value) + " on " + lease->holder.value + " to claim", "daarionctl watch",
             now);
       next_ = again;
@@ -199,26 +208,31 @@ std::optional<Decider::Nomination> Decider::advance(const DeciderContext& c, Ins
   const auto rank = std::distance(votes.begin(), std::ranges::find(votes, c.self, &VoteEvidence::voter));
   const Instant turn = later(majority_since_, kStagger * rank);
   if (now < turn) {
+    MARK(kWaitTurn);
     next_ = turn;
     return std::nullopt;
   }
   Evidence e = gather(resource_, c, now);
   e.votes = std::move(votes);
   if (!positions_fresh(e, now)) {
+    MARK(kWaitPositions);
     next_ = later(majority_since_, kPositionWait);
     return std::nullopt;
   }
   Decision d = decide(e);
   const bool wanted_missing = d.to && !e.wanted.empty() && *d.to != e.wanted && e.kind == DecisionKind::kSwitchover;
   if (wanted_missing && now - majority_since_ < kWantedWait) {
+    MARK(kWaitWanted);
     waits("the position of " + e.wanted.value + ", which was asked for", "daarionctl why-not " + resource_.value, now);
     next_ = later(majority_since_, kWantedWait);
     return std::nullopt;
   }
   if (!d.to) {
+    MARK(kWaitCandidate);
     waits(d.reason, d.unblock, now);
     return std::nullopt;
   }
+  MARK(kNominates);
   wait_.reset();
   return Nomination{std::move(e), std::move(d)};
 }

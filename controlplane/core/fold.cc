@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "controlplane/core/check.h"
+#include "controlplane/core/plant.h"
 
 namespace daarion {
 namespace {
@@ -78,11 +79,13 @@ struct Step {
   LeaseState& lease() { return s.leases[ResourceId(h.aggregate.name)]; }
   /// Whether the event is of the node and instance that the decision named; a decision of an older log named no instance.
   bool speaks_for(const auto& decision, const InstanceId& instance) const {
-    return decision.node == h.node && (decision.instance.empty() || decision.instance == instance);
+    return (decision.node == h.node || PLANTED(kAnyoneEnds)) &&
+           (decision.instance.empty() || decision.instance == instance || PLANTED(kInstanceIgnored) || PLANTED(kAnyoneEnds));
   }
   void on(const PromotionDecided& p) {
     LeaseState& l = lease();
-    if (h.epoch <= l.epoch) return ignore();
+    MARK_IF(kFoldOldEpoch, h.epoch <= l.epoch);
+    if (h.epoch <= l.epoch && !(PLANTED(kEqualEpochFolded) && h.epoch == l.epoch)) return ignore();
     l.epoch = h.epoch;
     l.holder = p.to;
     l.instance = p.instance;
@@ -93,6 +96,7 @@ struct Step {
     l.decided = log.sequence;
     l.decided_event = h.id;
     if (l.phase == LeaseState::Phase::kDecided) l.open.push_back({h.epoch, p.to, p.session, p.kind, log.sequence, h.id, p.instance});
+    MARK_IF(kFoldEndedNamed, l.phase == LeaseState::Phase::kEnded);
     keep_newest(l.open, kMaxDecisions);
     // A wish is spent by the decision that follows it, whatever it decides.
     const auto said = s.operators.find(h.aggregate.name);
@@ -109,6 +113,7 @@ struct Step {
     });
     if (open == l.open.end() || h.epoch <= l.completed.epoch) return ignore();
     const bool new_writer = l.completed.session != p.session;
+    MARK_IF(kFoldLateCompletion, h.epoch != l.epoch);
     if (h.epoch == l.epoch) l.phase = LeaseState::Phase::kActive;
     l.completed = {.epoch = open->epoch, .node = open->node, .session = open->session, .decided = open->decided,
                    .sequence = log.sequence, .stored_ns = log.stored_ns, .instance = open->instance};
@@ -132,8 +137,12 @@ struct Step {
     LeaseState& l = lease();
     const bool completed = session == l.completed.session && speaks_for(l.completed, instance);
     const bool open = std::ranges::any_of(l.open, [&](const OpenDecision& d) { return d.session == session && speaks_for(d, instance); });
-    if ((!completed && !open) || l.has_ended(session)) return ignore();
+    if ((!completed && !open) || l.has_ended(session)) {
+      MARK(kFoldForeignEnd);
+      return ignore();
+    }
     l.ended.push_back({session, h.node, h.epoch, instance});
+    if (PLANTED(kMapOrder) && touched.size() % 2 == 1) std::ranges::reverse(l.ended);
     keep_newest(l.ended, kMaxEndedSessions);
     std::erase_if(l.open, [&](const OpenDecision& d) { return d.session == session; });
     if (session == l.session) l.phase = LeaseState::Phase::kEnded;

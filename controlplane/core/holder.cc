@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "controlplane/core/plant.h"
+
 namespace daarion {
 
 void SentBeats::sent(std::uint64_t counter, Instant at) {
@@ -24,13 +26,16 @@ void Holder::claim(Epoch epoch, SessionId session, std::uint64_t first_counter, 
   acked_.clear();
   named_.clear();
   refusals_.clear();
+  MARK_IF(kHolderRaised, raised);
   if (raised) return;
   held_ = {};
   held_at_ = {};
   valid_until_ = {};
+  if (PLANTED(kNominationIsLease)) held_ = epoch, held_at_ = now, valid_until_ = now + timers_.ttl;
 }
 
 void Holder::resume(Epoch epoch, SessionId session, Instant valid_until, std::uint64_t first_counter, Instant now) {
+  MARK(kHolderResumed);
   claim(epoch, session, first_counter, now);
   held_ = epoch;
   held_at_ = now;
@@ -49,8 +54,9 @@ void Holder::drop() {
 Instant Holder::deadline() const { return valid_until_ == kNever ? kNever : valid_until_ - timers_.fence_budget; }
 
 bool Holder::on_ack(const Ack& ack, Instant sent_at, const VoterSet& voters, const State& state, Instant now) {
+  MARK_IF(kHolderOldAck, claim_ && ack.counter < first_counter_);
   if (!claim_ || ack.counter < first_counter_) return false;
-  if (ack.voter_set != voters.id || !voters.has(ack.voter, ack.instance)) return false;
+  if (ack.voter_set != voters.id || !(voters.has(ack.voter, ack.instance) || PLANTED(kStrangerAnswers))) return false;
   for (const RefusedClaim& r : ack.refused)
     if (r.resource == resource_ && r.epoch == claim_->epoch && r.session == claim_->session && r.promised > claim_->epoch)
       refusals_[ack.voter] = r.promised;
@@ -75,10 +81,11 @@ bool Holder::count(const VoterSet& voters, const State& state, Instant now, cons
     if (const auto it = acked_.find(v.node); it != acked_.end()) newest.push_back(it->second);
     if (const auto it = named_.find(v.node); it != named_.end() && pause.value != 0 && it->second == pause) ++naming;
   }
-  const std::uint32_t majority = voters.majority();
+  const std::uint32_t majority = PLANTED(kMinorityHolds) ? 1 : voters.majority();
   if (newest.size() < majority) return false;
   std::ranges::sort(newest, std::greater<>());
-  const Instant until = later(newest[majority - 1], holder_length(timers_.ttl, timers_.drift_ppm));
+  const Instant until = later(newest[majority - 1], holder_length(timers_.ttl, PLANTED(kDriftIgnored) ? 0 : timers_.drift_ppm));
+  MARK_IF(kHolderStaleAcks, until <= now);
   if (until <= now) return false;  // acks of long ago give nothing, not even the epoch
   if (held_ != claim_->epoch) {
     held_ = claim_->epoch;
@@ -86,7 +93,10 @@ bool Holder::count(const VoterSet& voters, const State& state, Instant now, cons
   }
   const Instant before = valid_until_;
   if (valid_until_ != kNever) valid_until_ = std::max(valid_until_, until);
-  if (paused && naming >= majority) valid_until_ = kNever;
+  if (paused && naming >= (PLANTED(kPauseOfOne) ? 1 : majority)) {
+    MARK(kHolderEndless);
+    valid_until_ = kNever;
+  }
   if (valid_until_ == before) return false;
   if (before > now && before != kNever) {
     const Duration left = before - timers_.fence_budget - now;
@@ -102,6 +112,8 @@ bool Holder::on_state(const State& state, Instant now, std::uint64_t next_counte
   armed_counter_ = next_counter;
   named_.clear();
   if (valid_until_ != kNever) return false;
+  MARK(kHolderRearmed);
+  if (PLANTED(kNotRearmed)) return true;
   valid_until_ = later(now, holder_length(timers_.ttl, timers_.drift_ppm));
   return true;
 }
@@ -113,6 +125,7 @@ bool Holder::refused(const VoterSet& voters) const {
     const auto it = refusals_.find(v.node);
     if (it != refusals_.end() && it->second > claim_->epoch) ++refusals;
   }
+  MARK_IF(kHolderRefused, refusals >= voters.majority());
   return refusals >= voters.majority();
 }
 

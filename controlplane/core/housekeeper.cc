@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "controlplane/core/plant.h"
+
 namespace daarion {
 namespace {
 
@@ -111,6 +113,7 @@ void Housekeeper::announce(const DeciderContext& c, bool blank, Instant now, std
   if (!doubled) {
     doubled_since_ = {};
   } else {
+    MARK(kTwoHosts);
     if (doubled_since_ == Instant{}) doubled_since_ = now;
     wait_ = Wait{{}, "the end of another host that runs as " + id_.self.value, "daarionctl nodes", doubled_since_};
   }
@@ -135,6 +138,7 @@ void Housekeeper::watch(const DeciderContext& c, Instant now, std::vector<Member
     }
     if (observers.size() < c.state.voters.majority() || !my_turn(c, "silent " + node.value, now)) continue;
     const auto silent = static_cast<std::uint64_t>(to_ms(c.peers.silent(node, now, c.start)));
+    MARK(kUnreachable);
     out.push_back({node, wish(MemberUnreachable{silent, std::move(observers)}, "silent for " + std::to_string(silent) + " ms")});
   }
   std::erase_if(since_, [&](const auto& due) {

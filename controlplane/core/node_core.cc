@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "controlplane/core/plant.h"
+
 namespace daarion {
 namespace {
 
@@ -92,7 +94,7 @@ void NodeCore::hear_ack(const Ack& ack, Instant now) {
   if (ack.holder != config_.identity.self || ack.run != config_.identity.run || ack.log != voter_.record().log) return;
   const auto sent_at = sent_.at(ack.counter);
   if (!sent_at) return;
-  for (auto& [resource, agent] : agents_) agent.on_ack(ack, *sent_at, voter_.record().voters, *state_, now);
+  for (auto& [resource, agent] : agents_) agent.on_ack(ack, PLANTED(kReceiveTime) ? now : *sent_at, voter_.record().voters, *state_, now);
 }
 
 void NodeCore::on(const VoteHeard& in, Instant now) {
@@ -147,6 +149,8 @@ void NodeCore::on(const DriverDone& in, Instant now) {
 void NodeCore::on(const AppendDone& in, Instant now) {
   for (auto& [aggregate, flight] : in_flight_) {
     if (flight.id != in.result.id) continue;
+    MARK_IF(kConflict, in.result.outcome == AppendResult::Outcome::kConflict);
+    MARK_IF(kUnknown, in.result.outcome == AppendResult::Outcome::kUnknown);
     flight.done = true;
     flight.stored = in.result.outcome == AppendResult::Outcome::kStored ? in.result.sequence : Sequence{};
     flight.retry = now + (in.result.outcome == AppendResult::Outcome::kConflict ? kConflictRetry : kUnknownRetry);
@@ -171,11 +175,15 @@ void NodeCore::flush(VoterOutput& out, Instant now) {
 
 void NodeCore::append(const AppendWish& wish, const NodeId& about, const ResourceId& resource, Instant now) {
   const Aggregate aggregate = aggregate_of(wish.payload, about, resource);
-  const Version version{state_->version_of(aggregate).value + 1};
+  Version version{state_->version_of(aggregate).value + 1};
   if (const auto it = in_flight_.find(aggregate); it != in_flight_.end()) {
     const InFlight& flight = it->second;
     if (!flight.done) return;
-    if (flight.stored.value != 0 && state_->applied < flight.stored && now < flight.since + config_.spec.lease.ttl) return;
+    if (PLANTED(kUnknownIsStored) && flight.stored.value == 0 && flight.version == version) ++version.value;
+    if (flight.stored.value != 0 && state_->applied < flight.stored && now < flight.since + config_.spec.lease.ttl) {
+      MARK(kStoredUnfolded);
+      return;
+    }
     if (flight.version >= version && now < flight.retry) return;
     // It was stored and folded and changed nothing: saying it again at once will not help.
     if (flight.stored.value != 0 && flight.payload == wish.payload && now < flight.since + kSameAgain) return;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "controlplane/core/plant.h"
+
 namespace daarion {
 namespace {
 
@@ -30,7 +32,10 @@ std::vector<StepDown> Steering::advance(const DeciderContext& c, const LeadersSe
   NodeId first;
   for (const VoterInstance& voter : c.state.voters.voters) {
     const Duration silent = voter.node == c.self ? Duration{} : c.peers.silent(voter.node, now, Instant{});
-    if (silent > kNewlySilent && silent < kForgotten) return out;
+    if (silent > kNewlySilent && silent < kForgotten) {
+      MARK(kSteersNot);
+      return out;
+    }
     if (!live(voter.node)) continue;
     if (first.empty()) first = voter.node;
     if (!holds_lease(c.state, voter.node)) ++free;
@@ -39,6 +44,7 @@ std::vector<StepDown> Steering::advance(const DeciderContext& c, const LeadersSe
   if (first != c.self || free == 0) return out;
   const auto steer = [&](const NodeId& leader, Instant& last, bool meta) {
     if (leader.empty() || !holds_lease(c.state, leader) || (last != Instant{} && now - last < kBetween)) return;
+    MARK(kSteers);
     last = now;
     out.push_back({meta});
   };

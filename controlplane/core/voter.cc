@@ -3,29 +3,32 @@
 #include <algorithm>
 
 #include "controlplane/core/check.h"
+#include "controlplane/core/plant.h"
 
 namespace daarion {
 namespace {
 constexpr std::size_t kMaxKnownEnds = 64;  // an end forgotten: the promise runs out by time instead
 
 bool same_holder(const PromiseRecord& promise, const NodeId& node, const InstanceId& instance) {
-  return promise.node == node && (promise.instance.empty() || promise.instance == instance);
+  return promise.node == node && (promise.instance.empty() || promise.instance == instance || PLANTED(kInstanceIgnored));
 }
 }  // namespace
 
 Voter::Voter(NodeId self, const LeaseTimers& timers, VoterRecord record, RunId run, BootId boot, Instant now, Duration uptime)
-    : self_(std::move(self)), drift_ppm_(timers.drift_ppm), record_(std::move(record)), started_(now) {
+    : self_(std::move(self)), boot_(boot), drift_ppm_(PLANTED(kDriftIgnored) ? 0 : timers.drift_ppm), record_(std::move(record)), started_(now) {
   const bool same_boot = record_.boot == boot;
+  if (PLANTED(kRecordForgotten)) record_.promises.clear();
   Duration longest = timers.ttl;  // the record may be an old one that lacks promises
   for (const auto& [resource, rec] : record_.promises) {
     Promise& p = promises_[resource];
     p.needs_log = !same_boot;
     p.named_paused = rec.paused;
-    p.ends = same_boot ? later(now, promise_length(rec.longest, drift_ppm_)) : now;
+    p.ends = same_boot && !PLANTED(kRestartEndsPromise) ? later(now, promise_length(rec.longest, drift_ppm_)) : now;
     p.over_since = now;
     longest = std::max(longest, rec.longest);
   }
-  if (!same_boot && !record_.boot.empty()) {
+  if (!same_boot && !record_.boot.empty() && !PLANTED(kRebootNotBlank)) {
+    MARK(kVoterBlank);
     blank_ = true;
     const Duration silence = promise_length(longest, drift_ppm_);
     blank_until_ = uptime >= silence ? now : later(now, silence - uptime);
@@ -35,12 +38,13 @@ Voter::Voter(NodeId self, const LeaseTimers& timers, VoterRecord record, RunId r
     if (record_.earlier_runs.size() > kMaxEarlierRuns) record_.earlier_runs.erase(record_.earlier_runs.begin());
   }
   record_.run = run;
-  record_.boot = boot;
+  // Until it has returned the record stays of the earlier boot: a daemon that is restarted meanwhile is blank again.
+  if (!blank_ || PLANTED(kRestartEndsBlank)) record_.boot = boot;
 }
 
 bool Voter::answers(const State& state, Instant) const {
   return !blank_ && !clone_heard_ && recorded_ >= gate_ && !record_.voters.id.empty() &&
-         record_.voters.has(self_, record_.instance) && !foreign_log(state) &&
+         (record_.voters.has(self_, record_.instance) || PLANTED(kStrangerAnswers)) && !foreign_log(state) &&
          (state.voters.id.empty() || state.voters.id == record_.voters.id);
 }
 
@@ -56,7 +60,7 @@ void Voter::start(VoterOutput& out) {
 bool Voter::wants_return(const State& state) const {
   if (!blank_) return false;
   const MemberState* me = state.member(self_);
-  return me == nullptr || me->boot != record_.boot || me->returned.value == 0;
+  return me == nullptr || me->boot != boot_ || me->returned.value == 0;
 }
 
 bool Voter::endless(const ResourceId& resource) const {
@@ -68,10 +72,12 @@ bool Voter::over(const ResourceId& resource, Instant now) const {
   const auto it = promises_.find(resource);
   if (it == promises_.end()) return true;
   if (it->second.ended) return true;
-  return !endless(resource) && now >= it->second.ends;
+  const Duration early = PLANTED(kPromoteBeforeFence) ? record_.promises.at(resource).longest / 2 : Duration{};
+  return (!endless(resource) || PLANTED(kPauseDropped)) && now >= it->second.ends - early;
 }
 
 bool Voter::passes_log(const Claim& claim, const State& state) const {
+  if (PLANTED(kOldEpochAcked)) return true;
   const auto floor = record_.floors.find(claim.resource);
   if (floor != record_.floors.end() && claim.epoch < floor->second) return false;
   const LeaseState* lease = state.lease(claim.resource);
@@ -96,12 +102,16 @@ void Voter::on_beat(const Beat& beat, const State& state, Instant now, VoterOutp
   for (const SessionNote& note : beat.ended) {
     const auto rec = record_.promises.find(note.resource);
     if (rec == record_.promises.end() || !same_holder(rec->second, beat.node, beat.instance)) continue;
+    MARK_IF(kVoterEndByBeat, rec->second.session == note.session);
     if (may_end(note.resource, note.session, beat.node, beat.instance)) hear_end(note.resource, note.session, now);
   }
   if (!answers(state, now) || beat.claims.empty()) return;
   Ack ack = answer(beat);
   for (const Claim& claim : beat.claims) {
-    if (withheld_.contains(claim.resource)) continue;
+    if (withheld_.contains(claim.resource)) {
+      MARK(kVoterWithholds);
+      continue;
+    }
     hear_resumed(beat, claim, now, out);
     consider(beat, claim, state, now, ack, out);
   }
@@ -116,6 +126,7 @@ void Voter::hear_resumed(const Beat& beat, const Claim& claim, Instant now, Vote
   Promise& promise = promises_[claim.resource];
   promise.resumed = std::max(promise.resumed, note->resumed);
   if (rec->second.paused.value == 0 || note->resumed <= rec->second.paused) return;
+  MARK(kVoterResumes);
   rec->second.paused = {};
   promise.named_paused = {};
   promise.ends = later(now, promise_length(rec->second.longest, drift_ppm_));
@@ -129,10 +140,14 @@ void Voter::consider(const Beat& beat, const Claim& claim, const State& state, I
                            rec == record_.promises.end() ? Epoch{} : rec->second.epoch});
   };
   const auto& ends = known_ends_[claim.resource];
-  if (std::ranges::find(ends, claim.session) != ends.end()) return refuse();
+  if (std::ranges::find(ends, claim.session) != ends.end() && !PLANTED(kEndedSessionAcked)) {
+    MARK(kVoterRefusesEnded);
+    return refuse();
+  }
 
   if (const auto waiting = pending_.find(claim.resource); waiting != pending_.end()) {
     // The same claim goes on while its record is being written: the ack will answer its newest beat.
+    MARK(kVoterSameWhileWriting);
     const PromiseRecord& next = waiting->second.next;
     if (next.epoch == claim.epoch && next.session == claim.session && waiting->second.run == beat.run)
       waiting->second.counter = beat.counter;
@@ -142,16 +157,28 @@ void Voter::consider(const Beat& beat, const Claim& claim, const State& state, I
   const auto rec = record_.promises.find(claim.resource);
   if (rec != record_.promises.end() && rec->second.epoch == claim.epoch && rec->second.session == claim.session) {
     Promise& promise = promises_[claim.resource];
-    if (promise.needs_log && !passes_log(claim, state)) return refuse();
+    if (promise.needs_log && !passes_log(claim, state)) {
+      MARK(kVoterRefusesUnproved);
+      return refuse();
+    }
     if (claim.length > rec->second.longest) return begin(beat, claim, state, out);
     promise.needs_log = false;
     return accept(claim, now, ack);
   }
 
-  const bool higher = rec == record_.promises.end() || claim.epoch > rec->second.epoch;
-  const bool free = rec == record_.promises.end() || over(claim.resource, now) || rec->second.session == claim.session;
-  if (!higher || !free || !passes_log(claim, state)) return refuse();
+  const bool higher = rec == record_.promises.end() || claim.epoch > rec->second.epoch ||
+                      (PLANTED(kEqualEpochAcked) && claim.epoch == rec->second.epoch) || PLANTED(kOldEpochAcked);
+  const bool same_session = rec != record_.promises.end() && rec->second.session == claim.session;
+  const bool free = rec == record_.promises.end() || over(claim.resource, now) || same_session || PLANTED(kBoundVoterAcks);
+  if (!higher || !free || !passes_log(claim, state)) {
+    MARK_IF(kVoterRefusesOld, !higher);
+    MARK_IF(kVoterRefusesBound, higher && !free);
+    MARK_IF(kVoterRefusesBelowLog, higher && free);
+    return refuse();
+  }
+  MARK_IF(kVoterRaises, same_session);
   begin(beat, claim, state, out);
+  if (PLANTED(kAckBeforeRecord)) ack.accepted.push_back({claim.resource, claim.epoch, claim.session, claim.length, {}});
 }
 
 void Voter::accept(const Claim& claim, Instant now, Ack& ack) {
@@ -170,7 +197,10 @@ void Voter::begin(const Beat& beat, const Claim& claim, const State& state, Vote
     next.longest = std::max(next.longest, rec->second.longest);
     next.paused = rec->second.paused;
   }
-  if (state.paused(claim.resource)) next.paused = std::max(next.paused, state.newest_paused(claim.resource));
+  if (state.paused(claim.resource)) {
+    MARK(kVoterPausesNew);
+    next.paused = std::max(next.paused, state.newest_paused(claim.resource));
+  }
   VoterRecord whole = record_;
   whole.promises[claim.resource] = next;
   ++generation_;
@@ -203,6 +233,7 @@ void Voter::on_recorded(std::uint64_t generation, Instant now, VoterOutput& out)
     promise = Promise{.ends = later(now, promise_length(p.next.longest, drift_ppm_)), .needs_log = false,
                       .ended = std::ranges::find(ends, p.next.session) != ends.end(), .over_since = now,
                       .named_paused = p.next.paused};
+    MARK_IF(kVoterEndedWhileWriting, promise.ended);
     if (!promise.ended && recorded_ >= gate_ && !clone_heard_) {
       Ack ack{.voter = self_, .instance = record_.instance, .log = record_.log, .voter_set = record_.voters.id,
               .holder = p.holder, .run = p.run, .counter = p.counter, .accepted = {}, .refused = {}};
@@ -219,7 +250,10 @@ void Voter::on_recorded(std::uint64_t generation, Instant now, VoterOutput& out)
 /// with the same node id says truly that it does not have the session, while the first one writes.
 bool Voter::may_end(const ResourceId& resource, const SessionId& session, const NodeId& node, const InstanceId& instance) const {
   const auto rec = record_.promises.find(resource);
-  if (rec != record_.promises.end() && rec->second.session == session && !same_holder(rec->second, node, instance)) return false;
+  if (rec != record_.promises.end() && rec->second.session == session && !same_holder(rec->second, node, instance)) {
+    MARK(kVoterEndOfOther);
+    return false;
+  }
   const auto next = pending_.find(resource);
   return next == pending_.end() || next->second.next.session != session || same_holder(next->second.next, node, instance);
 }
@@ -249,9 +283,12 @@ void Voter::on_state(const State& state, Instant now, VoterOutput& out) {
       if (may_end(resource, end.session, end.node, end.instance)) hear_end(resource, end.session, now);
     const auto rec = record_.promises.find(resource);
     if (rec == record_.promises.end()) continue;
+    MARK_IF(kVoterEndByLog, lease.has_ended(rec->second.session));
     // A completed higher epoch had a majority, which no older promise can be part of any more.
-    if (lease.completed.epoch > rec->second.epoch && lease.completed.session != rec->second.session)
+    if (lease.completed.epoch > rec->second.epoch && lease.completed.session != rec->second.session) {
+      MARK(kVoterEndByCompletion);
       hear_end(resource, rec->second.session, now);
+    }
     changed |= fold_pause(resource, state, now);
   }
   if (changed) write(out);
@@ -266,13 +303,16 @@ bool Voter::fold_pause(const ResourceId& resource, const State& state, Instant n
   // A word that the holder is fenced gives an endless promise one more length, no more.
   const OperatorState* said = state.operator_of(resource);
   const bool fenced = said && said->fencing_confirmed == rec.session && said->fencing_sequence > paused;
-  if (fenced && rec.paused.value != 0) {
+  const bool unnamed = PLANTED(kResumeUnnamed) && rec.paused.value != 0 && !state.paused(resource);
+  if ((fenced && rec.paused.value != 0) || unnamed) {
+    MARK(kVoterFencingConfirmed);
     rec.paused = {};
     promise.named_paused = {};
     promise.ends = later(now, promise_length(rec.longest, drift_ppm_));
     return true;
   }
   if (fenced || !state.paused(resource) || rec.paused >= paused || promise.resumed > paused || over(resource, now)) return false;
+  MARK(kVoterPauses);
   rec.paused = paused;
   return true;
 }
@@ -283,6 +323,7 @@ void Voter::adopt(const State& state, Instant now, VoterOutput& out) {
   const bool new_log = state.log.log != record_.log;
   const bool new_set = !state.voters.id.empty() && state.voters.id != record_.voters.id;
   if (!new_log && !new_set) return;
+  MARK(kVoterAdopts);
   record_.log = state.log.log;
   if (new_set) record_.voters = state.voters;
   for (auto& [resource, promise] : promises_) {
@@ -300,9 +341,11 @@ void Voter::try_return(const State& state, Instant now, VoterOutput& out) {
   bool changed = false;
   if (blank_) {
     const MemberState* me = state.member(self_);
-    const bool returned = me && me->boot == record_.boot && me->returned.value != 0;
+    const bool returned = (me && me->boot == boot_ && me->returned.value != 0) || PLANTED(kReturnedUnread);
     if (now < blank_until_ || !returned) return;
+    MARK(kVoterReturns);
     blank_ = false;
+    record_.boot = boot_;
     for (const auto& [resource, lease] : state.leases) withheld_.insert(resource);
     changed = true;
   }
@@ -329,11 +372,12 @@ bool Voter::settle(const ResourceId& resource, const State& state) {
   const bool ever_paused = state.newest_paused(resource).value != 0;
   const bool paused_since = !has_holder || state.paused(resource) || state.newest_paused(resource) > holder.decided ||
                             state.newest_resumed(resource) > holder.decided;
-  if (!ever_paused || !paused_since) return true;
+  if (!ever_paused || !paused_since || PLANTED(kBlankForgetsPause)) return true;
   if (lease->phase == LeaseState::Phase::kDecided) return false;
   if (!has_holder) return true;
   PromiseRecord& rec = record_.promises[resource];
   if (rec.epoch > holder.epoch) return true;
+  MARK(kVoterOwesPause);
   if (rec.session != holder.session) rec = {.epoch = holder.epoch, .session = holder.session, .node = holder.node, .longest = {}, .paused = {}, .instance = holder.instance};
   rec.paused = std::max(rec.paused, state.newest_paused(resource));
   promises_[resource].ended = false;

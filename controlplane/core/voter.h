@@ -26,7 +26,7 @@ struct PromiseRecord {
 struct VoterRecord {
   InstanceId instance;
   RunId run;
-  BootId boot;
+  BootId boot;  // in which it answered last: one that is blank has not answered in this boot
   LogId log;
   VoterSet voters;
   std::vector<RunId> earlier_runs;  // of this record, newest last
@@ -122,6 +122,7 @@ class Voter {
   Ack answer(const Beat& beat) const;
 
   NodeId self_;
+  BootId boot_;
   std::uint32_t drift_ppm_;
   VoterRecord record_;
   std::map<ResourceId, Promise> promises_;

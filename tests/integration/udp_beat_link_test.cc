@@ -80,11 +80,12 @@ TEST_F(UdpBeatLinkTest, WhoDoesNotHaveTheClustersKeyIsNotHeard) {
   to_wire.peers = {{node(4), address(4)}};
   auto good = make_udp_beat_link(to_wire, other.handlers());
   std::string datagram(2000, '\0');
+  ssize_t size = 0;
   ASSERT_TRUE(until([&] { (*good)->send(Beat{.node = node(5), .counter = 66}); }, [&] {
-    const ssize_t size = recv(wire, datagram.data(), datagram.size(), MSG_DONTWAIT);
-    if (size > 0) datagram.resize(static_cast<std::size_t>(size));
+    if (size <= 0) size = recv(wire, datagram.data(), datagram.size(), MSG_DONTWAIT);
     return size > 0;
   }));
+  datagram.resize(static_cast<std::size_t>(size));
   inet_pton(AF_INET, address(1).c_str(), &at.sin_addr);
   const auto give = [&](const std::string& bytes) { sendto(wire, bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&at), sizeof at); };
   for (std::size_t i = 0; i < datagram.size(); ++i) {

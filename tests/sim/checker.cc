@@ -1,5 +1,7 @@
 #include "tests/sim/checker.h"
 
+#include <algorithm>
+
 #include "controlplane/core/decide.h"
 #include "tests/sim/world.h"
 
@@ -7,6 +9,21 @@ namespace daarion::sim {
 namespace {
 // After the heal: a lease's end, an election, a rejoin with its backoff, and some room.
 constexpr std::int64_t kLiveWithinMs = 30'000;
+const ResourceId kPostgres("postgres");
+
+std::string text(Epoch epoch) { return "epoch " + std::to_string(epoch.value); }
+
+/// Whether the position lies on the holder's history, by the evidence. Written down here once more, so that the decider's own word
+/// does not count.
+bool on_history(const Evidence& e, const Position& p) {
+  if (e.last_position.timeline == 0 || p.timeline == e.last_position.timeline) return true;
+  if (p.timeline > e.last_position.timeline) return false;
+  std::uint64_t next = 0;
+  Lsn left{};
+  for (const TimelineStart& t : e.timelines)
+    if (t.timeline > p.timeline && (next == 0 || t.timeline < next)) next = t.timeline, left = t.lsn;
+  return next != 0 && p.lsn <= left;
+}
 }  // namespace
 
 void Checker::fail(const std::string& what) {
@@ -16,8 +33,8 @@ void Checker::fail(const std::string& what) {
 void Checker::one_writer(const Host& host) {
   for (const auto& other : world_.hosts())
     if (other.get() != &host && other->engine.writable())
-      fail("invariant 1: " + host.id.value + " (epoch " + std::to_string(host.engine.epoch.value) + ") and " + other->id.value +
-           " (epoch " + std::to_string(other->engine.epoch.value) + ") are writable at once");
+      fail("invariant 1: " + host.id.value + " (" + text(host.engine.epoch) + ") and " + other->id.value + " (" + text(other->engine.epoch) +
+           ") are writable at once");
 }
 
 /// A writer stands on a majority of promises. A voter that is down or blank is silent, which is as good as a promise.
@@ -32,21 +49,36 @@ void Checker::majority_promised(const Host& host) {
       ++for_it;
       continue;
     }
-    const auto until = other->core->voter().promised_until(ResourceId("postgres"), host.engine.session, world_.local(*other));
-    if (until) ++for_it;
+    const Voter& voter = other->core->voter();
+    const auto until = voter.promised_until(kPostgres, host.engine.session, world_.local(*other));
+    if (until && voter.record().promises.at(kPostgres).epoch >= host.engine.epoch) ++for_it;
   }
   if (for_it < set.majority())
-    fail("invariant 2: " + host.id.value + " writes under epoch " + std::to_string(host.engine.epoch.value) + " with " +
-         std::to_string(for_it) + " of " + std::to_string(set.voters.size()) + " promises");
+    fail("invariant 2: " + host.id.value + " writes under " + text(host.engine.epoch) + " with " + std::to_string(for_it) + " of " +
+         std::to_string(set.voters.size()) + " promises");
+}
+
+void Checker::epoch_is_its_own(const Host& host) {
+  const auto [wrote, fresh] = wrote_.try_emplace(host.engine.epoch, host.engine.session);
+  if (!fresh && wrote->second != host.engine.session) fail("invariant 2: two sessions wrote under " + text(host.engine.epoch));
+  if (host.engine.epoch < newest_) fail("invariant 2: " + text(host.engine.epoch) + " writes after " + text(newest_));
+  newest_ = std::max(newest_, host.engine.epoch);
 }
 
 void Checker::opened(const Host& host) {
   one_writer(host);
   majority_promised(host);
-  if (host.engine.epoch < newest_)
-    fail("invariant 2: epoch " + std::to_string(host.engine.epoch.value) + " writes after epoch " + std::to_string(newest_.value));
-  newest_ = std::max(newest_, host.engine.epoch);
+  epoch_is_its_own(host);
+  if (!opened_.insert(host.engine.session).second) fail("invariant 2: a session of " + host.id.value + " opened an engine a second time");
+  open_since_[host.index] = world_.now();
   world_.counters().add("opened");
+}
+
+void Checker::raised(const Host& host) {
+  one_writer(host);
+  majority_promised(host);
+  epoch_is_its_own(host);
+  world_.counters().add("epochs raised while writing");
 }
 
 void Checker::writes(const Host& host) {
@@ -55,16 +87,130 @@ void Checker::writes(const Host& host) {
   if (host.engine.epoch < newest_) fail("invariant 2: an older epoch goes on writing");
 }
 
+/// A promise only runs out, so what holds in the last instant held in all before it.
+void Checker::closes(const Host& host) {
+  majority_promised(host);
+  const auto since = open_since_.find(host.index);
+  if (since == open_since_.end()) return fail("invariant 2: " + host.id.value + " was writable and was never opened");
+  written_.push_back({host.id.value, host.engine.epoch, since->second, world_.now()});
+  open_since_.erase(since);
+}
+
+void Checker::intervals_do_not_overlap() {
+  for (const auto& [index, since] : open_since_)
+    written_.push_back({world_.hosts()[static_cast<std::size_t>(index)]->id.value, {}, since, world_.now()});
+  std::ranges::sort(written_, {}, &Written::from);
+  for (std::size_t i = 1; i < written_.size(); ++i)
+    if (written_[i].from < written_[i - 1].until)
+      fail("invariant 1: " + written_[i - 1].node + " was writable until after " + written_[i].node + " was");
+}
+
 void Checker::stored(const LogEvent& event) {
+  const EventHeader& header = event.event.header;
   world_.counters().add(payload_name(event.event.payload));
-  if (std::holds_alternative<LeaseReleased>(event.event.payload)) ++releases_;
-  if (event.event.header.reason.empty()) fail("a decision event without a reason");
-  const auto* decided = std::get_if<PromotionDecided>(&event.event.payload);
-  if (decided == nullptr || decided->kind == DecisionKind::kKeep || event.event.header.actor == "operator:chance") return;
-  const Decision again = decide(decided->evidence);
-  if (again.to != decided->to || again.session != decided->session || again.instance != decided->instance || again.epoch != event.event.header.epoch ||
-      again.verdicts != decided->verdicts || again.loss_bytes != decided->loss_bytes)
-    fail("invariant 6: decision " + std::to_string(event.sequence.value) + " is another one when made again from its evidence");
+  if (std::holds_alternative<LeaseReleased>(event.event.payload) && header.actor != "operator:chance") ++releases_;
+  if (header.reason.empty()) fail("a decision event without a reason");
+  const std::uint64_t next = world_.reference_at(Sequence{event.sequence.value - 1}).version_of(header.aggregate).value + 1;
+  if (!world_.tail_lost() && header.version.value != next)
+    fail("invariant 3: version " + std::to_string(header.version.value) + " of " + header.aggregate.kind + " " + header.aggregate.name +
+         " was stored where " + std::to_string(next) + " was to come");
+  if (const auto* decided = std::get_if<PromotionDecided>(&event.event.payload)) {
+    named_[decided->session] = decided->to;
+    // Once it was named without an instance, any instance of the node may speak for it.
+    const auto [instance, fresh] = named_instance_.try_emplace(decided->session, decided->instance);
+    if (!fresh && (decided->instance.empty() || instance->second != decided->instance)) instance->second = {};
+    if (decided->kind != DecisionKind::kKeep && header.actor != "operator:chance") decided_well(event, *decided);
+  }
+  folded_well(event);
+}
+
+void Checker::decided_well(const LogEvent& event, const PromotionDecided& decided) {
+  const Evidence& e = decided.evidence;
+  const Decision again = decide(e);
+  const std::string name = "decision " + std::to_string(event.sequence.value);
+  if (again.to != decided.to || again.session != decided.session || again.instance != decided.instance || again.epoch != event.event.header.epoch ||
+      again.verdicts != decided.verdicts || again.loss_bytes != decided.loss_bytes)
+    fail("invariant 6: " + name + " is another one when made again from its evidence");
+  std::set<NodeId> votes;
+  for (const VoteEvidence& vote : e.votes) votes.insert(vote.voter);
+  if (votes.size() < e.voters / 2 + 1)
+    fail("invariant 2: " + name + " was made with " + std::to_string(votes.size()) + " of " + std::to_string(e.voters) + " votes");
+  const LeaseState* lease = world_.reference_at(Sequence{event.sequence.value - 1}).lease(kPostgres);
+  if (lease && lease->has_ended(decided.session)) fail("invariant 2: " + name + " names a session whose end the log had shown");
+  for (const Verdict& v : decided.verdicts) world_.counters().add("verdict " + v.rule);
+  if (e.kind == DecisionKind::kBootstrap || e.allow_data_loss) return;
+  const auto chosen = std::ranges::find(e.candidates, decided.to, &CandidateEvidence::node);
+  if (chosen == e.candidates.end()) return fail(name + " names a node that is not a member");
+  const Position& at = chosen->engine.position;
+  const std::uint64_t behind = e.last_position.lsn.value > at.lsn.value ? e.last_position.lsn.value - at.lsn.value : 0;
+  if (!on_history(e, at)) fail("ancestry: " + name + " names " + decided.to.value + ", whose data have left the holder's history");
+  if (behind > (e.final_position ? 0 : e.limits.bytes))
+    fail("lag: " + name + " names " + decided.to.value + ", which is " + std::to_string(behind) + " bytes behind");
+  for (std::size_t i = 0; i < e.candidates.size() && i < decided.verdicts.size(); ++i) {
+    const Position& other = e.candidates[i].engine.position;
+    if (decided.verdicts[i].eligible && std::pair(other.timeline, other.lsn) > std::pair(at.timeline, at.lsn))
+      fail("lag: " + name + " names " + decided.to.value + ", and " + e.candidates[i].node.value + " has more");
+  }
+}
+
+/// What the rules of the fold must have made of the event, judged without them.
+void Checker::folded_well(const LogEvent& event) {
+  const State& before = world_.reference_at(Sequence{event.sequence.value - 1});
+  const State& after = world_.reference();
+  const LeaseState* was = before.lease(kPostgres);
+  const LeaseState* is = after.lease(kPostgres);
+  if (is == nullptr) return;
+  if (was && is->decided != was->decided && is->epoch <= was->epoch)
+    fail("invariant 2: the fold took the decision of " + text(is->epoch) + " after one of " + text(was->epoch));
+  if (is->completed.epoch.value != 0 && was && is->completed.epoch < was->completed.epoch) fail("invariant 2: a completed epoch went back");
+  for (const EndedSession& end : is->ended) {
+    const auto node = named_.find(end.session);
+    if (node == named_.end() || (was && was->has_ended(end.session))) continue;
+    const InstanceId& instance = named_instance_[end.session];
+    if (node->second != end.node || (!instance.empty() && instance != end.instance))
+      fail("invariant 2: the end of a session of " + node->second.value + " was taken from " + end.node.value + ", or another instance of it");
+  }
+}
+
+void Checker::tail_lost() {
+  const LeaseState* lease = world_.reference().lease(kPostgres);
+  if (lease != nullptr) world_.counters().add(lease->epoch < newest_ ? "tails lost with an epoch that wrote" : "tails lost without");
+}
+
+void Checker::folded(const Host& host) {
+  if (!(*host.state == world_.reference_at(host.state->applied)))
+    fail("invariant 4: the state of " + host.id.value + " differs from others' at sequence " + std::to_string(host.state->applied.value));
+  const MemberState* me = host.state->member(host.id);
+  if (me != nullptr && me->boot == host.boot && me->returned.value != 0) owe_silence_.erase(host.index);
+}
+
+void Checker::rebooted(const Host& host) {
+  if (host.record && !host.record->boot.empty()) owe_silence_.insert(host.index);
+}
+
+void Checker::speaks(const Host& host) {
+  if (owe_silence_.contains(host.index)) fail("promise: the voter of " + host.id.value + " speaks after a reboot and has not folded its return");
+}
+
+void Checker::acks(const Host& host, const Ack& ack) {
+  speaks(host);
+  const LeaseState* lease = host.state->lease(kPostgres);
+  for (const AckedClaim& claim : ack.accepted)
+    for (const EndedSession& end : lease ? lease->ended : std::vector<EndedSession>{}) {
+      const auto promise = host.core->voter().record().promises.find(claim.resource);
+      if (end.session == claim.session && promise != host.core->voter().record().promises.end() && promise->second.node == end.node &&
+          promise->second.instance == end.instance)
+        fail("promise: the voter of " + host.id.value + " acks a session whose end it folded");
+    }
+}
+
+void Checker::recorded(const Host& host, const VoterRecord& record) {
+  for (const auto& [resource, was] : host.record->promises) {
+    const auto is = record.promises.find(resource);
+    if (is == record.promises.end()) fail("promise: the voter of " + host.id.value + " forgot one");
+    else if (is->second.epoch < was.epoch || (is->second.epoch == was.epoch && is->second.session != was.session))
+      fail("promise: the voter of " + host.id.value + " promised " + text(is->second.epoch) + " to another session after " + text(was.epoch));
+  }
 }
 
 void Checker::healed() {
@@ -72,29 +218,40 @@ void Checker::healed() {
     fail("invariant 10: a healthy primary was demoted although only JetStream suffered");
 }
 
+std::string Checker::unfollowed(const Host& writer) const {
+  std::string out;
+  const State& state = world_.reference();
+  const ResourceSpec* spec = state.topology.spec.resource(kPostgres);
+  for (const auto& host : world_.hosts()) {
+    if (host->gone || host.get() == &writer || spec == nullptr || !spec->has_member(host->id)) continue;
+    if (host->id == writer.id) continue;  // a second host with the writer's id: who of the two is which is an operator's business
+    if (!host->engine.running || host->engine.primary || !host->engine.streaming || host->engine.upstream != writer.id) out += " " + host->id.value;
+  }
+  return out;
+}
+
 void Checker::finish() {
+  last_look();
   const Host* writer = nullptr;
+  std::string waits;
   for (const auto& host : world_.hosts()) {
     if (host->engine.writable()) writer = host.get();
     if (!host->core) continue;
-    for (const Wait& wait : host->core->waits())
+    for (const Wait& wait : host->core->waits()) {
+      waits += "; " + host->id.value + ": " + wait.what;
       if (wait.what.empty() || wait.unblock.empty()) fail("invariant 11: a wait without a name or a way out on " + host->id.value);
+    }
   }
-  if (writer == nullptr) {
-    std::string waits;
-    for (const auto& host : world_.hosts())
-      if (host->core)
-        for (const Wait& wait : host->core->waits()) waits += "; " + host->id.value + ": " + wait.what;
-    fail("liveness: no writer " + std::to_string(kLiveWithinMs) + " ms after the heal" + waits);
-  }
-  for (const auto& host : world_.hosts()) {
-    if (!host->core) continue;
-    if (host->state->applied != world_.reference().applied)
+  if (writer == nullptr) return fail("liveness: no writer " + std::to_string(kLiveWithinMs) + " ms after the heal" + waits);
+  if (const std::string who = unfollowed(*writer); !who.empty())
+    fail("liveness: " + writer->id.value + " writes, and these do not follow it " + std::to_string(kLiveWithinMs) + " ms after the heal:" + who + waits);
+  for (const auto& host : world_.hosts())
+    if (host->core && host->state->applied != world_.reference().applied)
       fail("liveness: " + host->id.value + " folded to " + std::to_string(host->state->applied.value) + " of " +
            std::to_string(world_.reference().applied.value));
-    else if (!(*host->state == world_.reference()))
-      fail("invariant 4: the state of " + host->id.value + " differs at the same sequence");
-  }
+  if (world_.settled_after() < Duration{}) fail("liveness: nothing stays as it is" + waits);
 }
+
+void Checker::last_look() { intervals_do_not_overlap(); }
 
 }  // namespace daarion::sim

@@ -1,150 +1,258 @@
 #include "tests/sim/faults.h"
 
+#include <algorithm>
+
+#include "tests/sim/world.h"
+
 namespace daarion::sim {
 namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-Host& any_host(World& w) { return *w.hosts()[static_cast<std::size_t>(w.random().between(0, static_cast<std::int64_t>(w.hosts().size()) - 1))]; }
+const ResourceId kPostgres("postgres");
 
-/// Faults aim at the holder half of the time: there they matter.
-Host& victim(World& w) {
-  if (w.random().chance(0.5))
-    for (auto& host : w.hosts())
-      if (host->engine.writable()) return *host;
-  return any_host(w);
-}
+/// One fault being performed: its chance is its own, so that it does not hang on what else happened.
+struct Doing {
+  World& w;
+  Random r;
 
-void partition(World& w) {
-  const int n = static_cast<int>(w.hosts().size());
-  const int kind = static_cast<int>(w.random().between(0, 3));
-  const int one = victim(w).index;
-  const int other = (one + static_cast<int>(w.random().between(1, n - 1))) % n;
-  std::vector<std::pair<int, int>> links;
-  const auto both = [&](int a, int b) {
-    links.emplace_back(a, b);
-    links.emplace_back(b, a);
-  };
-  if (kind == 0) {  // alone
-    for (int i = 0; i < n; ++i)
-      if (i != one) both(one, i);
-  } else if (kind == 1) {  // a bridge: two that cannot hear each other, others hear both
-    both(one, other);
-  } else if (kind == 2) {  // one way
-    links.emplace_back(one, other);
-  } else {  // it is heard by nobody, and hears all
-    for (int i = 0; i < n; ++i)
-      if (i != one) links.emplace_back(one, i);
+  Host& any_host() { return *w.hosts()[static_cast<std::size_t>(r.between(0, static_cast<std::int64_t>(w.hosts().size()) - 1))]; }
+  /// Faults aim at the holder half of the time: there they matter.
+  Host& victim() {
+    const bool at_holder = r.chance(0.5);
+    Host& any = any_host();
+    if (at_holder)
+      for (auto& host : w.hosts())
+        if (host->engine.writable()) return *host;
+    return any;
   }
-  w.note("partition kind " + std::to_string(kind) + " at node" + std::to_string(one + 1));
-  for (const auto& [a, b] : links) w.cut(a, b, true);
-  w.after(w.random().between(milliseconds(300), seconds(8)), [&w, links] {
-    for (const auto& [a, b] : links) w.cut(a, b, false);
-    w.note("partition over");
-  });
-}
 
-void lose_host(World& w) {
-  Host& host = victim(w);
-  const bool reboot = w.random().chance(0.6);
-  const bool restore = reboot && w.random().chance(0.2);
-  w.kill_host(host, reboot, restore);
-  if (w.random().chance(0.4)) w.lose_log_leader(w.random().between(seconds(4), seconds(9)));
-  w.after(w.random().between(milliseconds(200), seconds(8)), [&w, &host] {
-    if (!host.up) host.booted = w.now();
-    w.start_host(host);
-  });
-}
+  void daemon() {
+    Host& host = victim();
+    w.kill_daemon(host);
+    w.after(r.between(milliseconds(50), seconds(4)), [&w = w, &host] { w.start_daemon(host); });
+  }
 
-void operators_wish(World& w) {
-  const ResourceId postgres("postgres");
-  const State& s = w.reference();
-  const LeaseState* lease = s.lease(postgres);
-  if (lease == nullptr || lease->completed.epoch.value == 0) return;
-  const int kind = static_cast<int>(w.random().between(0, 2));
-  if (kind == 0) {
-    SwitchoverRequested wish{.from = lease->completed.node, .to = any_host(w).id, .forced = w.random().chance(0.2),
-                             .allow_data_loss = w.random().chance(0.2), .valid_ms = 8000, .request = {}};
-    if (wish.to == wish.from || wish.to == NodeId("node3")) wish.to = {};
-    w.append_by_hand(wish, postgres, {}, "operator:sim", wish.from);
-  } else if (s.paused(postgres)) {
-    w.append_by_hand(Resumed{}, {}, {}, "operator:sim", NodeId("node1"));
-  } else {
-    w.append_by_hand(Paused{}, {}, {}, "operator:sim", NodeId("node1"));
-    w.after(w.random().between(seconds(1), seconds(8)), [&w] {
-      if (w.reference().paused(ResourceId("postgres")))
-        w.append_by_hand(Resumed{}, {}, {}, "operator:sim", NodeId("node1"));
+  void lose(Host& host, bool reboot, bool restore) {
+    w.kill_host(host, reboot, restore);
+    w.after(r.between(milliseconds(200), seconds(8)), [&w = w, &host] {
+      if (!host.up) host.booted = w.now();
+      w.start_host(host);
     });
   }
-}
 
-/// Decisions may be wrong in any way, and still no two write.
-void nominate(World& w) {
-  const ResourceId postgres("postgres");
-  const LeaseState* lease = w.reference().lease(postgres);
-  if (lease == nullptr || lease->epoch.value == 0) return;
-  Host& host = any_host(w);
-  PromotionDecided decided{.to = host.id, .session = w.random().chance(0.8) ? host.guard.next : w.random().id<SessionTag>()};
-  w.append_by_hand(decided, postgres, Epoch{lease->epoch.value + static_cast<std::uint64_t>(w.random().between(1, 3))}, "operator:chance",
-                   NodeId("node1"));
-}
+  void host() {
+    const bool reboot = r.chance(0.6);
+    // Records of long ago and a lost tail together are beyond what is promised.
+    const bool restore = reboot && r.chance(0.2) && !w.knobs().tail_loss;
+    lose(victim(), reboot, restore);
+  }
 
-void one_fault(World& w) {
-  if (w.knobs().log_faults_only) return w.lose_log_leader(w.random().between(seconds(1), seconds(9)));
-  const auto kind = w.random().between(0, 99);
-  if (kind < 14) {
-    Host& host = victim(w);
-    w.kill_daemon(host);
-    w.after(w.random().between(milliseconds(50), seconds(4)), [&w, &host] { w.start_daemon(host); });
-  } else if (kind < 34) {
-    lose_host(w);
-  } else if (kind < 46) {
-    w.pause_daemon(victim(w), w.random().between(milliseconds(50), seconds(6)));
-  } else if (kind < 54) {
-    w.kill_guard(victim(w));
-  } else if (kind < 64) {
-    w.crash_engine(victim(w));
-  } else if (kind < 80) {
-    partition(w);
-  } else if (kind < 86) {
-    w.lose_log_leader(w.random().between(seconds(4), seconds(9)));
-  } else if (kind < 90) {
+  void power_loss() {
+    std::vector<Host*> all;
+    for (auto& host : w.hosts()) all.push_back(host.get());
+    for (std::size_t i = all.size(); i > 1; --i) std::swap(all[i - 1], all[static_cast<std::size_t>(r.between(0, static_cast<std::int64_t>(i) - 1))]);
+    const std::size_t lost = r.chance(0.5) ? all.size() : all.size() / 2 + 1;
+    w.note("power loss of " + std::to_string(lost) + " hosts");
+    for (std::size_t i = 0; i < lost; ++i) lose(*all[i], true, false);
+    if (w.knobs().tail_loss) w.lose_tail(static_cast<std::size_t>(r.between(1, 6)));
+  }
+
+  void cut_for(std::vector<std::pair<int, int>> links, Duration length) {
+    for (const auto& [a, b] : links) w.cut(a, b, true);
+    w.after(length, [&w = w, links] {
+      for (const auto& [a, b] : links) w.cut(a, b, false);
+      w.note("partition over");
+    });
+  }
+
+  void partition() {
+    const int n = static_cast<int>(w.hosts().size());
+    const int kind = static_cast<int>(r.between(0, 3));
+    const int one = victim().index;
+    const int other = (one + static_cast<int>(r.between(1, n - 1))) % n;
+    std::vector<std::pair<int, int>> links;
+    for (int i = 0; i < n; ++i) {
+      if (i == one) continue;
+      const bool alone = kind == 0, bridge = kind == 1 && i == other, one_way = kind == 2 && i == other, unheard = kind == 3;
+      if (alone || bridge || one_way || unheard) links.emplace_back(one, i);
+      if (alone || bridge) links.emplace_back(i, one);
+    }
+    w.note("partition kind " + std::to_string(kind) + " at node" + std::to_string(one + 1));
+    cut_for(std::move(links), r.between(milliseconds(300), seconds(8)));
+  }
+
+  void swizzle() {
+    const int one = victim().index;
+    w.note("links of node" + std::to_string(one + 1) + " go one by one");
+    for (int i = 0; i < static_cast<int>(w.hosts().size()); ++i)
+      for (const auto& [a, b] : {std::pair(one, i), std::pair(i, one)}) {
+        if (a == b) continue;
+        const Duration down = r.between(milliseconds(0), seconds(3));
+        w.after(down, [&w = w, a = a, b = b] { w.cut(a, b, true); });
+        w.after(down + r.between(milliseconds(300), seconds(5)), [&w = w, a = a, b = b] { w.cut(a, b, false); });
+      }
+  }
+
+  void nats() {
     w.set_nats(false);
     w.note("nats down");
-    w.after(w.random().between(milliseconds(100), seconds(4)), [&w] {
+    w.after(r.between(milliseconds(100), seconds(4)), [&w = w] {
       w.set_nats(true);
       w.note("nats up");
     });
-  } else {
-    operators_wish(w);
   }
-}
 
-/// A node whose disk was replaced, or that somebody set up twice: the old host may be cut off meanwhile, and comes back.
-void build_again(World& w) {
-  Host& old = victim(w);
-  const int n = static_cast<int>(w.hosts().size());
-  const int one = old.index;
-  if (w.random().chance(0.5)) {
-    for (int i = 0; i < n; ++i)
-      if (i != one) w.cut(one, i, true), w.cut(i, one, true);
-    w.after(w.random().between(milliseconds(300), seconds(8)), [&w, n, one] {
-      for (int i = 0; i < n; ++i) w.cut(one, i, false), w.cut(i, one, false);
+  void switchover() {
+    const LeaseState* lease = w.reference().lease(kPostgres);
+    if (lease == nullptr || lease->completed.epoch.value == 0) return;
+    SwitchoverRequested wish{.from = lease->completed.node, .to = any_host().id, .forced = r.chance(0.2), .allow_data_loss = r.chance(0.2),
+                             .valid_ms = 8000, .request = {}};
+    if (wish.to == wish.from || wish.to == NodeId("node3")) wish.to = {};
+    w.append_by_hand(wish, kPostgres, {}, "operator:sim", wish.from);
+    // Its daemon may die at any step of it, and another one goes on.
+    if (!r.chance(0.4)) return;
+    for (auto& host : w.hosts())
+      if (host->engine.writable())
+        w.after(r.between(milliseconds(0), milliseconds(400)), [&w = w, h = host.get()] {
+          w.kill_daemon(*h);
+          w.after(milliseconds(50), [&w, h] { w.start_daemon(*h); });
+        });
+  }
+
+  void pause() {
+    if (w.reference().lease(kPostgres) == nullptr) return;
+    const ResourceId what = r.chance(0.5) ? kPostgres : ResourceId{};
+    const auto resume = [&w = w, what] {
+      if (w.reference().paused(kPostgres)) w.append_by_hand(Resumed{}, what, {}, "operator:sim", NodeId("node1"));
+    };
+    if (w.reference().paused(kPostgres)) return resume();
+    w.append_by_hand(Paused{}, what, {}, "operator:sim", NodeId("node1"));
+    w.after(r.between(milliseconds(500), seconds(8)), resume);
+  }
+
+  /// The operator looked: the host is off, and so its session is over for ever.
+  void fencing_word() {
+    const LeaseState* lease = w.reference().lease(kPostgres);
+    if (lease == nullptr || lease->completed.epoch.value == 0) return;
+    const SessionId session = lease->completed.session;
+    if (!w.reference().paused(kPostgres)) {
+      w.append_by_hand(Paused{}, kPostgres, {}, "operator:sim", NodeId("node1"));
+      w.after(r.between(seconds(8), seconds(12)), [&w = w] {
+        if (w.reference().paused(kPostgres)) w.append_by_hand(Resumed{}, kPostgres, {}, "operator:sim", NodeId("node1"));
+      });
+    }
+    Host* holder = nullptr;
+    for (auto& host : w.hosts())
+      if (host->guard.taken && host->guard.taken->session == session) holder = host.get();
+    if (holder == nullptr) return;
+    w.after(r.between(milliseconds(300), seconds(2)), [&w = w, holder] {
+      if (!w.healed()) w.kill_host(*holder, true, false);
+    });
+    w.after(seconds(3), [&w = w, session] {
+      for (auto& host : w.hosts())
+        if (host->engine.writable() || (host->guard.taken && host->guard.taken->session == session)) return;
+      w.append_by_hand(FencingConfirmed{session}, kPostgres, {}, "operator:sim", NodeId("node1"));
+    });
+    w.after(r.between(seconds(6), seconds(12)), [&w = w, holder] {
+      if (!holder->up) holder->booted = w.now();
+      w.start_host(*holder);
     });
   }
-  w.second_host(old);
-}
+
+  /// Decisions may be wrong in any way, and still no two write.
+  void nominate() {
+    const LeaseState* lease = w.reference().lease(kPostgres);
+    if (lease == nullptr || lease->epoch.value == 0) return;
+    Host& host = any_host();
+    PromotionDecided decided{.to = host.id, .session = host.guard.next};
+    if (host.record) decided.instance = host.record->instance;
+    // A decision of an older log named no instance; whose session it was nobody knows.
+    if (r.chance(0.3)) decided.instance = {};
+    if (r.chance(0.2)) decided.session = SessionId{r.bits() | 1, r.bits()};
+    const std::int64_t epoch = static_cast<std::int64_t>(lease->epoch.value) + r.between(-1, 3);
+    w.append_by_hand(decided, kPostgres, Epoch{static_cast<std::uint64_t>(std::max<std::int64_t>(1, epoch))}, "operator:chance", NodeId("node1"));
+  }
+
+  /// Whoever is not the session's own node and instance may say what it likes.
+  void false_end() {
+    const LeaseState* lease = w.reference().lease(kPostgres);
+    if (lease == nullptr || !lease->has_holder()) return;
+    const CompletedLease& holder = lease->completed;
+    const bool another_node = r.chance(0.5);
+    NodeId by = holder.node;
+    for (auto& host : w.hosts())
+      if (another_node && host->id != holder.node) by = host->id;
+    const InstanceId instance = another_node ? holder.instance : InstanceId{r.bits() | 1, 1};
+    w.append_by_hand(LeaseReleased{.session = holder.session, .cause = EndCause::kFenced, .instance = instance}, kPostgres, holder.epoch,
+                     "node:" + by.value, by);
+  }
+
+  /// A node whose disk was replaced, or that somebody set up twice: the old host may be cut off meanwhile, and comes back.
+  void second_host() {
+    if (w.hosts().size() > static_cast<std::size_t>(w.knobs().nodes)) return;
+    Host& old = victim();
+    if (r.chance(0.5)) {
+      std::vector<std::pair<int, int>> links;
+      for (int i = 0; i < static_cast<int>(w.hosts().size()); ++i)
+        if (i != old.index) links.emplace_back(old.index, i), links.emplace_back(i, old.index);
+      cut_for(std::move(links), r.between(milliseconds(300), seconds(8)));
+    }
+    w.second_host(old);
+  }
+};
 
 }  // namespace
 
-void schedule_faults(World& w, Instant from, Instant until) {
-  const Duration span = until - from;
-  for (int i = 0; i < w.knobs().faults; ++i)
-    w.after(from - w.now() + w.random().between(Duration(0), span), [&w] { one_fault(w); });
-  if (w.knobs().second_host) w.after(from - w.now() + w.random().between(Duration(0), span), [&w] { build_again(w); });
-  if (w.knobs().nominations > 0)
-    for (Instant t = from; t < until; t += seconds(1))
-      if (w.random().chance(w.knobs().nominations)) w.after(t - w.now(), [&w] { nominate(w); });
+std::vector<Fault> deal_faults(std::uint64_t seed, const Knobs& knobs) {
+  Random r(seed * 0xD1B54A32D192ED03ULL + 7);
+  std::int64_t whole = 0;
+  for (const int weight : knobs.mix) whole += weight;
+  std::vector<Fault> faults;
+  for (int i = 0; i < knobs.faults && whole > 0; ++i) {
+    std::int64_t at = r.between(0, whole - 1);
+    std::size_t kind = 0;
+    while (at >= knobs.mix[kind]) at -= knobs.mix[kind++];
+    faults.push_back({0, r.between(seconds(3), Duration(knobs.safety)), static_cast<FaultKind>(kind), r.bits()});
+  }
+  std::ranges::stable_sort(faults, {}, &Fault::at);
+  for (std::size_t i = 0; i < faults.size(); ++i) faults[i].number = static_cast<int>(i) + 1;
+  return faults;
+}
+
+std::string text_of(const Fault& fault) {
+  return std::to_string(fault.number) + " at " + std::to_string(to_ms(fault.at)) + " ms: " + text_of(fault.kind);
+}
+
+void perform_fault(World& w, const Fault& fault) {
+  w.counters().add(std::string("fault: ") + text_of(fault.kind));
+  Doing d{w, Random(fault.chance)};
+  switch (fault.kind) {
+    case FaultKind::kDaemon: return d.daemon();
+    case FaultKind::kHost: return d.host();
+    case FaultKind::kStopped: {
+      Host& host = d.victim();
+      return w.pause_daemon(host, d.r.between(milliseconds(50), seconds(6)));
+    }
+    case FaultKind::kGuard: return w.kill_guard(d.victim());
+    case FaultKind::kEngine: return w.crash_engine(d.victim());
+    case FaultKind::kPartition: return d.partition();
+    case FaultKind::kSwizzle: return d.swizzle();
+    case FaultKind::kElection: return w.lose_log_leader(d.r.between(w.knobs().log_faults_only ? seconds(1) : seconds(4), seconds(9)));
+    case FaultKind::kNats: return d.nats();
+    case FaultKind::kSwitchover: return d.switchover();
+    case FaultKind::kPause: return d.pause();
+    case FaultKind::kFencingWord: return d.fencing_word();
+    case FaultKind::kClockStep: {
+      Host& host = d.victim();
+      return w.set_wall_clock(host, d.r.between(seconds(-5), seconds(5)));
+    }
+    case FaultKind::kPowerLoss: return d.power_loss();
+    case FaultKind::kNomination: return d.nominate();
+    case FaultKind::kFalseEnd: return d.false_end();
+    case FaultKind::kSecondHost: return d.second_host();
+    case FaultKind::kCount: return;
+  }
 }
 
 }  // namespace daarion::sim

@@ -1,120 +1,138 @@
 // The simulator as a tool.
-//   daarion-sim --seeds 1000          seeds 1..1000, each a run of 60 to 80 simulated seconds; figure lines at the end
-//   daarion-sim --seed 42 [--trace]   one seed again, with its story
+//   daarion-sim --seeds 1000            seeds 1..1000: 30 to 45 s of faults each, then all must come to rest; marks and figures at the end
+//   daarion-sim --seed 42 [--trace]     one seed again, with its story
+//   daarion-sim --seed 42 --shrink      the shortest script found that breaks the same, and the command that runs it
+//   daarion-sim --plants [NAME]         plants each bug of controlplane/core/plant.h, or one, and counts the seeds until it is found
+// With --seed: --only 3,7 (of its faults; or none), --off loss,slow (knobs), --phase MS, --salt N, --plant NAME.
+// With --seeds and --plants: --threads N, --ledger FILE (one line is appended), --marks (all of them are printed).
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <mutex>
+#include <ctime>
+#include <sstream>
 #include <string>
 #include <thread>
-#include <vector>
 
-#include "tests/sim/world.h"
+#include "tests/sim/plants.h"
+#include "tests/sim/tool.h"
 
 namespace {
-using namespace daarion;
 using namespace daarion::sim;
 
-struct Outcome {
-  std::uint64_t seed = 0;
-  std::string failure;
-  std::uint64_t hash = 0;
-  std::uint64_t events = 0;
-  Counters counters;
+constexpr std::uint64_t kSeedsPerPlant = 20'000;
+
+struct Arguments {
+  std::uint64_t seeds = 0, seed = 0, salt = 0, phase_ms = 0;
+  bool trace = false, shrink = false, plants = false, marks = false, only_given = false;
+  unsigned threads = std::max(1u, std::thread::hardware_concurrency());
+  std::string plant, ledger, plants_only;
+  std::vector<std::string> only, off;
 };
 
-Outcome run_seed(std::uint64_t seed, bool trace) {
-  World world(seed, deal(seed), trace);
-  Outcome out{.seed = seed, .failure = world.run()};
-  out.hash = world.trace_hash();
-  out.events = world.log().size();
-  out.counters = world.counters();
+int usage() {
+  std::fprintf(stderr,
+               "usage: daarion-sim --seeds N [--threads N] [--marks] [--ledger FILE]\n"
+               "       daarion-sim --seed S [--trace] [--shrink] [--only 3,7] [--off KNOB,KNOB] [--phase MS] [--salt N] [--plant NAME]\n"
+               "       daarion-sim --plants [NAME] [--seeds N] [--threads N] [--ledger FILE]\n");
+  return 2;
+}
+
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> out;
+  std::istringstream in(text);
+  for (std::string word; std::getline(in, word, ',');) out.push_back(word);
   return out;
 }
 
-// A batch in which one of these never happened proves nothing about it.
-const char* const kSometimes[] = {"opened", "fences", "elections", "append conflicts", "lost answers", "late commits", "tail gaps",
-                                  "rejoined", "clean stops", "PromotionDecided", "PromotionCompleted", "PromotionFailed", "LeaseReleased",
-                                  "MemberUnreachable", "MemberReturned", "SwitchoverRequested", "Paused", "Resumed", "ReplicaDiverged",
-                                  "second hosts"};
+bool read(int argc, char** argv, Arguments& a) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string arg = argv[i];
+    const bool more = i + 1 < argc;
+    const auto number = [&] { return std::strtoull(argv[++i], nullptr, 10); };
+    if (arg == "--seeds" && more) a.seeds = number();
+    else if (arg == "--seed" && more) a.seed = number();
+    else if (arg == "--salt" && more) a.salt = number();
+    else if (arg == "--phase" && more) a.phase_ms = number();
+    else if (arg == "--threads" && more) a.threads = std::max(1u, static_cast<unsigned>(number()));
+    else if (arg == "--plant" && more) a.plant = argv[++i];
+    else if (arg == "--ledger" && more) a.ledger = argv[++i];
+    else if (arg == "--only" && more) a.only = split(argv[++i]), a.only_given = true;
+    else if (arg == "--off" && more) a.off = split(argv[++i]);
+    else if (arg == "--trace") a.trace = true;
+    else if (arg == "--shrink") a.shrink = true;
+    else if (arg == "--marks") a.marks = true;
+    else if (arg == "--plants") {
+      a.plants = true;
+      if (more && argv[i + 1][0] != '-') a.plants_only = argv[++i];
+    } else return false;
+  }
+  return true;
+}
 
-int run_batch(std::uint64_t seeds, unsigned threads) {
-  std::mutex mutex;
-  std::uint64_t next = 1;
-  Counters total;
-  std::vector<std::uint64_t> events;
-  std::vector<Outcome> failures;
-  std::uint64_t unequal = 0, repeated = 0;
-  std::vector<std::thread> workers;
-  const auto began = std::chrono::steady_clock::now();
-  for (unsigned t = 0; t < threads; ++t) {
-    workers.emplace_back([&] {
-      for (;;) {
-        std::uint64_t seed = 0;
-        {
-          const std::lock_guard lock(mutex);
-          if (next > seeds || failures.size() >= 5) return;
-          seed = next++;
-        }
-        const Outcome out = run_seed(seed, false);
-        const bool twice = seed % 50 == 0;
-        const bool same = !twice || run_seed(seed, false).hash == out.hash;
-        const std::lock_guard lock(mutex);
-        for (const auto& [what, n] : out.counters.count) total.add(what, n);
-        events.push_back(out.events);
-        repeated += twice ? 1 : 0;
-        unequal += same ? 0 : 1;
-        if (!out.failure.empty()) failures.push_back(out);
-      }
-    });
+/// One line: what was run, at which commit, with which result. Errors: false if it cannot be written.
+bool write_ledger(const std::string& path, const Deed& deed) {
+  if (path.empty()) return true;
+  std::FILE* file = std::fopen(path.c_str(), "a");
+  if (file == nullptr) {
+    std::perror(path.c_str());
+    return false;
   }
-  for (std::thread& w : workers) w.join();
-  const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-  for (const Outcome& f : failures)
-    std::printf("FAILED seed %llu: %s\n  again: daarion-sim --seed %llu --trace\n", static_cast<unsigned long long>(f.seed), f.failure.c_str(),
-                static_cast<unsigned long long>(f.seed));
-  bool vacuous = false;
-  for (const char* what : kSometimes) {
-    std::printf("  %-22s %llu\n", what, static_cast<unsigned long long>(total.count[what]));
-    if (total.count[what] == 0) {
-      std::printf("VACUOUS: \"%s\" never happened\n", what);
-      vacuous = true;
-    }
+  const std::time_t now = std::time(nullptr);
+  char date[32];
+  std::strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&now));
+  if (std::ftell(file) == 0) std::fprintf(file, "commit\tdate\ttier\tseeds\tsimulated_hours\tfaults\tresult\n");
+  std::fprintf(file, "%s\t%s\t%s\t%llu\t%.1f\t%llu\t%s\n", DAARION_COMMIT, date, deed.tier.c_str(), static_cast<unsigned long long>(deed.seeds),
+               static_cast<double>(deed.simulated_ms) / 3.6e6, static_cast<unsigned long long>(deed.faults), deed.result.c_str());
+  return std::fclose(file) == 0;
+}
+
+/// The seed's script with what the arguments take away from it. Errors: false for a knob that there is not.
+bool script_of(const Arguments& a, Script& script) {
+  script = deal_script(a.seed);
+  script.salt = a.salt;
+  if (a.phase_ms != 0) script.knobs.safety = std::chrono::milliseconds(a.phase_ms);
+  if (a.only_given)
+    std::erase_if(script.faults, [&](const Fault& f) { return std::ranges::find(a.only, std::to_string(f.number)) == a.only.end(); });
+  for (const std::string& knob : a.off) {
+    if (!turn_off(script.knobs, knob)) return false;
+    script.off.push_back(knob);
   }
-  std::ranges::sort(events);
-  const auto median = events.empty() ? 0 : events[events.size() / 2];
-  std::printf("figure sim_events_per_seed %llu events n=%zu min=%llu p50=%llu max=%llu limit=none ok\n", static_cast<unsigned long long>(median),
-              events.size(), static_cast<unsigned long long>(events.empty() ? 0 : events.front()), static_cast<unsigned long long>(median),
-              static_cast<unsigned long long>(events.empty() ? 0 : events.back()));
-  std::printf("figure sim_repeats_unequal %llu runs n=%llu min=0 p50=0 max=%llu limit=0 %s\n", static_cast<unsigned long long>(unequal),
-              static_cast<unsigned long long>(repeated), static_cast<unsigned long long>(unequal), unequal ? "MISSED" : "ok");
-  std::printf("figure sim_violations %zu seeds n=%zu min=0 p50=0 max=%zu limit=0 %s\n", failures.size(), events.size(), failures.size(),
-              failures.empty() ? "ok" : "MISSED");
-  std::printf("seeds per second: %.1f\n", static_cast<double>(events.size()) / took);
-  return failures.empty() && unequal == 0 && !(vacuous && seeds >= 200) ? 0 : 1;
+  return true;
+}
+
+int run_one(const Arguments& a) {
+  Script script;
+  if (!script_of(a, script)) return usage();
+  const auto tell = [](const Script& s, const Outcome& out) {
+    std::printf("%s\n", text_of(s.knobs).c_str());
+    for (const Fault& fault : s.faults) std::printf("  fault %s\n", text_of(fault).c_str());
+    std::printf("seed %llu: %s\n", static_cast<unsigned long long>(s.seed), out.failure.empty() ? "nothing broken" : out.failure.c_str());
+    std::printf("hash %016llx\n", static_cast<unsigned long long>(out.hash));
+  };
+  const Outcome out = run_script(script, a.trace);
+  tell(script, out);
+  if (a.shrink && !out.failure.empty()) {
+    const Script shortest = shrink(script);
+    std::printf("\nshortest script:\n");
+    tell(shortest, run_script(shortest, false));
+    std::printf("again: daarion-sim %s%s --trace\n", command_of(shortest).c_str(), a.plant.empty() ? "" : (" --plant " + a.plant).c_str());
+  }
+  return out.failure.empty() ? 0 : 1;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::uint64_t seeds = 200, seed = 0;
-  bool trace = false;
-  unsigned threads = std::max(1u, std::thread::hardware_concurrency());
-  for (int i = 1; i < argc; ++i) {
-    const std::string arg = argv[i];
-    const bool more = i + 1 < argc;
-    if (arg == "--seeds" && more) seeds = std::strtoull(argv[++i], nullptr, 10);
-    else if (arg == "--seed" && more) seed = std::strtoull(argv[++i], nullptr, 10);
-    else if (arg == "--threads" && more) threads = static_cast<unsigned>(std::strtoul(argv[++i], nullptr, 10));
-    else if (arg == "--trace") trace = true;
-    else {
-      std::fprintf(stderr, "usage: daarion-sim [--seeds N] [--threads N] | --seed S [--trace]\n");
-      return 2;
-    }
+  Arguments a;
+  if (!read(argc, argv, a)) return usage();
+  if (!plant(a.plant)) {
+    std::fprintf(stderr, "no planted bug is called %s; there are:", a.plant.c_str());
+    for (const PlantText& p : plants()) std::fprintf(stderr, " %s", p.name.c_str());
+    std::fprintf(stderr, "\n");
+    return 2;
   }
-  if (seed == 0) return run_batch(seeds, threads);
-  const Outcome out = run_seed(seed, trace);
-  std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed), out.failure.empty() ? "nothing broken" : out.failure.c_str());
-  return out.failure.empty() ? 0 : 1;
+  if (a.seed != 0) return run_one(a);
+  const Deed deed = a.plants ? hunt_plants(a.seeds ? a.seeds : kSeedsPerPlant, a.threads, a.plants_only) : run_batch(a.seeds ? a.seeds : 200, a.threads, a.marks);
+  return write_ledger(a.ledger, deed) && deed.good ? 0 : 1;
 }

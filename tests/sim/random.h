@@ -19,6 +19,7 @@ class Random {
   }
   Duration between(Duration low, Duration high) { return Duration(between(low.count(), high.count())); }
   bool chance(double p) { return static_cast<double>(engine_() >> 11) * 0x1.0p-53 < p; }
+  std::uint64_t bits() { return engine_(); }
   template <class T>
   const T& pick(const std::vector<T>& items) {
     return items[static_cast<std::size_t>(between(0, static_cast<std::int64_t>(items.size()) - 1))];

@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "controlplane/core/fold.h"
-#include "tests/sim/faults.h"
+#include "tests/sim/plants.h"
 
 namespace daarion::sim {
 namespace {
@@ -12,42 +11,14 @@ using std::chrono::milliseconds;
 using std::chrono::microseconds;
 using std::chrono::seconds;
 
-constexpr Duration kEngineTick = milliseconds(20);
-constexpr Duration kPollLog = milliseconds(400);
 constexpr Duration kLiveness = seconds(30);
+// All is well, and stays so: longer than any lease, so that one that is about to run out does not pass.
+constexpr Duration kStaysWell = seconds(5);
+constexpr Duration kLookAgain = milliseconds(250);
+constexpr Duration kWatchLeader = milliseconds(100);
 constexpr std::size_t kMaxBacklog = 4096;
-constexpr std::int64_t kLogEpochNs = 1'700'000'000'000'000'000;  // JetStream's clock at world time 0
-
 
 }  // namespace
-
-Knobs deal(std::uint64_t seed) {
-  Random r(seed * 0x9E3779B97F4A7C15ULL + 1);
-  Knobs k;
-  k.nodes = r.chance(0.7) ? 3 : 5;
-  k.voters = k.nodes == 5 && r.chance(0.5) ? 5 : 3;
-  k.safety = r.between(seconds(30), seconds(50));
-  k.faults = static_cast<int>(r.between(3, 14));
-  if (r.chance(0.3)) {
-    k.timers.ttl = r.between(milliseconds(1000), milliseconds(4000));
-    k.timers.beat = k.timers.ttl / 8;
-    k.timers.fence_budget = k.timers.ttl / 4;
-  }
-  // Tight margins: what the fence budget would hide otherwise has to come to light.
-  k.tight = r.chance(0.5);
-  if (k.tight) k.timers.fence_budget = k.timers.ttl / 25;
-  k.loss = r.chance(0.5) ? 0 : 0.01 * static_cast<double>(r.between(1, 10));
-  k.duplicate = r.chance(0.5) ? 0 : 0.05;
-  k.slow = r.chance(0.4) ? 0 : r.chance(0.5) ? 0.02 : 0.3;
-  k.slow_by = r.chance(0.5) ? r.between(milliseconds(10), milliseconds(800)) : k.timers.ttl;
-  k.append_unknown = r.chance(0.5) ? 0 : 0.1;
-  k.tail_gap = r.chance(0.5) ? 0 : 0.2;
-  k.log_faults_only = r.chance(0.1);
-  k.nominations = r.chance(0.2) ? 0.3 : 0;
-  k.second_host = !k.log_faults_only && r.chance(0.1);
-  if (k.log_faults_only) k.loss = 0, k.slow = 0, k.nominations = 0;
-  return k;
-}
 
 World::World(std::uint64_t seed, Knobs knobs, bool trace) : knobs_(knobs), random_(seed), trace_(trace), checker_(*this) {
   spec_.cluster = "sim";
@@ -57,6 +28,7 @@ World::World(std::uint64_t seed, Knobs knobs, bool trace) : knobs_(knobs), rando
   postgres.id = resource_;
   postgres.engine = "stub";
   postgres.leased = true;
+  postgres.max_lag.bytes = knobs_.max_lag_bytes;
   for (int i = 0; i < knobs_.nodes; ++i) {
     auto host = std::make_unique<Host>();
     host->id = NodeId("node" + std::to_string(i + 1));
@@ -72,6 +44,8 @@ World::World(std::uint64_t seed, Knobs knobs, bool trace) : knobs_(knobs), rando
   }
   postgres.declared_primary = spec_.nodes[0].id;
   spec_.resources.push_back(postgres);
+  history_.push_back(std::make_shared<State>());
+  leader_ = static_cast<std::size_t>(random_.between(0, knobs_.voters - 1));
 }
 
 World::~World() = default;
@@ -118,41 +92,93 @@ void World::boot() {
     after(random_.between(milliseconds(0), milliseconds(500)), [this, h] { start_host(*h); });
   }
   after(kEngineTick, [this] { tick_engines(); });
+  if (knobs_.leaders) after(kWatchLeader, [this] { watch_leader_on(); });
+}
+
+void World::watch_leader_on() {
+  watch_leader();
+  after(kWatchLeader, [this] { watch_leader_on(); });
 }
 
 void World::run_until(Instant end) {
-  while (!queue_.empty() && queue_.top().at <= end && !checker_.broken()) {
+  while (!queue_.empty() && queue_.top().at <= end && !checker_.broken() && !done_) {
     auto next = std::move(const_cast<Scheduled&>(queue_.top()));
     queue_.pop();
     now_ = next.at;
     next.what();
   }
-  if (!checker_.broken()) now_ = end;
+  if (!checker_.broken() && !done_) now_ = end;
 }
 
-std::string World::run() {
+std::string World::run(const std::vector<Fault>& faults) {
   boot();
-  schedule_faults(*this, now_ + seconds(3), now_ + knobs_.safety);
   const Instant safe_end = now_ + knobs_.safety;
+  for (const Fault& fault : faults)
+    after(fault.at, [this, fault] {
+      if (trace_) note("fault " + text_of(fault));
+      perform_fault(*this, fault);
+    });
   run_until(safe_end);
   if (checker_.broken()) return checker_.failure();
   checker_.healed();
+  healed_ = true;
   heal();
-  run_until(safe_end + kLiveness);
+  if (tail_lost_) {
+    run_until(safe_end + kStaysWell);
+    checker_.last_look();
+    return checker_.failure();
+  }
+  after(kLookAgain, [this, safe_end] { await_settled(safe_end, kNever); });
+  run_until(safe_end + kLiveness + kStaysWell);
   if (!checker_.broken()) checker_.finish();
   return checker_.failure();
+}
+
+/// Whether there is a writer that everybody follows, and one state everywhere.
+bool World::settled() const {
+  const Host* writer = nullptr;
+  for (const auto& host : hosts_) {
+    if (host->gone) continue;
+    if (!host->daemon_up || host->state->applied != reference().applied) return false;
+    if (host->engine.writable()) writer = host.get();
+  }
+  const LeaseState* lease = reference().lease(resource_);
+  return writer != nullptr && lease != nullptr && lease->phase == LeaseState::Phase::kActive && lease->completed.session == writer->engine.session &&
+         checker_.unfollowed(*writer).empty();
+}
+
+void World::await_settled(Instant began, Instant well_since) {
+  if (!settled()) {
+    well_since = kNever;
+  } else if (well_since == kNever) {
+    well_since = now_;
+  } else if (now_ - well_since >= kStaysWell) {
+    settled_after_ = well_since - began;
+    done_ = true;
+    return;
+  }
+  after(kLookAgain, [this, began, well_since] { await_settled(began, well_since); });
 }
 
 // ---- time
 
 Instant World::local(const Host& host) const {
-  return Instant(host.offset + Duration(static_cast<std::int64_t>(static_cast<double>(now_.time_since_epoch().count()) * host.rate)));
+  const Duration step = PLANTED(kWallClock) ? host.wall_step : Duration{};
+  return Instant(host.offset + step + Duration(static_cast<std::int64_t>(static_cast<double>(now_.time_since_epoch().count()) * host.rate)));
 }
 
 Duration World::to_world(const Host& host, Instant local_time) const {
   if (local_time == kNever) return seconds(3600);
   const Duration d = local_time - local(host);
   return std::max(Duration(0), Duration(static_cast<std::int64_t>(static_cast<double>(d.count()) / host.rate) + 1));
+}
+
+/// What an administrator or a time daemon does. Leases are on a clock that nobody sets: nothing may change by it.
+void World::set_wall_clock(Host& host, Duration step) {
+  note(host.id.value + " wall clock set by " + std::to_string(to_ms(step)) + " ms");
+  host.wall_step += step;
+  host.timer = {};
+  give(host, TimerFired{});
 }
 
 // ---- hosts and daemons
@@ -182,13 +208,24 @@ void World::start_daemon(Host& host) {
   note(host.id.value + " daemon up");
   host.core = std::make_unique<NodeCore>(config, local(host));
   host.state = std::make_shared<State>();
-  // The fold's own store survives a restart up to its last flush; what it lacks is folded again.
+  host.told_head = {};
+  host.told_leaders = {};
+  host.timer = {};
+  // The fold's own store survives a restart up to its last flush; what it lacks is folded again. A node that is ahead of the log gets
+  // a store of its own made anew.
+  if (host.stored && random_.chance(knobs_.checkpoint) && !host.ahead_of_log) {
+    counters_.add("checkpoints taken up");
+    host.state = host.stored;
+    checker_.folded(host);
+  }
+  host.ahead_of_log = false;
   const std::uint64_t life = host.life;
   Host* h = &host;
   start_guard(host);
   after(random_.between(milliseconds(1), milliseconds(50)), [this, h, life] {
     if (h->life == life && h->daemon_up) poll_log(*h);
   });
+  if (host.state->applied.value != 0) give(host, StateMoved{host.state, {host.state->applied, {}, "sim"}});
   give(host, TimerFired{});
   guard_report(host);
 }
@@ -215,6 +252,7 @@ void World::kill_host(Host& host, bool reboot, bool restore_record) {
   if (!reboot) return;
   host.up = false;
   host.boot = random_.id<BootTag>();
+  checker_.rebooted(host);
   if (restore_record && host.old_record) host.record = host.old_record;
 }
 
@@ -227,10 +265,10 @@ void World::pause_daemon(Host& host, Duration length) {
   after(length, [this, h, life] {
     if (h->life != life || now_ < h->paused_until) return;
     h->paused_until = {};
-    std::vector<Input> waiting = std::exchange(h->backlog, {});
-    for (const Input& input : waiting) {
+    const auto waiting = std::exchange(h->backlog, {});
+    for (const auto& input : waiting) {
       if (h->life != life) return;
-      give(*h, input);
+      give_shared(*h, input);
     }
     give(*h, TimerFired{});
   });
@@ -239,14 +277,21 @@ void World::pause_daemon(Host& host, Duration length) {
 void World::give(Host& host, const Input& input) {
   if (!host.daemon_up || checker_.broken()) return;
   if (now_ < host.paused_until) {
-    if (host.backlog.size() < kMaxBacklog) host.backlog.push_back(input);
+    if (host.backlog.size() < kMaxBacklog) host.backlog.push_back(std::make_shared<Input>(input));
     return;
   }
-  std::vector<Output> outputs = host.core->step(input, local(host));
-  perform(host, std::move(outputs));
+  perform(host, host.core->step(input, local(host)));
   set_timer(host);
 }
 
+void World::give_shared(Host& host, const std::shared_ptr<const Input>& input) {
+  if (host.daemon_up && now_ < host.paused_until && host.backlog.size() < kMaxBacklog)
+    host.backlog.push_back(input);
+  else
+    give(host, *input);
+}
+
+/// One timer event is pending at most, no later than the core wants it. One that comes before its time looks again, as the shell does.
 void World::set_timer(Host& host) {
   const Instant at = now_ + to_world(host, host.core->next_timer());
   if (host.timer > now_ && host.timer <= at) return;
@@ -256,6 +301,7 @@ void World::set_timer(Host& host) {
   after(at - now_, [this, h, life, at] {
     if (h->life != life || h->timer != at) return;
     h->timer = {};
+    if (now_ >= h->paused_until && h->core->next_timer() > local(*h)) return set_timer(*h);
     give(*h, TimerFired{});
   });
 }
@@ -265,21 +311,31 @@ void World::perform(Host& host, std::vector<Output> outputs) {
   const std::uint64_t life = host.life;
   for (Output& output : outputs) {
     if (auto* write = std::get_if<WriteRecord>(&output)) {
-      after(random_.between(microseconds(200), milliseconds(8)), [this, h, life, record = write->record, generation = write->generation] {
+      const Duration takes = random_.chance(knobs_.slow_disk) ? random_.between(milliseconds(8), seconds(1)) : random_.between(microseconds(200), milliseconds(8));
+      // Records reach the disk in the order in which they were asked for.
+      host.disk_free = std::max(host.disk_free, now_ + takes);
+      after(host.disk_free - now_, [this, h, life, record = std::move(write->record), generation = write->generation] {
         if (h->life != life) return;
         if (!h->record->boot.empty() && (!h->old_record || random_.chance(0.1))) h->old_record = h->record;
+        checker_.recorded(*h, record);
         h->record = record;
         give(*h, RecordWritten{generation});
       });
     } else if (auto* beat = std::get_if<SendBeat>(&output)) {
+      const auto input = std::make_shared<const Input>(BeatHeard{std::move(beat->beat)});
       for (auto& other : hosts_)
-        if (other.get() != &host) send(host, other->index, BeatHeard{beat->beat});
+        if (other.get() != &host) send(host, other->index, input);
     } else if (auto* ack = std::get_if<SendAck>(&output)) {
+      checker_.acks(host, ack->ack);
+      const NodeId holder = ack->ack.holder;
+      const auto input = std::make_shared<const Input>(AckHeard{std::move(ack->ack)});
       for (auto& other : hosts_)
-        if (other->id == ack->ack.holder) send(host, other->index, AckHeard{ack->ack});
+        if (other->id == holder) send(host, other->index, input);
     } else if (auto* vote = std::get_if<SendVote>(&output)) {
+      checker_.speaks(host);
+      const auto input = std::make_shared<const Input>(VoteHeard{std::move(vote->vote)});
       for (auto& other : hosts_)
-        if (other.get() != &host) send(host, other->index, VoteHeard{vote->vote});
+        if (other.get() != &host) send(host, other->index, input);
     } else if (auto* guard = std::get_if<Guard>(&output)) {
       after(random_.between(microseconds(50), microseconds(500)), [this, h, command = guard->command] { guard_command(*h, command); });
     } else if (auto* drive_it = std::get_if<Drive>(&output)) {
@@ -287,7 +343,7 @@ void World::perform(Host& host, std::vector<Output> outputs) {
     } else if (auto* append = std::get_if<Append>(&output)) {
       on_append(host, append->request);
     } else if (std::holds_alternative<StepDown>(output)) {
-      counters_.add("step-down");
+      step_down();
     }
   }
 }
@@ -298,7 +354,7 @@ bool World::reaches(int from, int to) const {
   return nats_up_ && !cut_[static_cast<std::size_t>(from)][static_cast<std::size_t>(to)];
 }
 
-void World::send(Host& from, int to, Input input) {
+void World::send(Host& from, int to, const std::shared_ptr<const Input>& input) {
   if (!reaches(from.index, to) || random_.chance(knobs_.loss)) return;
   Host* target = hosts_[static_cast<std::size_t>(to)].get();
   const int copies = random_.chance(knobs_.duplicate) ? 2 : 1;
@@ -306,7 +362,7 @@ void World::send(Host& from, int to, Input input) {
     const Duration delay = random_.chance(knobs_.slow) ? random_.between(milliseconds(0), knobs_.slow_by)
                                                        : random_.between(microseconds(100), milliseconds(2));
     after(delay, [this, target, input] {
-      if (target->up) give(*target, input);
+      if (target->up) give_shared(*target, input);
     });
   }
 }
@@ -315,8 +371,8 @@ void World::send(Host& from, int to, Input input) {
 /// after a pause, for then only the host itself can say that its session is over.
 void World::take_one_away() {
   const auto second = std::ranges::find_if(hosts_, [](const auto& h) { return h->index != static_cast<int>(h->place); });
-  const LeaseState* lease = reference_.lease(resource_);
-  if (second == hosts_.end() || lease == nullptr || reference_.newest_paused(resource_).value != 0) return;
+  const LeaseState* lease = reference().lease(resource_);
+  if (second == hosts_.end() || lease == nullptr || reference().newest_paused(resource_).value != 0) return;
   Host* one = second->get();
   Host* other = hosts_[one->place].get();
   if (random_.chance(0.5)) std::swap(one, other);
@@ -333,7 +389,7 @@ void World::heal() {
   note("healed");
   for (auto& row : cut_) row.fill(false);
   nats_up_ = true;
-  knobs_.loss = knobs_.duplicate = knobs_.slow = knobs_.append_unknown = knobs_.tail_gap = knobs_.nominations = 0;
+  knobs_.loss = knobs_.duplicate = knobs_.slow = knobs_.append_unknown = knobs_.append_late = knobs_.tail_gap = knobs_.slow_disk = 0;
   take_one_away();
   for (auto& host : hosts_) {
     if (host->gone) continue;
@@ -348,454 +404,11 @@ void World::heal() {
     }
   }
   // What an operator does after all faults: automatic failover on again. Ends of lost sessions are the nodes' own to say.
-  if (reference_.paused(resource_)) append_by_hand(Resumed{}, {}, {}, "operator:sim", NodeId("node1"));
-}
-
-// ---- the log
-
-void World::lose_log_leader(Duration length) {
-  note("log without a leader for " + std::to_string(to_ms(length)) + " ms");
-  counters_.add("elections");
-  log_back_ = std::max(log_back_, now_ + length);
-}
-
-/// A node reaches the log through a majority of voters' hosts that are up.
-bool World::reaches_log(const Host& host) const {
-  if (!nats_up_ || now_ < log_back_) return false;
-  int reached = 0;
-  for (int v = 0; v < knobs_.voters; ++v) {
-    const Host& voter = *hosts_[static_cast<std::size_t>(v)];
-    const auto a = static_cast<std::size_t>(host.index), b = static_cast<std::size_t>(v);
-    if (voter.up && (v == host.index || (!cut_[a][b] && !cut_[b][a]))) ++reached;
+  for (const ResourceId& what : {ResourceId{}, resource_}) {
+    const auto said = reference().operators.find(what.empty() ? "cluster" : what.value);
+    if (said != reference().operators.end() && said->second.paused > said->second.resumed)
+      append_by_hand(Resumed{}, what, {}, "operator:sim", NodeId("node1"));
   }
-  return reached >= knobs_.voters / 2 + 1;
-}
-
-AppendResult World::store(const NodeId& node, const AppendRequest& request) {
-  AppendResult result{.id = request.id};
-  if (!stored_.insert({request.aggregate, request.version}).second) {
-    counters_.add("append conflicts");
-    result.outcome = AppendResult::Outcome::kConflict;
-    return result;
-  }
-  LogEvent event;
-  event.sequence = Sequence{log_.size() + 1};
-  event.stored_ns = kLogEpochNs + now_.time_since_epoch().count();
-  event.event.header = {.id = random_.id<EventIdTag>(), .schema = 1, .node = node, .actor = request.actor, .reason = request.reason,
-                        .cause = request.cause, .resource = request.resource, .epoch = request.epoch, .wall_time_ns = event.stored_ns,
-                        .min_feature = 1, .aggregate = request.aggregate, .version = request.version};
-  event.event.payload = request.payload;
-  log_.push_back(event);
-  std::vector<StateKey> touched;
-  fold_into(reference_, event, touched);
-  note("stored " + std::to_string(event.sequence.value) + " " + payload_name(request.payload) + " " + request.aggregate.name + " e" +
-       std::to_string(request.epoch.value) + " by " + node.value + ": " + request.reason);
-  checker_.stored(event);
-  tell_tail(event);
-  result.outcome = AppendResult::Outcome::kStored;
-  result.sequence = event.sequence;
-  return result;
-}
-
-void World::append_by_hand(Payload payload, const ResourceId& resource, Epoch epoch, const std::string& actor, const NodeId& node) {
-  AppendRequest request;
-  request.aggregate = aggregate_of(payload, node, resource);
-  request.version = Version{reference_.version_of(request.aggregate).value + 1};
-  request.payload = std::move(payload);
-  request.resource = resource;
-  request.epoch = epoch;
-  request.actor = actor;
-  request.reason = "said by hand";
-  store(node, request);
-}
-
-void World::on_append(Host& host, const AppendRequest& request) {
-  Host* h = &host;
-  const std::uint64_t life = host.life;
-  const auto answer = [this, h, life](AppendResult result, Duration in) {
-    after(in, [this, h, life, result] {
-      if (h->life == life) give(*h, AppendDone{result});
-    });
-  };
-  const AppendResult unknown{.id = request.id, .outcome = AppendResult::Outcome::kUnknown, .sequence = {}};
-  after(random_.between(microseconds(300), milliseconds(4)), [this, h, request, answer, unknown] {
-    if (!h->up || !reaches_log(*h)) {
-      // Nobody answers; now and then the request lies in a buffer and is stored long after its publisher gave up.
-      if (random_.chance(0.2))
-        after(random_.between(milliseconds(500), seconds(6)), [this, h, request] {
-          if (nats_up_ && now_ >= log_back_) {
-            counters_.add("late commits");
-            store(h->id, request);
-          }
-        });
-      return answer(unknown, milliseconds(1500));
-    }
-    const AppendResult result = store(h->id, request);
-    if (random_.chance(knobs_.append_unknown)) {
-      counters_.add("lost answers");
-      return answer(unknown, milliseconds(1500));
-    }
-    answer(result, random_.between(microseconds(200), milliseconds(2)));
-  });
-}
-
-void World::tell_tail(const LogEvent& event) {
-  const std::size_t count = event.sequence.value;
-  for (auto& host : hosts_) {
-    if (random_.chance(knobs_.tail_gap)) {
-      counters_.add("tail gaps");
-      continue;
-    }
-    Host* h = host.get();
-    after(random_.between(microseconds(100), milliseconds(3)), [this, h, count] {
-      if (h->up && reaches_log(*h)) fold_up_to(*h, count);
-    });
-  }
-}
-
-void World::poll_log(Host& host) {
-  Host* h = &host;
-  const std::uint64_t life = host.life;
-  if (reaches_log(host)) {
-    const LogHead head{.exists = true, .head = Sequence{log_.size()}};
-    give(host, head);
-    // A read may be stale: a prefix of the log, never another log.
-    const std::size_t count = random_.chance(0.1) && !log_.empty() ? static_cast<std::size_t>(random_.between(0, static_cast<std::int64_t>(log_.size()))) : log_.size();
-    fold_up_to(host, count);
-  }
-  after(kPollLog, [this, h, life] {
-    if (h->life == life) poll_log(*h);
-  });
-}
-
-void World::fold_up_to(Host& host, std::size_t count) {
-  if (!host.daemon_up || now_ < host.paused_until) return;
-  if (host.state->applied.value >= count) return;
-  auto state = std::make_shared<State>(*host.state);
-  std::vector<StateKey> touched;
-  while (state->applied.value < count) fold_into(*state, log_[state->applied.value], touched);
-  host.state = state;
-  give(host, StateMoved{state, {state->applied, {}, "sim"}});
-}
-
-// ---- the guard
-
-void World::start_guard(Host& host) {
-  if (host.guard.alive || !host.up) return;
-  // Whoever starts a guard first makes sure that nothing of an earlier one is left.
-  stop_engine_process(host);
-  host.guard.alive = true;
-  ++host.guard.generation;
-  host.guard.next = random_.id<SessionTag>();
-  host.guard.taken.reset();
-  host.guard.ended.clear();
-  host.guard.fencing = false;
-}
-
-void World::guard_report(Host& host) {
-  const GuardSim& g = host.guard;
-  GuardReport report{.resource = resource_, .connected = g.alive, .next = g.next, .taken = g.taken, .ended = g.ended,
-                     .incarnation = g.incarnation, .engine_running = host.engine.running, .fencing = g.fencing};
-  Host* h = &host;
-  const std::uint64_t life = host.life;
-  after(random_.between(microseconds(50), microseconds(300)), [this, h, life, report] {
-    if (h->life == life) give(*h, GuardChanged{report});
-  });
-}
-
-void World::kill_guard(Host& host) {
-  if (!host.guard.alive) return;
-  note(host.id.value + " a guard killed");
-  // The other one of the pair sees it and leaves no process; then the daemon, if there is one, starts a new pair.
-  host.guard.fencing = true;
-  host.guard.alive = false;
-  const std::uint64_t generation = ++host.guard.generation;
-  Host* h = &host;
-  guard_report(host);
-  after(random_.between(milliseconds(2), milliseconds(40)), [this, h, generation] {
-    if (h->guard.generation != generation) return;
-    stop_engine_process(*h);
-    if (!h->daemon_up) return;
-    start_guard(*h);
-    guard_report(*h);
-  });
-}
-
-void World::watch_deadline(Host& host) {
-  if (!host.guard.taken || host.guard.taken->deadline == kNever) return;
-  Host* h = &host;
-  const std::uint64_t generation = host.guard.generation;
-  after(to_world(host, host.guard.taken->deadline), [this, h, generation] {
-    if (h->guard.generation != generation || !h->guard.taken || h->guard.fencing) return;
-    if (local(*h) < h->guard.taken->deadline) return;  // it was moved; another watch is set
-    counters_.add("fences");
-    fence(*h, EndCause::kFenced);
-  });
-}
-
-void World::guard_command(Host& host, const GuardCommand& command) {
-  GuardSim& g = host.guard;
-  if (!host.up || !g.alive || g.fencing) return;
-  switch (command.kind) {
-    case GuardCommand::Kind::kArm:
-      if (command.deadline <= local(host)) return;
-      if (g.taken && g.taken->session == command.session) {
-        g.taken->deadline = command.deadline;
-        g.taken->epoch = command.epoch;
-      } else if (!g.taken && g.next == command.session) {
-        g.taken = TakenSession{command.session, command.epoch, command.deadline};
-        g.next = random_.id<SessionTag>();
-      } else {
-        return;
-      }
-      // A writing session that raised its epoch goes on as a writer of that epoch.
-      if (host.engine.writable() && host.engine.session == command.session && host.engine.epoch < command.epoch) {
-        host.engine.epoch = command.epoch;
-        checker_.opened(host);
-      }
-      watch_deadline(host);
-      return guard_report(host);
-    case GuardCommand::Kind::kRetire:
-      if (g.taken && g.taken->session == command.session) {
-        if (host.engine.running) return fence(host, EndCause::kFenced);
-        return end_session(host, EndCause::kReleased);
-      }
-      if (g.next == command.session) {
-        g.ended.push_back({g.next, EndCause::kReleased});
-        g.next = random_.id<SessionTag>();
-        return guard_report(host);
-      }
-      return;
-    case GuardCommand::Kind::kFence:
-      if (!g.taken) stop_engine_process(host);
-      return guard_report(host);
-  }
-}
-
-void World::fence(Host& host, EndCause cause) {
-  host.guard.fencing = true;
-  note(host.id.value + " fencing");
-  Host* h = &host;
-  const std::uint64_t generation = host.guard.generation;
-  const Duration budget = knobs_.timers.fence_budget;
-  after(random_.chance(knobs_.tight ? 0.3 : 0.8) ? random_.between(milliseconds(1), std::min<Duration>(milliseconds(40), budget * 9 / 10))
-                                                  : random_.between(budget / 2, budget * 9 / 10),
-        [this, h, generation, cause] {
-          if (h->guard.generation != generation) return;
-          stop_engine_process(*h);
-          end_session(*h, cause);
-        });
-  guard_report(host);
-}
-
-void World::end_session(Host& host, EndCause cause) {
-  GuardSim& g = host.guard;
-  g.fencing = false;
-  if (g.taken) g.ended.push_back({g.taken->session, cause});
-  if (g.ended.size() > 8) g.ended.erase(g.ended.begin());
-  g.taken.reset();
-  guard_report(host);
-}
-
-void World::crash_engine(Host& host) {
-  if (!host.engine.running || !host.guard.alive || host.guard.fencing) return;
-  note(host.id.value + " engine crashed");
-  if (host.guard.taken) {
-    fence(host, EndCause::kCrashed);
-  } else {
-    stop_engine_process(host);
-    guard_report(host);
-  }
-}
-
-void World::stop_engine_process(Host& host) {
-  Engine& e = host.engine;
-  if (e.running) note(host.id.value + " engine gone" + (e.primary ? ", was primary" : ""));
-  if (e.writable()) e.data.was_primary = true;
-  e.running = e.primary = e.streaming = false;
-  ++host.engine_life;
-}
-
-// ---- engines and drivers
-
-bool World::follows_history(const Engine& standby, const Engine& primary) const {
-  const Position& p = standby.data.position;
-  if (p.identity != primary.data.position.identity) return false;
-  if (p.timeline == primary.data.position.timeline) return p.lsn <= primary.data.position.lsn;
-  for (const TimelineStart& t : primary.data.history)
-    if (t.timeline > p.timeline) return p.lsn <= t.lsn;
-  return false;
-}
-
-EngineReport World::report_of(Host& host) const {
-  const Engine& e = host.engine;
-  EngineReport r;
-  r.resource = resource_;
-  r.incarnation = host.guard.incarnation;
-  r.state = e.running ? (e.primary ? EngineState::kPrimary : EngineState::kStandby)
-                      : (e.data.exists ? EngineState::kStopped : EngineState::kEmpty);
-  r.position = e.data.position;
-  r.timeline_start = e.data.history.empty() ? Lsn{} : e.data.history.back().lsn;
-  r.opened = e.data.opened;
-  r.upstream = e.upstream;
-  r.streaming = e.streaming;
-  r.diverged = e.diverged || (!e.running && e.data.was_primary);
-  r.contact_age_ms = static_cast<std::uint64_t>(to_ms(now_ - e.contact));
-  return r;
-}
-
-void World::observe(Host& host) {
-  Host* h = &host;
-  const std::uint64_t life = host.life;
-  after(random_.between(microseconds(500), milliseconds(5)), [this, h, life] {
-    if (h->life != life || !h->daemon_up) return;
-    EngineReport report = report_of(*h);
-    give(*h, EngineObserved{report});
-  });
-}
-
-void World::drive(Host& host, const DriverCommand& command) {
-  if (command.verb == Verb::kObserve) return observe(host);
-  Duration takes = random_.between(milliseconds(10), milliseconds(80));
-  if (command.verb == Verb::kProvision || command.verb == Verb::kRejoin) takes = random_.between(milliseconds(100), milliseconds(1500));
-  if (command.verb == Verb::kStart || command.verb == Verb::kFollow) takes = random_.between(milliseconds(20), milliseconds(250));
-  note(host.id.value + " drives verb " + std::to_string(static_cast<int>(command.verb)) + " e" + std::to_string(command.epoch.value));
-  Host* h = &host;
-  // A command that was given goes on when its daemon dies, but not on another run of the engine.
-  const std::uint64_t engine_life = host.engine_life;
-  after(takes, [this, h, command, engine_life] { finish(*h, command, engine_life); });
-}
-
-void World::finish(Host& host, const DriverCommand& command, std::uint64_t engine_life) {
-  Engine& e = host.engine;
-  DriverResult result{.op = command.op, .resource = command.resource, .verb = command.verb, .ok = true};
-  const auto failed = [&](const char* why) {
-    result.ok = false;
-    result.message = why;
-  };
-  Host* up = host_of(command.upstream, host);
-  const bool reachable = up && up->up && up->engine.writable() && !cut_[static_cast<std::size_t>(host.index)][static_cast<std::size_t>(up->index)];
-  if (!host.up) return;
-  if (!host.guard.alive || host.guard.fencing || host.engine_life != engine_life) {
-    failed("the engine ended meanwhile");
-  } else if (random_.chance(0.01)) {
-    failed("chance");
-  } else {
-    switch (command.verb) {
-      case Verb::kObserve: break;
-      case Verb::kProvision:
-        if (command.upstream.empty()) {
-          e.data = {.exists = true, .position = {1, Lsn{1000}, "id-" + std::to_string(random_.between(1, 1'000'000'000))}, .history = {}};
-        } else if (reachable) {
-          e.data = up->engine.data;
-          e.data.opened = {};
-          e.data.was_primary = false;
-          e.upstream = up->id;
-        } else {
-          failed("the upstream does not answer");
-        }
-        e.diverged = false;
-        break;
-      case Verb::kStart:
-        if (!e.data.exists) failed("no data");
-        else e.running = true, ++host.engine_life, ++host.guard.incarnation;
-        break;
-      case Verb::kFollow:
-        e.upstream = command.upstream;
-        if (!e.data.exists) failed("no data");
-        else if (reachable && !follows_history(e, up->engine)) result.diverged = true, failed("diverged");
-        else if (!e.running) e.running = true, ++host.engine_life, ++host.guard.incarnation;
-        break;
-      case Verb::kRejoin:
-        if (!reachable) {
-          failed("the upstream does not answer");
-        } else {
-          if (e.running) stop_engine_process(host);
-          e.data = up->engine.data;
-          e.data.opened = {};
-          e.data.was_primary = false;
-          e.diverged = false;
-          e.upstream = up->id;
-          result.method = "rewind";
-          result.position = e.data.position;
-          counters_.add("rejoined");
-        }
-        break;
-      case Verb::kPromote:
-        if (!e.running || e.primary) {
-          failed("not a standby");
-        } else if (!host.guard.taken) {
-          failed("no session");
-        } else {
-          e.primary = true;
-          e.upstream = {};
-          e.epoch = command.epoch;
-          e.session = host.guard.taken->session;
-          ++e.data.position.timeline;
-          e.data.history.push_back({e.data.position.timeline, e.data.position.lsn});
-          e.data.was_primary = false;
-          e.data.opened = e.session;
-          result.position = e.data.position;
-          note(host.id.value + " writable e" + std::to_string(command.epoch.value));
-          checker_.opened(host);
-        }
-        break;
-      case Verb::kStop: {
-        const bool primary = e.writable();
-        // A clean stop sends everything to whoever streams and can be reached.
-        if (primary)
-          for (auto& other : hosts_) {
-            Engine& s = other->engine;
-            if (s.running && !s.primary && s.streaming && s.upstream == host.id && !cut_[static_cast<std::size_t>(host.index)][static_cast<std::size_t>(other->index)] &&
-                !cut_[static_cast<std::size_t>(other->index)][static_cast<std::size_t>(host.index)] && other->up)
-              s.data.position = e.data.position;
-          }
-        stop_engine_process(host);
-        e.data.was_primary = false;
-        result.position = e.data.position;
-        if (primary) counters_.add("clean stops");
-        break;
-      }
-    }
-  }
-  guard_report(host);
-  Host* h = &host;
-  const std::uint64_t life = host.life;
-  after(microseconds(400), [this, h, life, result] {
-    if (h->life == life) give(*h, DriverDone{result});
-  });
-}
-
-void World::tick_engines() {
-  for (auto& host : hosts_) {
-    Engine& e = host->engine;
-    if (!e.writable()) continue;
-    e.data.position.lsn.value += static_cast<std::uint64_t>(random_.between(0, 4000));
-    checker_.writes(*host);
-  }
-  for (auto& host : hosts_) {
-    Engine& s = host->engine;
-    if (!s.running || s.primary || s.upstream.empty()) continue;
-    Host* up = host_of(s.upstream, *host);
-    s.streaming = false;
-    if (up == nullptr || !up->up || !up->engine.writable() || cut_[static_cast<std::size_t>(host->index)][static_cast<std::size_t>(up->index)] ||
-        cut_[static_cast<std::size_t>(up->index)][static_cast<std::size_t>(host->index)])
-      continue;
-    if (!follows_history(s, up->engine)) {
-      s.diverged = true;
-      continue;
-    }
-    s.streaming = true;
-    s.contact = now_;
-    // Not everything arrives at once.
-    const std::uint64_t to = up->engine.data.position.lsn.value - static_cast<std::uint64_t>(random_.chance(0.3) ? random_.between(0, 2000) : 0);
-    s.data.history = up->engine.data.history;
-    s.data.position.timeline = up->engine.data.position.timeline;
-    s.data.position.lsn.value = std::max(s.data.position.lsn.value, to);
-    const TimelineStart* start = s.data.history.empty() ? nullptr : &s.data.history.back();
-    if (start != nullptr && s.data.position.lsn < start->lsn) s.data.position.lsn = start->lsn;
-  }
-  after(kEngineTick, [this] { tick_engines(); });
 }
 
 }  // namespace daarion::sim

@@ -1,8 +1,9 @@
 // The simulated cluster: hosts with clocks of their own, a network, a log that behaves like JetStream at its worst, guards,
 // engines and drivers. The core that runs in it is the daemon's own. One thread, one source of chance, no clock.
 //
-// A run has two phases. Safety: faults come as the schedule deals them, and the checker watches every instant. Liveness: all is
-// healed, and within a bound there must be a writer, and one state everywhere.
+// A run has two phases. Safety: faults come as they were dealt, and the checker watches every instant. Liveness: all is healed, and
+// within a bound there must be a writer that everybody follows, and one state everywhere, and it must stay so for a while. A run whose
+// log lost its tail has the first phase only: a node that folded what the log lost stops folding, by design.
 #pragma once
 
 #include <array>
@@ -17,30 +18,14 @@
 
 #include "controlplane/core/node_core.h"
 #include "tests/sim/checker.h"
+#include "tests/sim/faults.h"
+#include "tests/sim/knobs.h"
 #include "tests/sim/random.h"
 
 namespace daarion::sim {
 
-/// What a seed deals: sizes, timers, rates of chance. Printed with a failure.
-struct Knobs {
-  int nodes = 3;
-  int voters = 3;
-  Duration safety{};            // length of the phase with faults
-  int faults = 3;
-  LeaseTimers timers;
-  bool tight = false;           // the fence budget is small, and fences take most of it
-  double loss = 0;              // of messages
-  double duplicate = 0;
-  double slow = 0;              // share of messages that take up to slow_by
-  Duration slow_by{};
-  double append_unknown = 0;    // appends whose answer is lost
-  double tail_gap = 0;          // events that the live tail loses
-  bool log_faults_only = false; // JetStream alone suffers: nobody may be demoted
-  double nominations = 0;       // chance per second of an arbitrary decision in the log
-  bool second_host = false;     // one node is built anew under its id while its old host lives on
-};
-
-Knobs deal(std::uint64_t seed);
+/// How often engines write and replicas receive.
+inline constexpr Duration kEngineTick = std::chrono::milliseconds(20);
 
 /// An engine's data, as they survive a crash.
 struct EngineData {
@@ -83,24 +68,25 @@ struct Host {
   bool daemon_up = false;
   std::uint64_t life = 0;          // counts daemon starts: events of earlier lives are void
   Instant paused_until{};          // SIGSTOP of the daemon, world time
-  std::vector<Input> backlog;      // what waits for a paused daemon
+  std::vector<std::shared_ptr<const Input>> backlog;  // what waits for a paused daemon
   double rate = 1.0;               // of its clock
   Duration offset{};
+  Duration wall_step{};            // of its wall clock, which nobody should count on
   BootId boot;
   Instant booted{};                // world time
   std::optional<VoterRecord> record;    // on disk
   std::optional<VoterRecord> old_record;  // an old backup of it
-  std::uint64_t pending_records = 0;
+  Instant disk_free{};             // when the record being written is on disk
   std::unique_ptr<NodeCore> core;
   std::shared_ptr<const State> state;   // folded by this daemon
+  std::shared_ptr<const State> stored;  // the fold on disk, as of its last flush
+  bool ahead_of_log = false;       // it folded what the log lost: it folds no more
+  LogHead told_head;               // the log's head as this daemon was told
+  LeadersSeen told_leaders;
   Instant timer{};                 // world time of the pending timer event
   GuardSim guard;
   Engine engine;
   std::uint64_t engine_life = 0;   // counts engine starts and stops
-};
-
-struct StoredEvent {
-  LogEvent event;
 };
 
 class World {
@@ -108,8 +94,10 @@ class World {
   World(std::uint64_t seed, Knobs knobs, bool trace);
   ~World();
 
-  /// Runs both phases. Returns the checker's verdict: empty if nothing was broken.
-  std::string run();
+  /// Runs both phases with these faults. Returns the checker's verdict: empty if nothing was broken.
+  std::string run(const std::vector<Fault>& faults);
+  /// How long after the heal all was well; negative if there was no second phase.
+  Duration settled_after() const { return settled_after_; }
 
   // ---- for scripts, instead of run()
   /// Starts every host, and no fault but those that the script makes.
@@ -126,7 +114,11 @@ class World {
   std::vector<std::unique_ptr<Host>>& hosts() { return hosts_; }
   Checker& checker() { return checker_; }
   const std::vector<LogEvent>& log() const { return log_; }
-  const State& reference() const { return reference_; }
+  /// The log folded one by one, by the checker's own fold.
+  const State& reference() const { return *history_.back(); }
+  /// The same as of a sequence.
+  const State& reference_at(Sequence sequence) const { return *history_[sequence.value]; }
+  bool tail_lost() const { return tail_lost_; }
   Counters& counters() { return counters_; }
   void after(Duration d, std::function<void()> what);
   void note(const std::string& what);
@@ -141,9 +133,14 @@ class World {
   void kill_guard(Host& host);
   void crash_engine(Host& host);
   void pause_daemon(Host& host, Duration length);
-  void cut(int from, int to, bool is_cut) { cut_[static_cast<std::size_t>(from)][static_cast<std::size_t>(to)] = is_cut; }
+  /// No link is cut any more in the second phase.
+  void cut(int from, int to, bool is_cut) { cut_[static_cast<std::size_t>(from)][static_cast<std::size_t>(to)] = is_cut && !healed_; }
+  bool healed() const { return healed_; }
   void heal();
   void lose_log_leader(Duration length);
+  /// The log loses up to so many of its newest events: a power loss took them from a majority of servers.
+  void lose_tail(std::size_t events);
+  void set_wall_clock(Host& host, Duration step);
   void set_nats(bool up) { nats_up_ = up; }
   void append_by_hand(Payload payload, const ResourceId& resource, Epoch epoch, const std::string& actor, const NodeId& node);
 
@@ -162,17 +159,25 @@ class World {
   };
 
   void give(Host& host, const Input& input);
+  void give_shared(Host& host, const std::shared_ptr<const Input>& input);
+  bool settled() const;
+  void await_settled(Instant began, Instant well_since);
   void perform(Host& host, std::vector<Output> outputs);
   void set_timer(Host& host);
   Duration to_world(const Host& host, Instant local_time) const;
-  void send(Host& from, int to, Input input);
+  void send(Host& from, int to, const std::shared_ptr<const Input>& input);
   bool reaches(int from, int to) const;
   bool reaches_log(const Host& host) const;
 
   void on_append(Host& host, const AppendRequest& request);
+  void watch_leader();
+  void watch_leader_on();
+  void step_down();
+  int reached_voters(int from) const;
   AppendResult store(const NodeId& node, const AppendRequest& request);
   void tell_tail(const LogEvent& event);
-  void fold_up_to(Host& host, std::size_t count);
+  void fold_up_to(Host& host, std::size_t count, bool live);
+  void flush_fold(Host& host);
   void poll_log(Host& host);
 
   void guard_report(Host& host);
@@ -203,7 +208,12 @@ class World {
   Instant log_back_{};             // leaderless until then
   std::vector<LogEvent> log_;
   std::set<std::pair<Aggregate, Version>> stored_;
-  State reference_;
+  std::size_t leader_ = 0;         // of the log, by its host's index
+  bool tail_lost_ = false;
+  std::vector<std::shared_ptr<const State>> history_;  // the log folded up to each sequence
+  Duration settled_after_{-1};
+  bool healed_ = false;            // the phase with faults is over
+  bool done_ = false;
   TopologySpec spec_;
   ResourceId resource_{"postgres"};
   Counters counters_;

@@ -577,6 +577,38 @@ TEST_F(AgentTest, SwitchoverStopsOnlyForATargetThatIsNear) {
   EXPECT_TRUE(drives(advance(at(30)), Verb::kStop));
 }
 
+/// Its daemon slept while it held, was fenced meanwhile, and wakes with a wish that it still takes for its own.
+TEST_F(AgentTest, AStopThatWasOvertakenIsForgotten) {
+  hold(at(0));
+  stopping = true;
+  const AgentOutput stop = advance(at(10));
+  ASSERT_TRUE(drives(stop, Verb::kStop));
+  stopping = false;
+  end(session(1), EndCause::kFenced, at(20));
+  log.decide(2, 2, session(2));
+  log.complete(2, 2, session(2), {2, Lsn{1000}, "db"});
+  done(*stop.drive, false, at(30));
+  peers.hear(beat_of(2, 1, log.state), at(30));
+  observe(EngineState::kStopped, at(31), session(1));
+  advance(at(40));
+  EXPECT_TRUE(drives(advance(at(600)), Verb::kFollow)) << "node2 holds: there is nothing left to hand over";
+}
+
+/// Of a decision that named no instance, another host with this id may have said so.
+TEST_F(AgentTest, AsksForAnotherSessionWhenTheNextOneEndedInTheLog) {
+  tell_guard(at(0));
+  log.add(PromotionDecided{.to = node(1), .session = session(1)}, node(1), kPostgres, Epoch{1});
+  log.add(PromotionFailed{session(1), instance(9)}, node(1), kPostgres, Epoch{1});
+  AgentOutput out = advance(at(10));
+  ASSERT_TRUE(commands(out, GuardCommand::Kind::kRetire));
+  EXPECT_EQ(out.guard[0].session, session(1));
+  EXPECT_FALSE(commands(advance(at(20)), GuardCommand::Kind::kRetire)) << "the guard has its time to answer";
+  EXPECT_TRUE(commands(advance(at(300)), GuardCommand::Kind::kRetire));
+  guard.next = session(2);
+  tell_guard(at(310));
+  EXPECT_FALSE(commands(advance(at(900)), GuardCommand::Kind::kRetire));
+}
+
 TEST_F(AgentTest, SwitchoverAskedOfAnotherHolderOrEpochIsVoid) {
   hold(at(0));
   log.add(SwitchoverRequested{.from = node(2), .to = node(1), .valid_ms = 8000}, node(1), kPostgres);

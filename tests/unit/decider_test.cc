@@ -19,9 +19,9 @@ class DeciderTest : public testing::Test {
     peers.hear(b, at(0));
     advance(at(0));  // it sees the lease before any vote comes
   }
-  void hear_replica(Instant now, std::uint64_t lsn = 1000) {
+  void hear_replica(Instant now, std::uint64_t lsn = 1000, SessionId next = session(2)) {
     Beat b = beat_of(2, ++counter, log.state);
-    b.next = {{kPostgres, session(2)}};
+    b.next = {{kPostgres, next}};
     b.engines = {standby_at(lsn)};
     peers.hear(b, now);
   }
@@ -155,13 +155,26 @@ TEST_F(DeciderTest, OneTtlForTheSessionThatWasNamed) {
   EXPECT_TRUE(advance(at(4500)));
 }
 
+/// Such a decision would be over as soon as it is made, and the next one would name it again: forty a second.
+TEST_F(DeciderTest, NamesNoSessionWhoseEndTheLogShows) {
+  log.add(PromotionDecided{.to = node(2), .session = session(2)}, node(1), kPostgres, Epoch{2});
+  log.add(PromotionFailed{session(2), instance(9)}, node(2), kPostgres, Epoch{2});
+  advance(at(2400));
+  vote(2, at(2500), 2);
+  vote(3, at(2500), 2);
+  hear_replica(at(2500));
+  advance(at(2500));
+  EXPECT_FALSE(advance(at(2700)));
+  EXPECT_NE(waits_for().find("no session"), std::string::npos) << waits_for();
+}
+
 TEST_F(DeciderTest, DecidesAtOnceWhenTheNamedSessionFailed) {
   log.decide(2, 2, session(2));
   log.add(PromotionFailed{session(2), instance(2)}, node(2), kPostgres, Epoch{2});
   advance(at(2500));
   vote(2, at(2600), 2);
   vote(3, at(2600), 2);
-  hear_replica(at(2600));
+  hear_replica(at(2600), 1000, session(3));
   const auto n = advance(at(2600));
   ASSERT_TRUE(n);
   EXPECT_EQ(n->decision.epoch, Epoch{3});

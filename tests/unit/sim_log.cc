@@ -16,7 +16,7 @@ StoredMessage encoded(const LogEvent& event) {
 
 std::vector<StoredMessage> sim_log(std::uint64_t seed) {
   sim::World world(seed, sim::deal(seed), false);
-  world.run();
+  world.run(sim::deal_faults(seed, sim::deal(seed)));
   std::vector<StoredMessage> out;
   for (const LogEvent& event : world.log()) out.push_back(encoded(event));
   return out;
@@ -24,7 +24,7 @@ std::vector<StoredMessage> sim_log(std::uint64_t seed) {
 
 std::vector<StoredMessage> long_log(std::uint64_t seed, std::size_t events) {
   sim::World world(seed, sim::deal(seed), false);
-  world.run();
+  world.run(sim::deal_faults(seed, sim::deal(seed)));
   std::vector<StoredMessage> out;
   State state;
   for (const LogEvent& event : world.log()) {

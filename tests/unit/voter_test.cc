@@ -328,6 +328,20 @@ TEST_F(VoterTest, BlankAsLongAsTheReturnIsNotFolded) {
   EXPECT_TRUE(voter->blank()) << "a return of an earlier boot";
 }
 
+TEST_F(VoterTest, RestartedDaemonIsAsBlankAsTheOneBeforeIt) {
+  hear(1, claim_of(1, session(1), seconds(4)), at(0));
+  begin(4, 2, at(10'000), seconds(1));
+  ASSERT_TRUE(voter->blank());
+  begin(5, 2, at(10'500), milliseconds(1500));
+  EXPECT_TRUE(voter->blank()) << "the record may be an old one, whoever reads it";
+  EXPECT_TRUE(voter->wants_return(log.state));
+  log.add(MemberReturned{instance(3), boot(2), run(5)}, node(3));
+  fold(at(13'040));
+  ASSERT_FALSE(voter->blank());
+  begin(6, 2, at(14'000), seconds(5));
+  EXPECT_FALSE(voter->blank()) << "it had returned in this boot";
+}
+
 TEST_F(VoterTest, EqualClaimMustPassTheLogAfterAReboot) {
   hear(1, kFirst, at(0));
   log.decide(2, 2, session(2));
