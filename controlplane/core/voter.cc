@@ -321,7 +321,10 @@ bool Voter::fold_pause(const ResourceId& resource, const State& state, Instant n
 void Voter::adopt(const State& state, Instant now, VoterOutput& out) {
   if (state.log.log.empty()) return;
   const bool new_log = state.log.log != record_.log;
-  const bool new_set = !state.voters.id.empty() && state.voters.id != record_.voters.id;
+  // Within one log the set only moves on: a fold that is behind (a store rebuilt, or of an old backup) shows an earlier one, under which
+  // this voter could answer beside others that are further (tests/model/voters.pml, SET_KEPT).
+  const bool new_set = !state.voters.id.empty() && state.voters.id != record_.voters.id &&
+                       (new_log || state.voters.sequence > record_.voters.sequence);
   if (!new_log && !new_set) return;
   MARK(kVoterAdopts);
   record_.log = state.log.log;

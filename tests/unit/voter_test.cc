@@ -565,6 +565,16 @@ TEST_F(VoterTest, ChangedSetIsOnDiskBeforeTheNextAckAndTheClaimPassesTheLogAgain
   EXPECT_EQ(hear(1, kFirst, at(13)), 'r');
 }
 
+TEST_F(VoterTest, AFoldThatIsBehindDoesNotTakeItBackToAnEarlierSet) {
+  const State before = log.state;
+  log.add(voters_of(3));
+  fold(at(0));
+  ASSERT_EQ(disk.voters.id, log.state.voters.id);
+  voter->on_state(before, at(10), out);
+  EXPECT_EQ(voter->record().voters.id, log.state.voters.id);
+  EXPECT_EQ(voter->vote(kPostgres, before, at(11)).voter_set, log.state.voters.id);
+}
+
 TEST_F(VoterTest, VotesNameTheSetAndTheInstance) {
   const Vote v = voter->vote(kPostgres, log.state, at(0));
   EXPECT_EQ(v.voter_set, log.state.voters.id);
