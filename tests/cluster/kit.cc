@@ -90,12 +90,12 @@ std::string output_of(const std::string& command) {
 
 }  // namespace
 
-Result<ScratchCluster> ScratchCluster::make(int nodes, dev::Say say, const std::string& max_promotions) {
-  auto network = dev::Network::claim();
+Result<ScratchCluster> ScratchCluster::make(int nodes, dev::Say say, const std::string& max_promotions, bool netns) {
+  auto network = dev::Network::claim(netns ? 10 : 127);
   if (!network) return tl::unexpected(network.error());
   std::string folder = "/var/tmp/daarion-test-XXXXXX";  // short, and the engine's user may pass
   if (mkdtemp(folder.data()) == nullptr) return fail(Remedy::kFixInput, "make a folder in /var/tmp: no right to");
-  auto cluster = dev::LocalCluster::create({.nodes = nodes, .folder = folder, .prefix = network->prefix(), .say = std::move(say), .max_promotions = max_promotions});
+  auto cluster = dev::LocalCluster::create({.nodes = nodes, .folder = folder, .prefix = network->prefix(), .say = std::move(say), .netns = netns, .max_promotions = max_promotions});
   if (!cluster) return tl::unexpected(cluster.error());
   return ScratchCluster(std::move(*network), std::move(*cluster));
 }
@@ -115,6 +115,7 @@ class ScratchCluster::Watcher {
     while (::read(pipe_[0], &word, 1) < 0 && errno == EINTR) {}
     if (word != kDone) {
       for (const NodeId& node : cluster.nodes()) (void)dev::kill_all_of(cluster.node_folder(node), seconds(10));
+      if (cluster.network()) (void)dev::NodeNetwork(*cluster.network()).remove();
       std::error_code ignored;
       std::filesystem::remove_all(cluster.folder(), ignored);
     }
