@@ -137,7 +137,7 @@ Result<LocalCluster> LocalCluster::create(const LocalOptions& o) {
   LocalCluster out;
   out.folder_ = fs::canonical(o.folder, error).string();
   out.say_ = o.say;
-  Shape shape{.nodes = o.nodes, .prefix = o.prefix, .folder = out.folder_, .ports = {}, .max_promotions = o.max_promotions};
+  Shape shape{.nodes = o.nodes, .prefix = o.prefix, .folder = out.folder_, .ports = {}, .max_promotions = o.max_promotions, .data_dir = o.data_dir};
   // A namespace has all its ports.
   if (!o.netns)
     if (auto freed = free_ports(shape, o.say); !freed) return tl::unexpected(freed.error());
@@ -195,6 +195,11 @@ std::vector<NodeId> LocalCluster::nodes() const {
 std::string LocalCluster::address_of(const NodeId& node) const {
   const NodeSpec* spec = file_.spec.node(node);
   return spec ? spec->address : "";
+}
+std::string LocalCluster::data_dir_of(const NodeId& node) const {
+  for (const ResourceSpec& r : file_.spec.resources)
+    if (r.engine == "postgresql") return path_on(r.data_dir, node);
+  return "";
 }
 std::string LocalCluster::server_of(const NodeId& node) const { return address_of(node) + ":" + std::to_string(file_.grpc_port); }
 std::string LocalCluster::pid_file(const NodeId& node, Part part) const { return node_folder(node) + "/" + kPartNames[static_cast<int>(part)] + ".pid"; }

@@ -37,6 +37,7 @@ struct LocalOptions {
   Say say;                          // may be empty
   bool netns = false;               // each node in a network namespace of its own: prefix is of a private network, e.g. "10.83.0."
   std::string max_promotions;       // e.g. "1000 per 1h", for those who lose nodes all day; empty: the default
+  std::string data_dir = "postgres";  // PostgreSQL's, below a node's folder
 };
 
 class LocalCluster {
@@ -101,6 +102,7 @@ class LocalCluster {
   static Result<void> await_that(const std::string& what, Duration limit, const std::string& log, const std::function<bool()>& condition);
 
   // ---- PostgreSQL
+  std::string data_dir_of(const NodeId& node) const;
   /// The superuser, over the node's UNIX socket. Errors: kRetry.
   Result<std::unique_ptr<postgres::Connection>> superuser(const NodeId& node, Duration limit) const;
   /// How an application reaches the node's PostgreSQL: over TCP, its own user and database.
