@@ -425,10 +425,15 @@ void Agent::move_engine(const AgentContext& c, const LeaseState* lease, Instant 
     next_ = std::min(next_, retry_at_);
     return;
   }
+  // It may be busy, frozen or on a disk that hangs. The lease goes on; whether waiting costs more than what a failover may lose is the
+  // operator's to say.
+  if (holder_.claiming() && engine_.state == EngineState::kUnresponsive) {
+    if (!switchover_waits_) waits(resource_.value + " on " + self_.value + " to answer: its processes are there and say nothing", "daarionctl failover " + resource_.value, now);
+    return;
+  }
   if (!switchover_waits_) wait_.reset();
   // One session, one opening: an engine that ended under its lease is not opened again under it.
-  if (holder_.claiming() && engine_.opened == holder_.current()->session && engine_.state != EngineState::kPrimary &&
-      engine_.state != EngineState::kUnresponsive && engine_.state != EngineState::kUnknown)
+  if (holder_.claiming() && engine_.opened == holder_.current()->session && engine_.state != EngineState::kPrimary && engine_.state != EngineState::kUnknown)
     return retire("the engine was stopped under its lease", out);
   if (holder_.claiming()) return move_writer(now, out);
   if (lease) move_follower(c, *lease, now, out);

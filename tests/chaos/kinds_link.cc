@@ -97,22 +97,22 @@ void slow(World& w, Duration delay, Duration jitter) {
 
 void add_link_kinds(std::vector<Kind>& to) {
   const auto add = [&](Kind kind) { to.push_back(std::move(kind)); };
-  add({.name = "holder_isolated", .text = "the holder is cut off from both others", .cost_s = 20, .outage_ms = kHostLostMs, .fewest_promotions = 1, .most_promotions = 1, .quick = true, .run = holder_isolated});
-  add({.name = "holder_unheard", .text = "one way: what the holder sends reaches nobody", .cost_s = 20, .outage_ms = kHostLostMs, .fewest_promotions = 1, .most_promotions = 1, .quick = true,
+  add({.name = "holder_isolated", .text = "the holder is cut off from both others", .cost_s = 14, .outage_ms = kHostLostMs, .fewest_promotions = 1, .most_promotions = 1, .quick = true, .run = holder_isolated});
+  add({.name = "holder_unheard", .text = "one way: what the holder sends reaches nobody", .cost_s = 16, .outage_ms = kHostLostMs, .fewest_promotions = 1, .most_promotions = 1, .quick = true,
        .run = [](World& w) { one_way(w, true); }});
-  add({.name = "holder_deaf", .text = "one way: nothing reaches the holder", .cost_s = 40, .outage_ms = kHostLostMs, .fewest_promotions = 1, .most_promotions = 1, .run = [](World& w) { one_way(w, false); }});
-  add({.name = "replica_isolated", .text = "the replica is cut off from both others", .cost_s = 35, .outage_ms = kNoneMs, .run = [](World& w) { node_isolated(w, w.replica()); }});
-  add({.name = "edge_isolated", .text = "the edge is cut off from both others", .cost_s = 35, .outage_ms = kNoneMs, .run = [](World& w) { node_isolated(w, w.edge()); }});
-  add({.name = "bridge", .text = "holder and replica do not hear each other, the edge hears both", .cost_s = 35, .outage_ms = kNoneMs, .run = [](World& w) { pair_cut(w, w.holder(), w.replica()); }});
-  add({.name = "partial", .text = "the edge and one of the others do not hear each other", .cost_s = 35, .outage_ms = kNoneMs, .run = [](World& w) { pair_cut(w, w.edge(), w.data_node()); }});
-  add({.name = "all_cut", .text = "nobody hears anybody, for 8 s", .cost_s = 50, .outage_ms = 25'000, .most_promotions = 2, .run = all_cut});
-  add({.name = "flapping", .text = "a node's links come and go eight times", .cost_s = 50, .outage_ms = 15'000, .most_promotions = 3, .run = flapping});
-  add({.name = "clogged", .text = "all links stop one by one, and come back in another order", .cost_s = 50, .outage_ms = 25'000, .most_promotions = 3, .run = clogged});
-  add({.name = "loss_10", .text = "of a hundred packets from and to the holder, 10 are lost", .cost_s = 40, .outage_ms = 5000, .most_promotions = 1, .run = [](World& w) { loss(w, 10); }});
-  add({.name = "loss_30", .text = "of a hundred packets from and to the holder, 30 are lost", .cost_s = 45, .outage_ms = 25'000, .most_promotions = 3, .run = [](World& w) { loss(w, 30); }});
-  add({.name = "slow_link", .text = "a node's link is slow and jittery: 40 to 80 ms each way", .cost_s = 35, .outage_ms = kNoneMs,
+  add({.name = "holder_deaf", .text = "one way: nothing reaches the holder", .cost_s = 30, .outage_ms = kHostLostMs, .fewest_promotions = 1, .most_promotions = 1, .run = [](World& w) { one_way(w, false); }});
+  add({.name = "replica_isolated", .text = "the replica is cut off from both others", .cost_s = 13, .outage_ms = kNoneMs, .run = [](World& w) { node_isolated(w, w.replica()); }});
+  add({.name = "edge_isolated", .text = "the edge is cut off from both others", .cost_s = 12, .outage_ms = kNoneMs, .run = [](World& w) { node_isolated(w, w.edge()); }});
+  add({.name = "bridge", .text = "holder and replica do not hear each other, the edge hears both", .cost_s = 12, .outage_ms = kNoneMs, .run = [](World& w) { pair_cut(w, w.holder(), w.replica()); }});
+  add({.name = "partial", .text = "the edge and one of the others do not hear each other", .cost_s = 12, .outage_ms = kNoneMs, .run = [](World& w) { pair_cut(w, w.edge(), w.data_node()); }});
+  add({.name = "all_cut", .text = "nobody hears anybody, for 8 s", .cost_s = 23, .outage_ms = 25'000, .most_promotions = 2, .run = all_cut});
+  add({.name = "flapping", .text = "a node's links come and go eight times", .cost_s = 24, .outage_ms = 15'000, .most_promotions = 3, .run = flapping});
+  add({.name = "clogged", .text = "all links stop one by one, and come back in another order", .cost_s = 26, .outage_ms = 25'000, .most_promotions = 3, .run = clogged});
+  add({.name = "loss_10", .text = "of a hundred packets from and to the holder, 10 are lost", .cost_s = 23, .outage_ms = 5000, .most_promotions = 1, .run = [](World& w) { loss(w, 10); }});
+  add({.name = "loss_30", .text = "of a hundred packets from and to the holder, 30 are lost", .cost_s = 21, .outage_ms = 25'000, .most_promotions = 3, .run = [](World& w) { loss(w, 30); }});
+  add({.name = "slow_link", .text = "a node's link is slow and jittery: 40 to 80 ms each way", .cost_s = 18, .outage_ms = kNoneMs,
        .run = [](World& w) { slow(w, milliseconds(40), milliseconds(40)); }});
-  add({.name = "very_slow_link", .text = "a node's link is slow and jittery: 150 to 300 ms each way", .cost_s = 40, .outage_ms = 5000, .most_promotions = 1,
+  add({.name = "very_slow_link", .text = "a node's link is slow and jittery: 150 to 300 ms each way", .cost_s = 18, .outage_ms = 5000, .most_promotions = 1,
        .run = [](World& w) { slow(w, milliseconds(150), milliseconds(150)); }});
 }
 

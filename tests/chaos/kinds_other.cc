@@ -129,11 +129,11 @@ void wall_clock(World& w) {
 
 void add_other_kinds(std::vector<Kind>& to) {
   const auto add = [&](Kind kind) { to.push_back(std::move(kind)); };
-  add({.name = "switchover", .text = "a planned switchover under load", .cost_s = 10, .outage_ms = 1000, .fewest_promotions = 1, .most_promotions = 1, .quick = true, .run = switchover});
-  add({.name = "second_primary", .text = "the replica's PostgreSQL is promoted by hand", .cost_s = 40, .outage_ms = kNoneMs, .stray_ms = 1500, .run = second_primary});
-  add({.name = "two_daemons", .text = "a second host runs a daemon under a node's id, for 10 s", .cost_s = 40, .outage_ms = kNoneMs, .run = second_daemon});
-  add({.name = "cpu_overload", .text = "four busy loops for each core, for 12 s", .cost_s = 35, .outage_ms = 2000, .run = overload});
-  add({.name = "clock_wall", .text = "the wall clock of a daemon an hour ahead and an hour back", .cost_s = 35, .outage_ms = kNoneMs, .run = wall_clock});
+  add({.name = "switchover", .text = "a planned switchover under load", .cost_s = 5, .outage_ms = 1000, .fewest_promotions = 1, .most_promotions = 1, .quick = true, .run = switchover});
+  add({.name = "second_primary", .text = "the replica's PostgreSQL is promoted by hand", .cost_s = 10, .outage_ms = kNoneMs, .stray_ms = 1500, .run = second_primary});
+  add({.name = "two_daemons", .text = "a second host runs a daemon under a node's id, for 10 s", .cost_s = 21, .outage_ms = kNoneMs, .run = second_daemon});
+  add({.name = "cpu_overload", .text = "four busy loops for each core, for 12 s", .cost_s = 18, .outage_ms = 2000, .run = overload});
+  add({.name = "clock_wall", .text = "the wall clock of a daemon an hour ahead and an hour back", .cost_s = 18, .outage_ms = kNoneMs, .run = wall_clock});
   add({.name = "clock_rate", .text = "a clock that runs too fast or too slow", .not_yet = "no tool here changes the rate of CLOCK_MONOTONIC_RAW for one process of many; the simulator does"});
 }
 

@@ -134,34 +134,34 @@ void all_killed(World& w) {
 
 void add_process_kinds(std::vector<Kind>& to) {
   const auto add = [&](Kind kind) { to.push_back(std::move(kind)); };
-  add({.name = "host_killed", .text = "the holder's host loses power", .cost_s = 15, .outage_ms = kHostLostMs, .fewest_promotions = 1, .most_promotions = 1, .quick = true,
+  add({.name = "host_killed", .text = "the holder's host loses power", .cost_s = 13, .outage_ms = kHostLostMs, .fewest_promotions = 1, .most_promotions = 1, .quick = true,
        .run = [](World& w) { host_killed(w, w.holder(), true); }});
-  add({.name = "host_killed_with_a_tail", .text = "the same, with rows that its replica never got", .cost_s = 30, .outage_ms = kHostLostMs, .fewest_promotions = 1, .most_promotions = 1,
+  add({.name = "host_killed_with_a_tail", .text = "the same, with rows that its replica never got", .cost_s = 19, .outage_ms = kHostLostMs, .fewest_promotions = 1, .most_promotions = 1,
        .run = host_killed_with_a_tail});
-  add({.name = "replica_host_killed", .text = "the replica's host loses power", .cost_s = 30, .outage_ms = kNoneMs, .run = [](World& w) { host_killed(w, w.replica(), false); }});
-  add({.name = "edge_host_killed", .text = "the edge's host, with the witness, loses power", .cost_s = 30, .outage_ms = kNoneMs, .run = [](World& w) { host_killed(w, w.edge(), false); }});
-  add({.name = "both_data_hosts_killed", .text = "both hosts with data at once, back after 3 s", .cost_s = 50, .outage_ms = 30'000, .fewest_promotions = 1, .most_promotions = 2, .run = both_data_hosts_killed});
-  add({.name = "all_killed", .text = "every process of every node at once", .cost_s = 50, .outage_ms = 30'000, .fewest_promotions = 1, .most_promotions = 2, .run = all_killed});
-  add({.name = "daemon_killed", .text = "a daemon dies and is started again at once", .cost_s = 10, .outage_ms = kNoneMs, .quick = true, .run = daemon_killed_and_back});
-  add({.name = "daemon_away", .text = "the holder's daemon dies and stays away", .cost_s = 30, .outage_ms = kHostLostMs, .fewest_promotions = 1, .most_promotions = 1, .run = daemon_away});
-  add({.name = "guard_killed", .text = "one of the holder's two guards dies", .cost_s = 30, .outage_ms = kSoonMs, .fewest_promotions = 1, .most_promotions = 1,
+  add({.name = "replica_host_killed", .text = "the replica's host loses power", .cost_s = 12, .outage_ms = kNoneMs, .run = [](World& w) { host_killed(w, w.replica(), false); }});
+  add({.name = "edge_host_killed", .text = "the edge's host, with the witness, loses power", .cost_s = 16, .outage_ms = kNoneMs, .run = [](World& w) { host_killed(w, w.edge(), false); }});
+  add({.name = "both_data_hosts_killed", .text = "both hosts with data at once, back after 3 s", .cost_s = 13, .outage_ms = 30'000, .fewest_promotions = 1, .most_promotions = 2, .run = both_data_hosts_killed});
+  add({.name = "all_killed", .text = "every process of every node at once", .cost_s = 15, .outage_ms = 30'000, .fewest_promotions = 1, .most_promotions = 2, .run = all_killed});
+  add({.name = "daemon_killed", .text = "a daemon dies and is started again at once", .cost_s = 5, .outage_ms = kNoneMs, .quick = true, .run = daemon_killed_and_back});
+  add({.name = "daemon_away", .text = "the holder's daemon dies and stays away", .cost_s = 7, .outage_ms = kHostLostMs, .fewest_promotions = 1, .most_promotions = 1, .run = daemon_away});
+  add({.name = "guard_killed", .text = "one of the holder's two guards dies", .cost_s = 6, .outage_ms = kSoonMs, .fewest_promotions = 1, .most_promotions = 1,
        .run = [](World& w) { one_guard(w, SIGKILL); }});
-  add({.name = "guard_stopped", .text = "the holder's guards stand still for 5 s", .cost_s = 40, .outage_ms = 9000, .most_promotions = 1, .stray_ms = 300,
+  add({.name = "guard_stopped", .text = "the holder's guards stand still for 5 s", .cost_s = 16, .outage_ms = 9000, .most_promotions = 1, .stray_ms = 300,
        .run = [](World& w) { paused(w, w.holder(), Part::kGuard, kBeyondLease); }});
-  add({.name = "guards_killed", .text = "both of the holder's guards at once", .cost_s = 35, .outage_ms = kHostLostMs, .fewest_promotions = 1, .most_promotions = 1, .run = guards_killed});
-  add({.name = "postmaster_killed", .text = "the holder's postmaster alone", .cost_s = 15, .outage_ms = kSoonMs, .fewest_promotions = 1, .most_promotions = 1, .quick = true, .run = postmaster_killed});
-  add({.name = "nats_killed", .text = "one nats-server of the core, for 5 s", .cost_s = 30, .outage_ms = kNoneMs, .run = nats_killed});
-  add({.name = "nats_all_killed", .text = "every nats-server of the core, for 5 s", .cost_s = 50, .outage_ms = 25'000, .most_promotions = 2, .run = nats_all_killed});
-  add({.name = "edge_nats_killed", .text = "the edge's own nats-server, for 5 s", .cost_s = 25, .outage_ms = kNoneMs, .run = edge_server_killed});
-  add({.name = "daemon_stopped", .text = "the holder's daemon stands still for 5 s", .cost_s = 35, .outage_ms = kHostLostMs, .fewest_promotions = 1, .most_promotions = 1,
+  add({.name = "guards_killed", .text = "both of the holder's guards at once", .cost_s = 7, .outage_ms = kHostLostMs, .fewest_promotions = 1, .most_promotions = 1, .run = guards_killed});
+  add({.name = "postmaster_killed", .text = "the holder's postmaster alone", .cost_s = 8, .outage_ms = kSoonMs, .fewest_promotions = 1, .most_promotions = 1, .quick = true, .run = postmaster_killed});
+  add({.name = "nats_killed", .text = "one nats-server of the core, for 5 s", .cost_s = 10, .outage_ms = kNoneMs, .run = nats_killed});
+  add({.name = "nats_all_killed", .text = "every nats-server of the core, for 5 s", .cost_s = 18, .outage_ms = 25'000, .most_promotions = 2, .run = nats_all_killed});
+  add({.name = "edge_nats_killed", .text = "the edge's own nats-server, for 5 s", .cost_s = 10, .outage_ms = kNoneMs, .run = edge_server_killed});
+  add({.name = "daemon_stopped", .text = "the holder's daemon stands still for 5 s", .cost_s = 10, .outage_ms = kHostLostMs, .fewest_promotions = 1, .most_promotions = 1,
        .run = [](World& w) { paused(w, w.holder(), Part::kDaemon, kBeyondLease); }});
-  add({.name = "postgres_stopped", .text = "every process of the holder's PostgreSQL stands still for 5 s", .cost_s = 35, .outage_ms = 7000, .most_promotions = 1,
+  add({.name = "postgres_stopped", .text = "every process of the holder's PostgreSQL stands still for 5 s", .cost_s = 10, .outage_ms = 7000, .most_promotions = 1,
        .run = [](World& w) { paused(w, w.holder(), Part::kPostgres, kBeyondLease); }});
-  add({.name = "nats_stopped", .text = "one nats-server of the core stands still for 8 s", .cost_s = 35, .outage_ms = kNoneMs,
+  add({.name = "nats_stopped", .text = "one nats-server of the core stands still for 8 s", .cost_s = 13, .outage_ms = kNoneMs,
        .run = [](World& w) { paused(w, w.data_node(), Part::kNats, seconds(8)); }});
-  add({.name = "node_pauses", .text = "the holder's whole node stands still for 0.7 s", .cost_s = 15, .outage_ms = 1500,
+  add({.name = "node_pauses", .text = "the holder's whole node stands still for 0.7 s", .cost_s = 6, .outage_ms = 1500,
        .run = [](World& w) { paused(w, w.holder(), Part::kNode, milliseconds(700)); }});
-  add({.name = "node_wakes_late", .text = "the holder's whole node stands still beyond its lease, and wakes", .cost_s = 15, .outage_ms = kHostLostMs, .fewest_promotions = 1, .most_promotions = 1, .stray_ms = 200,
+  add({.name = "node_wakes_late", .text = "the holder's whole node stands still beyond its lease, and wakes", .cost_s = 9, .outage_ms = kHostLostMs, .fewest_promotions = 1, .most_promotions = 1, .stray_ms = 200,
        .quick = true, .run = node_wakes_late});
 }
 

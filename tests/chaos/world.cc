@@ -14,6 +14,7 @@
 #include <filesystem>
 
 #include "controlplane/node/clock.h"
+#include "streams/js_request.h"
 
 namespace daarion::chaos {
 namespace {
@@ -87,8 +88,19 @@ void World::begin(Chance chance) {
   holder_ = NodeId(view.holder_of(kPostgres));
   replica_ = NodeId(holder_.value == "node1" ? "node2" : "node1");
   need(cluster_->await_leaders_off({holder_}, kLeaders));
+  until("a leader of the log that has both its followers", kLeaders, [&] { return log_is_whole(); });
   const std::size_t rows = writer(holder_).count();
   until("rows acknowledged by " + holder_.value, seconds(30), [&] { return writer(holder_).count() >= rows + kRows; });
+}
+
+/// Source: the stream's leader itself; what servers say of it in passing may be of a leader that is gone.
+bool World::log_is_whole() {
+  const auto connection = test::core_connection(*cluster_, holder_, seconds(1));
+  if (!connection) return false;
+  const auto info = js_request(**connection, "$JS.API.STREAM.INFO.CLUSTER_LOG", nullptr, seconds(1));
+  if (!info || !info->contains("cluster")) return false;
+  const auto& replicas = (*info)["cluster"].value("replicas", nlohmann::json::array());
+  return replicas.size() == 2 && std::ranges::all_of(replicas, [](const nlohmann::json& r) { return r.value("current", false) && !r.value("offline", false); });
 }
 
 void World::hold(Duration length) {

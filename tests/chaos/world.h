@@ -71,6 +71,7 @@ class World {
 
  private:
   void make_disks();
+  bool log_is_whole();
   void watch();
   double measure_row();
   History& history_;
