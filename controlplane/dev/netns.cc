@@ -105,11 +105,12 @@ Result<void> NodeNetwork::remove() {
   std::error_code error;
   const std::string outside = "dh" + tag_;
   if (std::filesystem::exists("/sys/class/net/" + outside, error)) out = run({"ip", "link", "delete", outside});
-  std::vector<std::string> names{hub()};
-  for (const auto& [node, address] : addresses_) names.push_back(name_of(node));
+  // All with the tag: tests hang others into the hub.
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(kFolder, error))
+    if (const std::string name = entry.path().filename().string(); name.starts_with("daarion-" + tag_ + "-")) names.push_back(name);
   for (const std::string& name : names)
-    if (std::filesystem::exists(kFolder + name, error))
-      if (auto removed = run({"ip", "netns", "delete", name}); !removed && out) out = removed;
+    if (auto removed = run({"ip", "netns", "delete", name}); !removed && out) out = removed;
   if (out)
     for (const std::string& file : {names_file(folder_), lost_file(folder_)}) std::filesystem::remove(file, error);
   return out;

@@ -116,9 +116,10 @@ class ScratchCluster::Watcher {
     char word = 0;
     while (::read(pipe_[0], &word, 1) < 0 && errno == EINTR) {}
     if (word != kDone) {
-      for (const NodeId& node : cluster.nodes()) (void)dev::kill_all_of(cluster.node_folder(node), seconds(10));
-      if (cluster.network()) (void)dev::NodeNetwork(*cluster.network()).remove();
       std::error_code ignored;
+      for (const auto& entry : std::filesystem::directory_iterator(cluster.folder(), ignored))
+        if (entry.is_directory(ignored)) (void)dev::kill_all_of(entry.path().string(), seconds(10));
+      if (cluster.network()) (void)dev::NodeNetwork(*cluster.network()).remove();
       std::filesystem::remove_all(cluster.folder(), ignored);
     }
     ::_exit(0);
