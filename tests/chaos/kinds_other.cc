@@ -80,28 +80,40 @@ void second_daemon(World& w) {
   twin_gone();
 }
 
-/// Four busy loops for each core.
-void overload(World& w) {
-  const unsigned loops = 4 * std::max(1U, std::thread::hardware_concurrency());
-  std::vector<pid_t> children;
-  for (unsigned i = 0; i < loops; ++i) {
-    const pid_t child = ::fork();
-    if (child == 0) {
-      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      volatile unsigned long spin = 0;
-      for (;;) spin = spin + 1;
+/// Busy loops that end with it, and with this process.
+class Loops {
+ public:
+  explicit Loops(unsigned count) {
+    for (unsigned i = 0; i < count; ++i) {
+      const pid_t child = ::fork();
+      if (child == 0) {
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        volatile unsigned long spin = 0;
+        for (;;) spin = spin + 1;
+      }
+      if (child > 0) children_.push_back(child);
     }
-    children.push_back(child);
   }
-  w.note(std::to_string(loops) + " busy loops");
-  try {
-    w.hold(seconds(12));
-  } catch (...) {}
-  for (const pid_t child : children) ::kill(child, SIGKILL);
-  for (const pid_t child : children) ::waitpid(child, nullptr, 0);
+  ~Loops() {
+    for (const pid_t child : children_) ::kill(child, SIGKILL);
+    for (const pid_t child : children_) ::waitpid(child, nullptr, 0);
+  }
+  Loops(const Loops&) = delete;
+  Loops& operator=(const Loops&) = delete;
+
+ private:
+  std::vector<pid_t> children_;
+};
+
+void overload(World& w) {
+  const unsigned count = 4 * std::max(1U, std::thread::hardware_concurrency());
+  const Loops loops(count);
+  w.note(std::to_string(count) + " busy loops");
+  w.hold(seconds(12));
 }
 
-/// The wall clock of a node's daemon goes an hour ahead and an hour back while it runs. Monotonic time is not touched.
+/// The wall clock of a node's daemon goes an hour ahead and an hour back while it runs. Monotonic time is not touched: no tool here changes
+/// its rate for one process of many, which is the simulator's part.
 void wall_clock(World& w) {
   const NodeId node = w.any();
   dev::LocalCluster& cluster = w.cluster();
@@ -134,7 +146,6 @@ void add_other_kinds(std::vector<Kind>& to) {
   add({.name = "two_daemons", .text = "a second host runs a daemon under a node's id, for 10 s", .cost_s = 21, .outage_ms = kNoneMs, .run = second_daemon});
   add({.name = "cpu_overload", .text = "four busy loops for each core, for 12 s", .cost_s = 18, .outage_ms = 2000, .run = overload});
   add({.name = "clock_wall", .text = "the wall clock of a daemon an hour ahead and an hour back", .cost_s = 18, .outage_ms = kNoneMs, .run = wall_clock});
-  add({.name = "clock_rate", .text = "a clock that runs too fast or too slow", .not_yet = "no tool here changes the rate of CLOCK_MONOTONIC_RAW for one process of many; the simulator does"});
 }
 
 const std::vector<Kind>& kinds() {
