@@ -53,6 +53,25 @@ std::string digests_differ(World& w) {
   return "";
 }
 
+/// Whether the replica has the rows of the holder and no other, up to those that the holder has now: what differs, or nothing.
+std::string rows_differ(World& w) {
+  const auto there = need(postgres::Connection::open(w.cluster().application(w.holder()), kQuery));
+  const std::string select = "select count(*), coalesce(sum(n), 0) from daarion_probe where writer = ";
+  for (const auto& newest : need(there->query("select writer, max(n) from daarion_probe group by writer", kQuery))) {
+    const std::string rows = select + there->literal(newest[0]) + " and n <= " + newest[1];
+    const auto of_holder = need(there->query(rows, kQuery))[0];
+    std::string seen = "no answer";
+    const auto same = w.cluster().await_that("the rows of the replica", seconds(10), "", [&] {
+      const auto here = postgres::Connection::open(w.cluster().application(w.replica()), seconds(1));
+      const auto answer = here ? (*here)->query(rows, kQuery) : fail(Remedy::kRetry, "");
+      if (answer) seen = (*answer)[0][0] + " rows, sum " + (*answer)[0][1];
+      return answer && (*answer)[0][0] == of_holder[0] && (*answer)[0][1] == of_holder[1];
+    });
+    if (!same) return w.replica().value + " streams, and its rows of " + newest[0] + " up to " + newest[1] + " differ: " + seen + "; " + w.holder().value + " has " + of_holder[0] + " rows, sum " + of_holder[1];
+  }
+  return "";
+}
+
 /// Where writes are out for long, a node must say what it waits for while they are.
 bool wait_was_named(World& w, Instant from, Instant to) {
   std::vector<Instant> at{from};
@@ -90,6 +109,7 @@ class Check {
       violation(std::to_string(v_.promotions) + " promotions, expected " + std::to_string(k_.fewest_promotions) + " to " + std::to_string(k_.most_promotions), true);
     writers(from, holder_then, p, lost);
     if (const std::string differs = digests_differ(w_); !differs.empty()) violation(differs, false);
+    if (const std::string differs = rows_differ(w_); !differs.empty()) violation(differs, false);
   }
 
  private:

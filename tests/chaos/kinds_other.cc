@@ -41,6 +41,30 @@ void second_primary(World& w) {
   w.hold(seconds(5));
 }
 
+/// Nobody of ours lives on the replica when somebody opens its database by hand, in place: on the timeline that it had. Then the daemon
+/// comes back.
+void started_by_hand(World& w) {
+  const NodeId node = w.replica();
+  dev::LocalCluster& cluster = w.cluster();
+  const auto postmasters = cluster.processes(node, Part::kPostmaster);
+  if (postmasters.empty()) throw test::Failed{"no postmaster runs on " + node.value};
+  std::vector<std::string> argv{"runuser", "-u", "postgres", "--"};
+  std::ifstream command("/proc/" + std::to_string(postmasters.front().id.pid) + "/cmdline", std::ios::binary);
+  for (std::string word; std::getline(command, word, '\0');) argv.push_back(word);
+  need(cluster.kill(node, Part::kDaemon));
+  need(cluster.kill(node, Part::kGuard));
+  w.until("the end of the engine", seconds(5), [&] { return cluster.processes(node, Part::kPostgres).empty(); });
+  for (const char* file : {"/standby.signal", "/postmaster.pid"}) std::filesystem::remove(cluster.data_dir_of(node) + file);
+  std::filesystem::remove(cluster.node_folder(node) + "/run/postgres/.s.PGSQL." + std::to_string(dev::ports_of(cluster.file()).postgres) + ".lock");
+  const Instant from = node_now();
+  need(dev::spawn({.argv = argv, .environment = {}, .folder = cluster.node_folder(node), .log_file = cluster.node_folder(node) + "/by-hand.log", .netns = cluster.network()->name_of(node)}));
+  w.until_writes_at(node, from, seconds(10));
+  w.note(node.value + "'s database was opened by hand and takes writes");
+  w.hold(seconds(1));
+  need(cluster.start(node, Part::kDaemon));
+  w.hold(seconds(3));
+}
+
 /// Another daemon of the same id and the same cluster on another host: its address is the first one's on its own loopback only.
 void second_daemon(World& w) {
   const NodeId node = w.any();
@@ -143,6 +167,8 @@ void add_other_kinds(std::vector<Kind>& to) {
   const auto add = [&](Kind kind) { to.push_back(std::move(kind)); };
   add({.name = "switchover", .text = "a planned switchover under load", .cost_s = 5, .outage_ms = 1000, .fewest_promotions = 1, .most_promotions = 1, .quick = true, .run = switchover});
   add({.name = "second_primary", .text = "the replica's PostgreSQL is promoted by hand", .cost_s = 10, .outage_ms = kNoneMs, .stray_ms = 1500, .run = second_primary});
+  add({.name = "started_by_hand", .text = "the replica's database is opened by hand while its daemon is away", .cost_s = 20, .outage_ms = kNoneMs, .stray_ms = 4000,
+       .not_yet = "a replica that wrote on its upstream's own timeline is not seen to have diverged: it never streams again, and nothing is waited for", .run = started_by_hand});
   add({.name = "two_daemons", .text = "a second host runs a daemon under a node's id, for 10 s", .cost_s = 21, .outage_ms = kNoneMs, .run = second_daemon});
   add({.name = "cpu_overload", .text = "four busy loops for each core, for 12 s", .cost_s = 18, .outage_ms = 2000, .run = overload});
   add({.name = "clock_wall", .text = "the wall clock of a daemon an hour ahead and an hour back", .cost_s = 18, .outage_ms = kNoneMs, .run = wall_clock});
