@@ -193,11 +193,15 @@ std::vector<std::string> check_end(World& w, const LostRows& lost) {
     }
     if (const std::string differs = digests_differ(w); !differs.empty()) out.push_back(differs);
     const Sequence head = w.head();
-    std::string digest;
+    std::string digest, chain;
     for (const NodeId& node : w.cluster().nodes()) {
       const auto replayed = need(test::replay(w.cluster(), node, head));
       if (digest.empty()) digest = replayed.digest();
-      if (replayed.digest() != digest || (!replayed.live_digest().empty() && !replayed.equal())) out.push_back("the log replayed by " + node.value + " gives another digest");
+      if (chain.empty()) chain = replayed.chain();
+      if (replayed.digest() != digest) out.push_back("the log of " + std::to_string(head.value) + " events replayed by " + node.value + " gives digest " + replayed.digest() + ", not " + digest);
+      if (replayed.chain() != chain) out.push_back("the log of " + std::to_string(head.value) + " events replayed by " + node.value + " gives another chain than its neighbour's: their stored bytes differ");
+      if (!replayed.live_digest().empty() && !replayed.equal())
+        out.push_back(node.value + " folded " + std::to_string(head.value) + " events live to digest " + replayed.live_digest() + (replayed.live_digest() == replayed.digest() ? ", as replayed, with another chain" : ", replayed to " + replayed.digest()));
     }
     w.note("replayed " + std::to_string(head.value) + " events on every node: " + digest);
   } catch (const Failed& failed) {
