@@ -1,11 +1,12 @@
-# make test | sim SEEDS= SEED= TRACE=1 SHRINK=1 LEDGER=1 | sim-plants | model | race | crash N= | demo KEEP=1 | bench-failover N= | test-asan | test-tsan | tidy | format
+# make test | sim SEEDS= SEED= TRACE=1 SHRINK=1 LEDGER=1 | sim-plants | model | race | crash N= | demo KEEP=1 | chaos MINUTES= SEED=
+# make bench-failover N= | bench-log | test-asan | test-tsan | tidy | format
 # Everything is built by CMake and Ninja below build/<preset>; this file only knows the commands.
 PRESET ?= release
 BUILD := build/$(PRESET)
 BIN := $(BUILD)/bin
 JOBS ?= $(shell nproc)
 
-.PHONY: build test sim sim-plants model race crash demo bench-failover bench-log drivers test-asan test-tsan tidy format clean bootstrap
+.PHONY: build test sim sim-plants model race crash demo chaos bench-failover bench-log drivers test-asan test-tsan tidy format clean bootstrap
 .DEFAULT_GOAL := build
 
 bootstrap:
@@ -46,6 +47,12 @@ crash: build
 # A failure in front of your eyes: KEEP=1 leaves the cluster up and says what to try.
 demo: build
 	@DAARION_FIGURES=build/figures.jsonl $(BIN)/daarion-demo $(if $(KEEP),--keep) --json build/demo.json
+
+# Faults on real processes in network namespaces, as root. 30 minutes make every kind once. LEDGER=1 adds a line to docs/ledger.tsv.
+MINUTES ?= 2
+chaos: build
+	@DAARION_FIGURES=build/figures.jsonl $(BIN)/daarion-chaos --minutes $(MINUTES) --seed $(or $(SEED),1) --history build/chaos-$(or $(SEED),1).jsonl \
+	  $(if $(LEDGER),--ledger docs/ledger.tsv)
 
 bench-failover: N = 20
 bench-failover: build

@@ -55,23 +55,29 @@ void say_what_to_try(const LocalCluster& c) {
   std::printf("\ntry   daarionctl dev status\n");
   if (c.nodes().size() >= 3)
     std::printf("      daarionctl dev kill node1      # as if the host lost power; then: daarionctl dev status, daarionctl dev start node1\n");
+  if (c.network() && c.nodes().size() >= 2)
+    std::printf("      daarionctl dev cut node1 node2 # their links are silent; also: loss node1 node2 30; daarionctl dev heal\n");
   std::printf("      daarionctl dev shell           # DAARION_CONFIG, DAARION_SERVER=%s and PATH set\n", server.c_str());
   std::printf("      psql -h %s/run/postgres -p %u -U postgres   # the superuser, over the socket; applications: host %s, user and database probe\n",
               c.node_folder(first).c_str(), dev::ports_of(c.file()).postgres, c.address_of(first).c_str());
   std::printf("      curl %s/cluster/status\n      daarionctl dev down            # ends all of it and removes %s\n", uri.c_str(), c.folder().c_str());
 }
 
-ExitCode up(int nodes) {
+ExitCode up(int nodes, bool netns) {
   const dev::Say say = progress();
   const std::string folder = LocalCluster::default_folder();
   std::error_code ignored;
   const bool there = std::filesystem::exists(folder + "/cluster.yaml", ignored);
-  auto cluster = there ? LocalCluster::open(folder, say) : LocalCluster::create({.nodes = nodes > 0 ? nodes : 3, .folder = folder, .prefix = "127.83.0.", .say = say});
+  auto cluster = there ? LocalCluster::open(folder, say)
+                       : LocalCluster::create({.nodes = nodes > 0 ? nodes : 3, .folder = folder, .prefix = netns ? "10.83.0." : "127.83.0.", .say = say, .netns = netns, .max_promotions = {}});
   if (!cluster) return report(cluster.error());
+  if (there && netns && !cluster->network())
+    return report(Error{Remedy::kFixInput, Effect::kNone, "start nodes in network namespaces: " + folder + " has a cluster without; `daarionctl dev down` first"});
   if (there && nodes > 0 && static_cast<int>(cluster->nodes().size()) != nodes)
     return report(Error{Remedy::kFixInput, Effect::kNone, "start " + std::to_string(nodes) + " nodes: " + folder + " has a cluster of " +
                                                               std::to_string(cluster->nodes().size()) + "; `daarionctl dev down` first"});
   say((there ? "found " : "wrote ") + cluster->config_path());
+  if (cluster->network()) say("network namespaces " + cluster->network()->hub() + " and one for each node");
   if (auto started = cluster->start_all(); !started) return report(started);
   const auto view = cluster->await_settled(kSettled);
   if (!view) return report(view.error());
@@ -113,6 +119,11 @@ ExitCode status() {
     if (!view || !view->ready)
       if (auto seen = cluster->view(node)) view = std::move(seen);
   }
+  if (const dev::NodeNetwork* network = cluster->network()) {
+    for (const NodeId& node : cluster->nodes()) std::printf("  %-8s ip netns exec %s ...\n", node.value.c_str(), network->name_of(node).c_str());
+    for (const dev::LostPackets& p : network->lost())
+      std::printf("  %s -> %s: %s\n", p.from.value.c_str(), p.to.value.c_str(), p.percent >= 100 ? "cut" : (std::to_string(p.percent) + " % of the packets are lost").c_str());
+  }
   if (!view) {
     std::printf("no daemon answers%s\n", running == 0 ? "; `daarionctl dev up` starts them" : "");
     return running == 0 ? ExitCode::kUnreachable : ExitCode::kDegraded;
@@ -141,6 +152,62 @@ ExitCode on_node(const std::string& name, const std::string& part_name, const st
   const auto acted = act(*cluster, *node, *part);
   if (acted) std::printf("%s %s%s\n", node->value.c_str(), part_name.empty() ? "" : (part_name + " ").c_str(), done.c_str());
   return report(acted);
+}
+
+/// One change of the links between two nodes.
+ExitCode on_link(const std::string& a, const std::string& b, const std::function<Result<void>(LocalCluster&, const NodeId&, const NodeId&)>& act, const std::string& done) {
+  auto cluster = present();
+  if (!cluster) return report(cluster.error());
+  std::vector<NodeId> nodes;
+  for (const std::string& name : {a, b}) {
+    const auto node = cluster->node_named(name);
+    if (!node) return report(Error{Remedy::kFixInput, Effect::kNone, "no node is called " + name + "; `daarionctl dev status` lists them"});
+    nodes.push_back(*node);
+  }
+  const auto acted = act(*cluster, nodes[0], nodes[1]);
+  if (acted) std::printf("%s and %s: %s\n", nodes[0].value.c_str(), nodes[1].value.c_str(), done.c_str());
+  return report(acted);
+}
+
+ExitCode heal(const std::string& a, const std::string& b) {
+  if (!a.empty()) {
+    if (b.empty()) return report(Error{Remedy::kFixInput, Effect::kNone, "heal takes two nodes, or none for every link"});
+    return on_link(a, b, [](LocalCluster& c, const NodeId& from, const NodeId& to) { return c.heal(from, to); }, "healed");
+  }
+  auto cluster = present();
+  if (!cluster) return report(cluster.error());
+  const auto healed = cluster->heal();
+  if (healed) std::printf("every link is healed\n");
+  return report(healed);
+}
+
+void add_links(CLI::App& dev, ExitCode& code) {
+  struct Options {
+    std::string a, b;
+    bool one_way = false;
+    int percent = 0;
+  };
+  auto o = std::make_shared<Options>();
+  CLI::App* cut = dev.add_subcommand("cut", "What two nodes send each other is lost, silently (needs up --netns).");
+  cut->add_option("a", o->a, "A node's id")->required();
+  cut->add_option("b", o->b, "Another's")->required();
+  cut->add_flag("--one-way", o->one_way, "Only what A sends to B");
+  cut->callback([o, &code] {
+    code = on_link(o->a, o->b, [&](LocalCluster& c, const NodeId& a, const NodeId& b) { return c.cut(a, b, o->one_way); }, o->one_way ? "cut, one way" : "cut");
+  });
+  CLI::App* loss = dev.add_subcommand("loss", "Some of the packets between two nodes are lost at random (needs up --netns).");
+  loss->add_option("a", o->a, "A node's id")->required();
+  loss->add_option("b", o->b, "Another's")->required();
+  loss->add_option("percent", o->percent, "How many of a hundred, each way")->required()->check(CLI::Range(1, 100));
+  loss->add_flag("--one-way", o->one_way, "Only of what A sends to B");
+  loss->callback([o, &code] {
+    code = on_link(o->a, o->b, [&](LocalCluster& c, const NodeId& a, const NodeId& b) { return c.cut(a, b, o->one_way, o->percent); },
+                   "lose " + std::to_string(o->percent) + " % of the packets");
+  });
+  CLI::App* mend = dev.add_subcommand("heal", "Ends cut and loss, between two nodes or everywhere.");
+  mend->add_option("a", o->a, "A node's id; default: every link");
+  mend->add_option("b", o->b, "Another's");
+  mend->callback([o, &code] { code = heal(o->a, o->b); });
 }
 
 ExitCode down(bool keep) {
@@ -177,14 +244,16 @@ void add_dev(CLI::App& app, ExitCode& code) {
   struct Options {
     int nodes = 0;
     std::string node, part;
-    bool keep = false;
+    bool keep = false, netns = false;
   };
   auto o = std::make_shared<Options>();
-  CLI::App* dev = app.add_subcommand("dev", "A whole local cluster of real processes, node N on 127.83.0.N.");
+  CLI::App* dev = app.add_subcommand("dev", "A whole local cluster of real processes, node N on 127.83.0.N, or on 10.83.0.N with --netns.");
   dev->require_subcommand(1);
+  dev->add_flag("--netns", o->netns, "For up: each node in a network namespace of its own, so that links can be cut (root only)");
   CLI::App* start = dev->add_subcommand("up", "Start a cluster, or what is down of the one that is there.");
   start->add_option("--nodes", o->nodes, "1, 2, 3 (default) or 4")->check(CLI::Range(1, dev::kMostNodes));
-  start->callback([o, &code] { code = up(o->nodes); });
+  start->add_flag("--netns", o->netns, "Each node in a network namespace of its own, so that links can be cut (root only)");
+  start->callback([o, &code] { code = up(o->nodes, o->netns); });
   dev->add_subcommand("status", "Which processes run, and who writes.")->callback([&code] { code = status(); });
   const auto add = [&](const char* name, const char* text, const char* done, std::function<Result<void>(LocalCluster&, const NodeId&, Part)> act) {
     CLI::App* command = dev->add_subcommand(name, text);
@@ -205,6 +274,7 @@ void add_dev(CLI::App& app, ExitCode& code) {
   add("resume", "SIGCONT after pause.", "resumed", [](LocalCluster& c, const NodeId& n, Part p) { return c.resume(n, p); });
   add("start", "Start what does not run of a node: nats, witness, daemon, or all.", "started",
       [](LocalCluster& c, const NodeId& n, Part p) { return c.start(n, p); });
+  add_links(*dev, code);
   CLI::App* end = dev->add_subcommand("down", "End every process and remove the folder.");
   end->add_flag("--keep", o->keep, "Stop in order and keep the folder: `up` goes on with it");
   end->callback([o, &code] { code = down(o->keep); });

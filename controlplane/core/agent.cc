@@ -433,6 +433,8 @@ void Agent::hand_over(const AgentContext& c, const LeaseState* lease, Instant no
   stopped_ = !guard_.engine_running && said;
 }
 
+bool Agent::may_promote(Instant now) const { return confirmed() && holder_.held().value != 0 && holder_.deadline() > later(now, kPromoteRoom); }
+
 void Agent::run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutput& out) {
   op_ = Op{next_op_++, verb, upstream, now};
   const SessionId session = verb == Verb::kPromote && guard_.taken ? guard_.taken->session : SessionId{};
@@ -470,10 +472,20 @@ void Agent::move_engine(const AgentContext& c, const LeaseState* lease, Instant 
     next_ = std::min(next_, retry_at_);
     return;
   }
+  // It may be busy, frozen or on a disk that hangs. The lease goes on; whether waiting costs more than what a failover may lose is the
+  // operator's to say.
+  if (holder_.claiming() && engine_.state == EngineState::kUnresponsive) {
+    if (!switchover_waits_) waits(resource_.value + " on " + self_.value + " to answer: its processes are there and say nothing", "daarionctl failover " + resource_.value, now);
+    return;
+  }
+  if (holder_.claiming() && engine_.state == EngineState::kStandby && engine_.opened != holder_.current()->session && !may_promote(now)) {
+    if (!switchover_waits_) waits("a majority of voters to promise " + resource_.value + " to " + self_.value, "daarionctl nodes", now);
+    return;
+  }
   if (!switchover_waits_) wait_.reset();
   // One session, one opening: an engine that ended under its lease is not opened again under it.
   if (holder_.claiming() && engine_.opened == holder_.current()->session && engine_.state != EngineState::kPrimary &&
-      engine_.state != EngineState::kUnresponsive && engine_.state != EngineState::kUnknown) {
+      engine_.state != EngineState::kUnknown) {
     MARK(kEndStoppedUnderLease);
     return retire("the engine was stopped under its lease", out);
   }
@@ -489,8 +501,7 @@ void Agent::move_writer(Instant now, AgentOutput& out) {
     case EngineState::kStopped:
       return run(Verb::kStart, holder_.held(), {}, now, out);
     case EngineState::kStandby:
-      if (confirmed() && holder_.held().value != 0 && holder_.deadline() > later(now, kPromoteRoom))
-        run(Verb::kPromote, holder_.held(), {}, now, out);
+      if (may_promote(now)) run(Verb::kPromote, holder_.held(), {}, now, out);
       return;
     default:
       return;

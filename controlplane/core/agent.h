@@ -95,6 +95,7 @@ class Agent {
   void renew_next(const LeaseState& lease, Instant now, AgentOutput& out);
   void run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutput& out);
   bool confirmed() const;
+  bool may_promote(Instant now) const;
   Position opened_at() const;
   bool is_us(const AgentContext& context, const NodeId& node, const InstanceId& instance) const;
   void expect_open(const LeaseState& lease, Instant now, AgentOutput& out);

@@ -40,7 +40,7 @@ std::string cluster_text(const Shape& shape) {
     s += "  NATS:\n    mode: supercluster\n    clusters:\n      - {name: core, nodes: [NODE1, NODE2]}\n      - {name: edge, nodes: [NODE3";
     s += std::string(has(4) ? ", NODE4" : "") + "], leafnode_to: core}\n";
   }
-  s += "\nresources:\n  postgres:\n    port: " + number(p.postgres) + "\n    data_dir: " + shape.folder + "/{node_id}/postgres\n    runner: process\n";
+  s += "\nresources:\n  postgres:\n    port: " + number(p.postgres) + "\n    data_dir: " + shape.folder + "/{node_id}/" + shape.data_dir + "\n    runner: process\n";
   return s;
 }
 

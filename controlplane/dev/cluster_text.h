@@ -26,6 +26,7 @@ struct Shape {
   std::string folder;   // node N keeps everything below folder/nodeN
   Ports ports;
   std::string max_promotions;  // empty: the default
+  std::string data_dir = "postgres";  // PostgreSQL's, below a node's folder
 };
 
 inline constexpr int kMostNodes = 4;

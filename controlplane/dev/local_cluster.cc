@@ -128,6 +128,8 @@ std::string LocalCluster::default_folder() {
 
 Result<LocalCluster> LocalCluster::create(const LocalOptions& o) {
   if (o.nodes < 1 || o.nodes > kMostNodes) return fail(Remedy::kFixInput, "make a local cluster of " + std::to_string(o.nodes) + " nodes: 1 to 4 are possible");
+  if (o.netns)
+    if (auto can = NodeNetwork::possible(); !can) return tl::unexpected(can.error());
   std::error_code error;
   if (fs::exists(o.folder, error) && !fs::is_empty(o.folder, error))
     return fail(Remedy::kFixInput, "make a local cluster in " + o.folder + ": the folder is not empty; `daarionctl dev down` ends what is there");
@@ -135,8 +137,10 @@ Result<LocalCluster> LocalCluster::create(const LocalOptions& o) {
   LocalCluster out;
   out.folder_ = fs::canonical(o.folder, error).string();
   out.say_ = o.say;
-  Shape shape{.nodes = o.nodes, .prefix = o.prefix, .folder = out.folder_, .ports = {}, .max_promotions = o.max_promotions};
-  if (auto freed = free_ports(shape, o.say); !freed) return tl::unexpected(freed.error());
+  Shape shape{.nodes = o.nodes, .prefix = o.prefix, .folder = out.folder_, .ports = {}, .max_promotions = o.max_promotions, .data_dir = o.data_dir};
+  // A namespace has all its ports.
+  if (!o.netns)
+    if (auto freed = free_ports(shape, o.say); !freed) return tl::unexpected(freed.error());
   std::string secrets = std::string("PG_REPLICATION_USER=") + kReplicationUser + "\n";
   for (const char* name : kSecretNames) secrets += std::string(name) + "=" + random_secret() + "\n";
   if (auto written = write_text(out.folder_ + "/secrets", secrets, 0600); !written) return tl::unexpected(written.error());
@@ -145,6 +149,11 @@ Result<LocalCluster> LocalCluster::create(const LocalOptions& o) {
   if (!opened) return opened;
   for (const NodeId& node : opened->nodes())
     if (auto written = opened->write_node(node); !written) return tl::unexpected(written.error());
+  if (o.netns) {
+    auto made = NodeNetwork::make(out.folder_, o.prefix, opened->addresses());
+    if (!made) return tl::unexpected(made.error());
+    opened->network_ = std::move(*made);
+  }
   return opened;
 }
 
@@ -160,6 +169,7 @@ Result<LocalCluster> LocalCluster::open(const std::string& folder, Say say) {
   for (const Finding& f : parsed.findings)
     if (f.severity == Severity::kError) return fail(Remedy::kFixInput, text_of(f, out.config_path()));
   out.file_ = std::move(parsed.file);
+  out.network_ = NodeNetwork::of(out.folder_, out.addresses());
   std::istringstream lines(read_text(out.folder_ + "/secrets"));
   for (std::string line; std::getline(lines, line);)
     if (const std::size_t at = line.find('='); at != std::string::npos) out.secrets_[line.substr(0, at)] = line.substr(at + 1);
@@ -185,6 +195,11 @@ std::vector<NodeId> LocalCluster::nodes() const {
 std::string LocalCluster::address_of(const NodeId& node) const {
   const NodeSpec* spec = file_.spec.node(node);
   return spec ? spec->address : "";
+}
+std::string LocalCluster::data_dir_of(const NodeId& node) const {
+  for (const ResourceSpec& r : file_.spec.resources)
+    if (r.engine == "postgresql") return path_on(r.data_dir, node);
+  return "";
 }
 std::string LocalCluster::server_of(const NodeId& node) const { return address_of(node) + ":" + std::to_string(file_.grpc_port); }
 std::string LocalCluster::pid_file(const NodeId& node, Part part) const { return node_folder(node) + "/" + kPartNames[static_cast<int>(part)] + ".pid"; }
@@ -218,7 +233,8 @@ Result<void> LocalCluster::start_server(const NatsServerPlan& server) {
   if (!processes(server.node, part).empty()) return {};
   const char* binary = std::getenv("NATS_SERVER") ? std::getenv("NATS_SERVER") : "nats-server";
   const std::string conf = node_folder(server.node) + "/" + kPartNames[static_cast<int>(part)] + ".conf";
-  const auto started = spawn({.argv = {binary, "-c", conf}, .environment = {}, .folder = node_folder(server.node), .log_file = log_of(server.node, part)});
+  const auto started = spawn({.argv = {binary, "-c", conf}, .environment = {}, .folder = node_folder(server.node), .log_file = log_of(server.node, part),
+                              .netns = netns_of(server.node)});
   if (!started) return fail(started.error().remedy, started.error().message + "; install Debian's nats-server, or set NATS_SERVER");
   return write_pid_file(pid_file(server.node, part), *started);
 }
@@ -228,12 +244,13 @@ Result<void> LocalCluster::start_daemon(const NodeId& node) {
   std::vector<std::string> environment;
   for (const char* name : {"PG_REPLICATION_USER", "PG_REPLICATION_PASSWORD", "DAARION_CONTROL_PASSWORD", "DAARION_SYS_PASSWORD"})
     environment.push_back(std::string(name) + "=" + secrets_[name]);
+  for (const std::string& more : daemon_environment_[node]) environment.push_back(more);
   const std::string folder = node_folder(node);
   for (const char* sub : {"/data", "/run"})
     if (auto made = make_open_folder(folder + sub); !made) return made;
   const auto started = spawn({.argv = {program("daariond"), "--config", config_path(), "--node", node.value, "--data", folder + "/data", "--run", folder + "/run",
                                        "--guard", program("daarion-guard")},
-                              .environment = environment, .folder = folder, .log_file = log_of(node, Part::kDaemon)});
+                              .environment = environment, .folder = folder, .log_file = log_of(node, Part::kDaemon), .netns = netns_of(node)});
   if (!started) return tl::unexpected(started.error());
   return write_pid_file(pid_file(node, Part::kDaemon), *started);
 }
@@ -339,6 +356,8 @@ Result<void> LocalCluster::down(bool keep) {
   for (const NodeId& node : nodes())
     if (auto killed = kill_all_of(node_folder(node), kKilled); !killed && out) out = tl::unexpected(killed.error());
   if (!out) return out;
+  if (network_)
+    if (auto removed = network_->remove(); !removed) return removed;
   std::error_code error;
   fs::remove_all(folder_, error);
   if (error) return fail(Remedy::kFixInput, "remove " + folder_ + ": " + error.message());

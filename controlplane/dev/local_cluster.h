@@ -3,7 +3,7 @@
 //   <folder>/cluster.yaml, secrets (0600)
 //   <folder>/<node>/   nats.conf nats.log nats/   witness.conf witness.log witness/   daemon.log data/ run/ postgres/   *.pid
 //
-// Node N is at <prefix>N with the standard ports; its processes are told by its folder (processes.h). Processes outlive us: the folder is
+// Node N is at <prefix>N with the standard ports, on this machine's loopback or each in a network namespace (netns.h); its processes are told by its folder (processes.h). Processes outlive us: the folder is
 // all that there is to know, so open() in another process goes on where create() left. Waiting is by what is waited for: every
 // wait names it, has a limit, and shows the end of the log that tells why.
 #pragma once
@@ -16,6 +16,7 @@
 
 #include "controlplane/dev/cluster_text.h"
 #include "controlplane/dev/loopback.h"
+#include "controlplane/dev/netns.h"
 #include "controlplane/dev/processes.h"
 #include "controlplane/dev/view.h"
 #include "controlplane/drivers/postgres/connection.h"
@@ -34,7 +35,9 @@ struct LocalOptions {
   std::string folder;               // made here; must be missing or empty
   std::string prefix = "127.83.0.";
   Say say;                          // may be empty
+  bool netns = false;               // each node in a network namespace of its own: prefix is of a private network, e.g. "10.83.0."
   std::string max_promotions;       // e.g. "1000 per 1h", for those who lose nodes all day; empty: the default
+  std::string data_dir = "postgres";  // PostgreSQL's, below a node's folder
 };
 
 class LocalCluster {
@@ -73,6 +76,18 @@ class LocalCluster {
   Result<void> down(bool keep);
   std::vector<ProcessInfo> processes(const NodeId& node, Part part = Part::kNode) const;
 
+  /// Added to the environment of daemons that are started from now on: KEY=value.
+  std::map<NodeId, std::vector<std::string>>& daemon_environment() { return daemon_environment_; }
+
+  // ---- links between nodes (local_network.cc). Errors: kFixInput if the nodes have no namespaces.
+  NodeNetwork* network() { return network_ ? &*network_ : nullptr; }
+  const NodeNetwork* network() const { return network_ ? &*network_ : nullptr; }
+  /// What they send each other is lost, silently; one_way: what `from` sends to `to`. `percent` of the packets.
+  Result<void> cut(const NodeId& from, const NodeId& to, bool one_way = false, int percent = 100);
+  /// Between two nodes, or everywhere.
+  Result<void> heal(const NodeId& a, const NodeId& b);
+  Result<void> heal();
+
   // ---- what it looks like from outside
   Result<ClusterView> view(const NodeId& node) const;
   /// Asks the servers until one answers.
@@ -87,6 +102,7 @@ class LocalCluster {
   static Result<void> await_that(const std::string& what, Duration limit, const std::string& log, const std::function<bool()>& condition);
 
   // ---- PostgreSQL
+  std::string data_dir_of(const NodeId& node) const;
   /// The superuser, over the node's UNIX socket. Errors: kRetry.
   Result<std::unique_ptr<postgres::Connection>> superuser(const NodeId& node, Duration limit) const;
   /// How an application reaches the node's PostgreSQL: over TCP, its own user and database.
@@ -102,6 +118,9 @@ class LocalCluster {
   Result<void> start_daemon(const NodeId& node);
   Result<void> await_server(const NatsServerPlan& server) const;
   Result<void> await_daemon(const NodeId& node) const;
+  std::map<NodeId, std::string> addresses() const;
+  std::string netns_of(const NodeId& node) const { return network_ ? network_->name_of(node) : ""; }
+  Result<NodeNetwork*> need_network();
   std::string pid_file(const NodeId& node, Part part) const;
   Result<void> signal_part(const NodeId& node, Part part, int signal);
 
@@ -109,6 +128,8 @@ class LocalCluster {
   ClusterFile file_;
   std::map<std::string, std::string> secrets_;
   Say say_;
+  std::map<NodeId, std::vector<std::string>> daemon_environment_;
+  std::optional<NodeNetwork> network_;
 };
 
 /// Where our programs are: beside the running one. DAARION_BIN overrides it.

@@ -94,7 +94,9 @@ Result<LeadersView> LocalCluster::leaders() const {
   Result<LeadersView> out = fail(Remedy::kRetry, "ask a nats-server who leads: none of the core is known");
   for (const NatsServerPlan& server : servers()) {
     if (server.kind == NatsServerPlan::Kind::kLeaf) continue;
-    out = ask_leaders(server.address, server.monitor, kAnswer);
+    // Monitors are on the node's loopback only, unless the node itself is.
+    if (!network_) out = ask_leaders(server.address, server.monitor, kAnswer);
+    else if (!inside(network_->name_of(server.node), [&] { out = ask_leaders("127.0.0.1", server.monitor, kAnswer); })) continue;
     if (out && !out->meta.empty()) return out;
   }
   return out;

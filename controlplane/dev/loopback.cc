@@ -34,11 +34,11 @@ sockaddr_in address_of(const std::string& address, std::uint32_t port) {
 
 }  // namespace
 
-Result<Network> Network::claim() {
+Result<Network> Network::claim(int first) {
   std::random_device chance;
   for (int i = 0; i < kTries; ++i) {
-    const std::string prefix = "127." + std::to_string(64 + chance() % 63) + "." + std::to_string(chance() % 256) + ".";
-    if (prefix.starts_with("127.83.0.")) continue;  // `daarionctl dev`'s own
+    const std::string prefix = std::to_string(first) + "." + std::to_string(64 + chance() % 63) + "." + std::to_string(chance() % 256) + ".";
+    if (prefix.ends_with(".83.0.")) continue;  // `daarionctl dev`'s own
     const std::string path = (std::filesystem::temp_directory_path() / ("daarion-net-" + prefix + "lock")).string();
     const int lock = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (lock >= 0 && ::flock(lock, LOCK_EX | LOCK_NB) == 0) return Network(prefix, lock);

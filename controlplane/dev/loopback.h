@@ -1,4 +1,4 @@
-// Loopback networks and ports for clusters that run beside each other on one machine.
+// Networks and ports for clusters that run beside each other on one machine.
 #pragma once
 
 #include <cstdint>
@@ -9,11 +9,12 @@
 
 namespace daarion::dev {
 
-/// A network 127.<64-126>.<x>. that no other run has, held by a lock file for as long as this lives.
+/// A network <first>.<64-126>.<x>. that no other run has, held by a lock file for as long as this lives.
 class Network {
  public:
   /// Errors: kRetry if none of many tries is free.
-  static Result<Network> claim();
+  /// first: 127 for loopback addresses, 10 for namespaces.
+  static Result<Network> claim(int first = 127);
   Network(Network&& other) noexcept;
   Network& operator=(Network&& other) noexcept;
   ~Network();

@@ -77,6 +77,10 @@ std::vector<ProbeWrite> ProbeWriter::writes() const {
   const std::lock_guard lock(mutex_);
   return writes_;
 }
+std::vector<ProbeWrite> ProbeWriter::writes_since(Instant from) const {
+  const std::lock_guard lock(mutex_);
+  return {std::ranges::upper_bound(writes_, from, {}, &ProbeWrite::at), writes_.end()};
+}
 std::size_t ProbeWriter::count() const {
   const std::lock_guard lock(mutex_);
   return writes_.size();
@@ -107,13 +111,16 @@ Duration longest_gap(const std::vector<const ProbeWriter*>& writers, Instant fro
 }
 
 Result<std::vector<ProbeWrite>> missing_rows(const postgres::Target& where, const ProbeWriter& writer, Duration limit) {
-  const std::vector<ProbeWrite> writes = writer.writes();
+  return missing_rows(where, writer.name(), writer.writes(), limit);
+}
+
+Result<std::vector<ProbeWrite>> missing_rows(const postgres::Target& where, const std::string& writer, const std::vector<ProbeWrite>& writes, Duration limit) {
   auto c = postgres::Connection::open(where, limit);
   if (!c) return tl::unexpected(c.error());
   std::vector<ProbeWrite> missing;
   for (std::size_t i = 0; i < writes.size();) {
     const std::uint64_t first = writes[i].n, last = first + kPage - 1;
-    const auto rows = (*c)->query("select n from daarion_probe where writer = " + (*c)->literal(writer.name()) + " and n between " + std::to_string(first) +
+    const auto rows = (*c)->query("select n from daarion_probe where writer = " + (*c)->literal(writer) + " and n between " + std::to_string(first) +
                                       " and " + std::to_string(last), limit);
     if (!rows) return tl::unexpected(rows.error());
     std::set<std::uint64_t> there;

@@ -34,6 +34,8 @@ class ProbeWriter {
 
   const std::string& name() const { return name_; }
   std::vector<ProbeWrite> writes() const;
+  /// Those acknowledged after `from`.
+  std::vector<ProbeWrite> writes_since(Instant from) const;
   std::size_t count() const;
   /// The first write that was sent and acknowledged after `from`; kNever: none yet.
   Instant first_after(Instant from) const;
@@ -58,5 +60,6 @@ Duration longest_gap(const std::vector<const ProbeWriter*>& writers, Instant fro
 
 /// Which acknowledged writes of `writer` are not in the database at `where`. Errors: kRetry.
 Result<std::vector<ProbeWrite>> missing_rows(const postgres::Target& where, const ProbeWriter& writer, Duration limit);
+Result<std::vector<ProbeWrite>> missing_rows(const postgres::Target& where, const std::string& writer, const std::vector<ProbeWrite>& writes, Duration limit);
 
 }  // namespace daarion::dev

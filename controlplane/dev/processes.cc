@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include <sstream>
 #include <thread>
 
+#include "controlplane/dev/netns.h"
 #include "controlplane/node/clock.h"
 
 extern char** environ;
@@ -132,6 +134,11 @@ Result<ProcessId> spawn(const Spawn& what) {
     const int log = ::open(what.log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     const int none = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (log < 0 || ::chdir(what.folder.c_str()) != 0) _exit(126);
+    if (!what.netns.empty() && !enter_netns(what.netns)) {
+      const int error = errno;
+      [[maybe_unused]] const auto told = ::write(pipe_fds[1], &error, sizeof error);
+      _exit(126);
+    }
     ::dup2(none, STDIN_FILENO);
     ::dup2(log, STDOUT_FILENO);
     ::dup2(log, STDERR_FILENO);
@@ -156,6 +163,39 @@ Result<ProcessId> spawn(const Spawn& what) {
   if (failed) return fail(Remedy::kFixInput, "start " + what.argv[0] + ": " + std::strerror(error));
   if (const auto seen = look_at(child)) return seen->id;
   return fail(Remedy::kRetry, "start " + what.argv[0] + ": it ended at once; its log is " + what.log_file);
+}
+
+Result<std::string> run_to_end(const std::vector<std::string>& argv, const std::string& input) {
+  // Input and output pass through files without a name: neither side can fill a pipe and wait for the other.
+  const int in = ::memfd_create("in", MFD_CLOEXEC), out = ::memfd_create("out", MFD_CLOEXEC), error = ::memfd_create("error", MFD_CLOEXEC);
+  const auto text_of = [](int fd) {
+    std::string text(static_cast<std::size_t>(std::max<off_t>(0, ::lseek(fd, 0, SEEK_END))), '\0');
+    if (::pread(fd, text.data(), text.size(), 0) < 0) text.clear();
+    return text;
+  };
+  Result<std::string> result = fail(Remedy::kRetry, "run " + argv[0] + ": " + std::strerror(errno));
+  const bool ready = in >= 0 && out >= 0 && error >= 0 && ::write(in, input.data(), input.size()) == static_cast<ssize_t>(input.size()) && ::lseek(in, 0, SEEK_SET) == 0;
+  const pid_t child = ready ? ::fork() : -1;
+  if (child == 0) {
+    ::dup2(in, STDIN_FILENO);
+    ::dup2(out, STDOUT_FILENO);
+    ::dup2(error, STDERR_FILENO);
+    std::vector<char*> arguments;
+    for (const std::string& a : argv) arguments.push_back(const_cast<char*>(a.c_str()));
+    arguments.push_back(nullptr);
+    ::execvp(arguments[0], arguments.data());
+    _exit(127);
+  }
+  int status = 0;
+  if (child > 0 && ::waitpid(child, &status, 0) == child) {
+    std::string said = text_of(error);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) result = text_of(out);
+    else if (WIFEXITED(status) && WEXITSTATUS(status) == 127) result = fail(Remedy::kFixInput, "run " + argv[0] + ": no such program");
+    else result = fail(Remedy::kFixInput, "run " + argv[0] + ": " + said.substr(0, said.find('\n')));
+  }
+  for (const int fd : {in, out, error})
+    if (fd >= 0) ::close(fd);
+  return result;
 }
 
 std::vector<ProcessInfo> processes_of(const std::string& folder) {

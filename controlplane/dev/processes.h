@@ -47,9 +47,13 @@ struct Spawn {
   std::vector<std::string> environment;  // KEY=value, added to ours
   std::string folder;                    // the node's: working directory, and named in the environment
   std::string log_file;                  // stdout and stderr are appended there
+  std::string netns;                     // a network namespace by name; empty: ours
 };
 /// Starts a process in a session of its own; it outlives us and is nobody's zombie. Errors: kFixInput with the system's word.
 Result<ProcessId> spawn(const Spawn& what);
+
+/// Runs a program to its end and returns what it printed. Errors: kFixInput with its first line on stderr.
+Result<std::string> run_to_end(const std::vector<std::string>& argv, const std::string& input);
 
 /// Every process of the node with this folder, parents before children where /proc says so. Never ourselves or an ancestor of ours.
 std::vector<ProcessInfo> processes_of(const std::string& folder);

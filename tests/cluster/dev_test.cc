@@ -9,10 +9,12 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <map>
 
 #include "controlplane/dev/cluster_text.h"
 #include "controlplane/dev/local_cluster.h"
 #include "controlplane/dev/loopback.h"
+#include "controlplane/dev/netns.h"
 #include "controlplane/dev/processes.h"
 #include "controlplane/dev/view.h"
 #include "controlplane/topology/lint.h"
@@ -110,6 +112,57 @@ TEST(Ports, ATakenPortIsNamedAndReplacedOnEveryNode) {
   EXPECT_EQ(cluster->file().grpc_port, 9350u);
   // A folder that has something in it is not ours to write to.
   EXPECT_FALSE(LocalCluster::create({.nodes = 2, .folder = folder / "run", .prefix = network->prefix(), .say = {}, .max_promotions = {}}));
+}
+
+TEST(Links, AFilterIsAtTheReceiverAndTheLastWordCounts) {
+  const NodeId a("a"), b("b"), c("c");
+  const std::map<NodeId, std::string> at{{a, "10.1.1.1"}, {b, "10.1.1.2"}, {c, "10.1.1.3"}};
+  const std::string text = filter_text(b, {{a, b, 100}, {b, a, 100}, {c, b, 100}, {c, b, 30}}, at);
+  EXPECT_NE(text.find("ip saddr 10.1.1.1 drop"), std::string::npos) << text;
+  EXPECT_NE(text.find("ip saddr 10.1.1.3 numgen random mod 100 < 30 drop"), std::string::npos) << text;
+  EXPECT_EQ(text.find("10.1.1.2"), std::string::npos) << text;
+  EXPECT_EQ(filter_text(b, {}, at).find("rule"), std::string::npos);
+}
+
+TEST(Links, NamespacesAreCutOneWayHealedAndRemoved) {
+  if (const auto can = NodeNetwork::possible(); !can) GTEST_SKIP() << can.error().message;
+  test::TempFolder folder;
+  auto claimed = Network::claim(10);
+  ASSERT_TRUE(claimed);
+  const NodeId a("a"), b("b");
+  auto made = NodeNetwork::make(folder / "", claimed->prefix(), {{a, claimed->prefix() + "1"}, {b, claimed->prefix() + "2"}});
+  ASSERT_TRUE(made) << made.error().message;
+  const std::string listens = claimed->prefix() + "2";
+  int server = -1;
+  ASSERT_TRUE(inside(made->name_of(b), [&] {
+    server = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_port = htons(7000);
+    ::inet_pton(AF_INET, listens.c_str(), &at.sin_addr);
+    ASSERT_EQ(::bind(server, reinterpret_cast<const sockaddr*>(&at), sizeof at), 0);
+    ASSERT_EQ(::listen(server, 64), 0);
+  }));
+  const auto reaches = [&] {
+    bool out = false;
+    EXPECT_TRUE(inside(made->name_of(a), [&] { out = accepts(listens, 7000, std::chrono::milliseconds(300)); }));
+    return out;
+  };
+  EXPECT_TRUE(reaches());
+  EXPECT_TRUE(accepts(listens, 7000, seconds(1))) << "tools reach a node from outside";
+  ASSERT_TRUE(made->lose({{b, a, 100}}));
+  EXPECT_FALSE(reaches()) << "the answer was cut";
+  EXPECT_TRUE(accepts(listens, 7000, seconds(1))) << "a cut between nodes is none of the tools'";
+  const auto again = NodeNetwork::of(folder / "", {{a, claimed->prefix() + "1"}, {b, listens}});
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->lost(), (std::vector<LostPackets>{{b, a, 100}}));
+  ASSERT_TRUE(made->lose({}));
+  EXPECT_TRUE(reaches());
+  ::close(server);
+  ASSERT_TRUE(made->remove());
+  EXPECT_FALSE(inside(made->name_of(a), [] {}));
+  EXPECT_FALSE(NodeNetwork::of(folder / "", {}));
+  EXPECT_TRUE(made->remove()) << "once more changes nothing";
 }
 
 TEST(View, ReadsWhatItNeedsAndForgivesWhatIsAbsent) {

@@ -90,12 +90,14 @@ std::string output_of(const std::string& command) {
 
 }  // namespace
 
-Result<ScratchCluster> ScratchCluster::make(int nodes, dev::Say say, const std::string& max_promotions) {
-  auto network = dev::Network::claim();
+Result<ScratchCluster> ScratchCluster::make(int nodes, dev::Say say, const std::string& max_promotions, bool netns,
+                                             const std::string& data_dir) {
+  auto network = dev::Network::claim(netns ? 10 : 127);
   if (!network) return tl::unexpected(network.error());
   std::string folder = "/var/tmp/daarion-test-XXXXXX";  // short, and the engine's user may pass
   if (mkdtemp(folder.data()) == nullptr) return fail(Remedy::kFixInput, "make a folder in /var/tmp: no right to");
-  auto cluster = dev::LocalCluster::create({.nodes = nodes, .folder = folder, .prefix = network->prefix(), .say = std::move(say), .max_promotions = max_promotions});
+  auto cluster = dev::LocalCluster::create({.nodes = nodes, .folder = folder, .prefix = network->prefix(), .say = std::move(say), .netns = netns, .max_promotions = max_promotions,
+                                            .data_dir = data_dir});
   if (!cluster) return tl::unexpected(cluster.error());
   return ScratchCluster(std::move(*network), std::move(*cluster));
 }
@@ -114,8 +116,10 @@ class ScratchCluster::Watcher {
     char word = 0;
     while (::read(pipe_[0], &word, 1) < 0 && errno == EINTR) {}
     if (word != kDone) {
-      for (const NodeId& node : cluster.nodes()) (void)dev::kill_all_of(cluster.node_folder(node), seconds(10));
       std::error_code ignored;
+      for (const auto& entry : std::filesystem::directory_iterator(cluster.folder(), ignored))
+        if (entry.is_directory(ignored)) (void)dev::kill_all_of(entry.path().string(), seconds(10));
+      if (cluster.network()) (void)dev::NodeNetwork(*cluster.network()).remove();
       std::filesystem::remove_all(cluster.folder(), ignored);
     }
     ::_exit(0);

@@ -20,7 +20,7 @@ namespace daarion::test {
 class ScratchCluster {
  public:
   /// Errors: as LocalCluster::create.
-  static Result<ScratchCluster> make(int nodes, dev::Say say = {}, const std::string& max_promotions = "");
+  static Result<ScratchCluster> make(int nodes, dev::Say say = {}, const std::string& max_promotions = "", bool netns = false, const std::string& data_dir = "postgres");
   ScratchCluster(ScratchCluster&&) noexcept;
   ScratchCluster& operator=(ScratchCluster&&) = delete;
   ~ScratchCluster();

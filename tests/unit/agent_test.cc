@@ -503,6 +503,37 @@ TEST_F(UnopenedTest, NotOnceItHadOpened) {
   EXPECT_FALSE(retired_by(120'000));
 }
 
+TEST_F(UnopenedTest, AClaimThatNoMajorityPromisesIsNamed) {
+  log.decide(1, 1, session(1));
+  engine(EngineState::kStandby, at(0));
+  advance(at(0));
+  advance(at(500));
+  ASSERT_TRUE(agent.wait());
+  EXPECT_EQ(agent.wait()->what, "a majority of voters to promise postgres to node1");
+  EXPECT_EQ(agent.wait()->unblock, "daarionctl nodes");
+  EXPECT_EQ(agent.wait()->since, at(0)) << "since it began";
+  majority_acks(1, session(1), at(1000));
+  confirm(1, session(1), agent.holder().deadline(), at(1000));
+  const AgentOutput out = advance(at(1000));
+  ASSERT_TRUE(out.drive);
+  EXPECT_EQ(out.drive->verb, Verb::kPromote);
+  EXPECT_FALSE(agent.wait());
+}
+
+TEST_F(UnopenedTest, AnOpenEngineThatDoesNotAnswerIsNamedAndItsLeaseGoesOn) {
+  hold(at(0));
+  observe(EngineState::kUnresponsive, at(100), session(1));
+  const AgentOutput out = advance(at(200));
+  EXPECT_FALSE(commands(out, GuardCommand::Kind::kRetire));
+  EXPECT_FALSE(commands(out, GuardCommand::Kind::kFence));
+  ASSERT_TRUE(agent.wait());
+  EXPECT_NE(agent.wait()->what.find("postgres on node1 to answer"), std::string::npos) << agent.wait()->what;
+  EXPECT_EQ(agent.wait()->unblock, "daarionctl failover postgres");
+  observe(EngineState::kPrimary, at(300), session(1));
+  advance(at(400));
+  EXPECT_FALSE(agent.wait());
+}
+
 TEST_F(AgentTest, WhatWasWrittenUnderALostSessionIsCompletedFirst) {
   log.decide(1, 1, session(9));
   engine(EngineState::kStandby, at(0), session(9));

@@ -1,0 +1,221 @@
+// `make chaos MINUTES= SEED=`: faults on real processes in network namespaces, dealt by seed, each one checked afterwards.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+
+#include "controlplane/node/clock.h"
+#include "tests/chaos/checker.h"
+#include "tests/chaos/deal.h"
+#include "tests/harness/figures.h"
+#include "tests/harness/stalls.h"
+
+namespace daarion::chaos {
+namespace {
+
+constexpr int kSkipped = 77;
+constexpr double kAllMinutes = 30;  // a run of so long makes every kind
+constexpr int kTries = 3;           // of a fault beside which the machine stood still
+
+struct Options {
+  double minutes = 2;
+  std::uint64_t seed = 1;
+  std::vector<std::string> only;
+  std::string history, ledger;
+  bool or_skip = false, list = false;
+};
+
+void usage(FILE* to) {
+  std::fprintf(to,
+               "usage: daarion-chaos [--minutes M] [--seed S] [--only KIND[,KIND]] [--history FILE] [--ledger FILE] [--or-skip] [--list]\n"
+               "  --minutes   how long the faults may take together: 30 make every kind at least once; default 2\n"
+               "  --seed      order, victims and lengths; the same seed and minutes make the same faults\n"
+               "  --only      these kinds, in this order, once each; also such as are not done right yet\n"
+               "  --history   JSON lines of everything that was done and seen; default build/chaos-<seed>.jsonl\n"
+               "  --ledger    append one line about this run to that file\n"
+               "  --or-skip   exit %d where namespaces cannot be made\n"
+               "  --list      the kinds, and which of them cannot be made yet\n", kSkipped);
+}
+
+void list() {
+  for (const Kind& k : kinds()) std::printf("%-24s %s%s\n", k.name.c_str(), k.text.c_str(), k.not_yet.empty() ? "" : (" -- not yet: " + k.not_yet).c_str());
+}
+
+const Kind* kind_named(const std::string& name) {
+  const auto at = std::ranges::find(kinds(), name, &Kind::name);
+  return at == kinds().end() ? nullptr : &*at;
+}
+
+class Run {
+ public:
+  explicit Run(const Options& o) : o_(o), history_(o.history) {}
+
+  int go() {
+    std::vector<std::string> dealt = o_.only.empty() ? deal(kinds(), o_.seed, o_.minutes) : o_.only;
+    history_.say("deal", std::to_string(dealt.size()) + " faults in about " + std::to_string(static_cast<int>(o_.minutes)) + " minutes by seed " + std::to_string(o_.seed));
+    std::map<std::string, std::size_t> round;
+    for (const std::string& name : dealt) {
+      const Kind& kind = *kind_named(name);
+      if (!kind.run) continue;  // those not yet done right are made only where they are asked for
+      one(kind, round[name]++);
+    }
+    if (world_)
+      for (const std::string& what : check_end(*world_, lost_)) violations_.push_back(what);
+    if (world_)
+      for (const dev::ProbeWriter* w : world_->writers()) rows_ += w->count();
+    const bool ok = figures();
+    if (!o_.ledger.empty()) write_ledger(ok);
+    return ok ? 0 : 1;
+  }
+
+ private:
+  void one(const Kind& kind, std::size_t round) {
+    for (int i = 1; i <= kTries; ++i) {
+      Verdict v{.kind = kind.name};
+      const test::Disturbance disturbance;
+      try {
+        if (!world_) world_ = std::make_unique<World>(history_);
+        v = run_fault(*world_, kind, o_.seed, round, lost_);
+      } catch (const test::Failed& failed) {
+        v.violations = {"no whole cluster before the fault: " + failed.why};
+        v.timing_only = false;
+        v.broken = true;
+        history_.say("VIOLATION", kind.name + ": " + v.violations.front());
+      }
+      if (v.broken) renew(kind);
+      if (!v.violations.empty() && v.timing_only && disturbance.disturbed() && i < kTries) {
+        history_.say("again", kind.name + ": the machine stood still beside it");
+        ++repeated_;
+        continue;
+      }
+      verdicts_.push_back(v);
+      for (const std::string& what : v.violations) violations_.push_back(kind.name + ": " + what);
+      return;
+    }
+  }
+
+  /// The logs are kept, and the next fault has a new cluster.
+  void renew(const Kind& kind) {
+    if (!world_) return;
+    for (const dev::ProbeWriter* w : world_->writers()) rows_ += w->count();
+    const std::string kept = o_.history + "-" + kind.name + "-logs";
+    std::error_code ignored;
+    std::filesystem::remove_all(kept, ignored);
+    for (const NodeId& node : world_->cluster().nodes()) {
+      const std::string from = world_->cluster().node_folder(node);
+      std::filesystem::create_directories(kept + "/" + node.value, ignored);
+      for (const auto& entry : std::filesystem::recursive_directory_iterator(from, std::filesystem::directory_options::skip_permission_denied, ignored))
+        if (entry.path().extension() == ".log") std::filesystem::copy_file(entry.path(), kept + "/" + node.value + "/" + entry.path().filename().string(), ignored);
+    }
+    history_.say("renewed", "logs are in " + kept);
+    world_.reset();
+    lost_.clear();
+  }
+
+  bool figures() {
+    std::printf("\n");
+    test::say_machine(test::server_versions(), repeated_);
+    bool ok = true;
+    std::size_t promotions = 0, lost = 0, strays = 0;
+    for (const Kind& k : kinds()) {
+      test::Figure f{.name = "chaos_" + k.name + "_outage_ms", .value = 0, .unit = "ms", .samples = {}, .limit = "<=" + std::to_string(static_cast<int>(k.outage_ms)), .ok = true};
+      for (const Verdict& v : verdicts_) {
+        if (v.kind != k.name) continue;
+        f.samples.push_back(v.outage_ms);
+        f.value = std::max(f.value, v.outage_ms);
+        f.ok = f.ok && v.violations.empty();
+        promotions += v.promotions;
+        lost += v.lost;
+        strays += v.strays;
+      }
+      if (!f.samples.empty()) ok = test::say(f) && ok;
+      else if (o_.only.empty() && o_.minutes >= kAllMinutes) ok = test::say({.name = "chaos_" + k.name + "_runs", .value = 0, .unit = "runs", .samples = {}, .limit = ">=1", .ok = false}) && ok;
+      else if (!k.not_yet.empty()) std::printf("not made: %s: %s\n", k.name.c_str(), k.not_yet.c_str());
+    }
+    for (const Kind& k : kinds())
+      if (!k.not_yet.empty() && o_.only.empty() && o_.minutes >= kAllMinutes) std::printf("MISSED %s: %s\n", k.name.c_str(), k.not_yet.c_str());
+    test::say({.name = "chaos_faults", .value = double(verdicts_.size()), .unit = "faults", .samples = {}, .limit = "", .ok = true});
+    // A run in which nothing failed over proves nothing.
+    ok = test::say({.name = "chaos_promotions", .value = double(promotions), .unit = "promotions", .samples = {}, .limit = o_.only.empty() ? ">=1" : "", .ok = promotions > 0 || !o_.only.empty()}) && ok;
+    test::say({.name = "chaos_rows_acknowledged", .value = double(rows_), .unit = "rows", .samples = {}, .limit = "", .ok = true});
+    test::say({.name = "chaos_rows_lost", .value = double(lost), .unit = "rows", .samples = {}, .limit = "announced", .ok = true});
+    test::say({.name = "chaos_rows_of_late_wakes", .value = double(strays), .unit = "rows", .samples = {}, .limit = "declared", .ok = true});
+    ok = test::say({.name = "chaos_violations", .value = double(violations_.size()), .unit = "violations", .samples = {}, .limit = "0", .ok = violations_.empty()}) && ok;
+    for (const std::string& what : violations_) std::printf("violation: %s\n", what.substr(0, what.find('\n')).c_str());
+    std::printf("history: %s\n", history_.path().c_str());
+    if (!violations_.empty()) {
+      std::printf("again: make chaos MINUTES=%g SEED=%llu\n", o_.minutes, static_cast<unsigned long long>(o_.seed));
+      for (const Verdict& v : verdicts_)
+        if (!v.violations.empty()) std::printf("or, of this kind alone: %s --seed %llu --only %s\n", dev::program("daarion-chaos").c_str(), static_cast<unsigned long long>(o_.seed), v.kind.c_str());
+    }
+    return ok;
+  }
+
+  void write_ledger(bool ok) const {
+    std::error_code ignored;
+    const bool fresh = !std::filesystem::exists(o_.ledger, ignored);
+    std::ofstream out(o_.ledger, std::ios::app);
+    if (fresh) out << "commit\tdate\ttier\tseeds_or_minutes\tfaults\tresult\n";
+    char date[32];
+    const std::time_t now = std::time(nullptr);
+    std::tm utc{};
+    gmtime_r(&now, &utc);
+    std::strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    out << DAARION_COMMIT << "\t" << date << "\tchaos\t" << o_.minutes << " minutes, seed " << o_.seed << "\t" << verdicts_.size() << "\t"
+        << (violations_.empty() ? "0 violations" : std::to_string(violations_.size()) + " violations") << (ok || !violations_.empty() ? "" : ", kinds MISSED") << "\n";
+  }
+
+  const Options& o_;
+  History history_;
+  std::unique_ptr<World> world_;
+  LostRows lost_;
+  std::vector<Verdict> verdicts_;
+  std::vector<std::string> violations_;
+  std::size_t rows_ = 0;
+  int repeated_ = 0;
+};
+
+int main_of(int argc, char** argv) {
+  Options o;
+  for (int i = 1; i < argc; ++i) {
+    const std::string key = argv[i];
+    const char* value = i + 1 < argc ? argv[i + 1] : nullptr;
+    if (key == "--help") return usage(stdout), 0;
+    if (key == "--list") return list(), 0;
+    if (key == "--or-skip") o.or_skip = true;
+    else if (key == "--minutes" && value) o.minutes = std::atof(argv[++i]);
+    else if (key == "--seed" && value) o.seed = std::strtoull(argv[++i], nullptr, 10);
+    else if (key == "--history" && value) o.history = argv[++i];
+    else if (key == "--ledger" && value) o.ledger = argv[++i];
+    else if (key == "--only" && value) {
+      std::string names = argv[++i];
+      for (std::size_t at = 0; at <= names.size();) {
+        const std::size_t end = std::min(names.find(',', at), names.size());
+        o.only.push_back(names.substr(at, end - at));
+        at = end + 1;
+      }
+    } else
+      return usage(stderr), 2;
+  }
+  for (const std::string& name : o.only)
+    if (!kind_named(name)) {
+      std::fprintf(stderr, "daarion-chaos: no kind of fault is called %s; --list shows all\n", name.c_str());
+      return 2;
+    }
+  if (o.history.empty()) o.history = "build/chaos-" + std::to_string(o.seed) + ".jsonl";
+  if (const auto can = dev::NodeNetwork::possible(); !can) {
+    std::fprintf(stderr, "daarion-chaos: %s\n", can.error().message.c_str());
+    return o.or_skip ? kSkipped : 2;
+  }
+  (void)test::longest_stall();  // its watch begins
+  return Run(o).go();
+}
+
+}  // namespace
+}  // namespace daarion::chaos
+
+int main(int argc, char** argv) { return daarion::chaos::main_of(argc, argv); }

@@ -1,0 +1,85 @@
+// What of chaos is pure: the deal, and what is proved from writes and log.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+
+#include "tests/chaos/deal.h"
+#include "tests/chaos/judge.h"
+
+namespace daarion::chaos {
+namespace {
+
+using std::chrono::milliseconds;
+
+const NodeId kOne("node1"), kTwo("node2");
+
+NodeWrites writes(const NodeId& node, std::vector<int> at_ms) {
+  NodeWrites out{node, {}};
+  for (const int ms : at_ms) out.writes.push_back({.sent = Instant(milliseconds(ms)), .at = Instant(milliseconds(ms)), .n = static_cast<std::uint64_t>(ms), .id = 0});
+  return out;
+}
+Promoted promoted(const NodeId& to, int at_ms) { return {to, Instant(milliseconds(at_ms))}; }
+
+TEST(Deal, ThirtyMinutesMakeEveryKindThatCanBeMade) {
+  for (const std::uint64_t seed : {1U, 2U, 77U}) {
+    const auto dealt = deal(kinds(), seed, 30);
+    int cost = 0;
+    const std::set<std::string> made(dealt.begin(), dealt.end());
+    for (const Kind& k : kinds()) {
+      EXPECT_EQ(made.contains(k.name), k.not_yet.empty()) << k.name;
+      cost += static_cast<int>(std::ranges::count(dealt, k.name)) * k.cost_s;
+    }
+    EXPECT_LE(cost, 30 * 60) << "the kinds no longer fit into 30 minutes";
+  }
+}
+
+TEST(Deal, IsAFunctionOfSeedAndMinutes) {
+  EXPECT_EQ(deal(kinds(), 5, 30), deal(kinds(), 5, 30));
+  EXPECT_NE(deal(kinds(), 5, 30), deal(kinds(), 6, 30));
+  Chance a(3, "flapping", 0), b(3, "flapping", 0), other(3, "flapping", 1);
+  const auto first = a.below(1'000'000);
+  EXPECT_EQ(first, b.below(1'000'000));
+  EXPECT_NE(first, other.below(1'000'000));
+}
+
+TEST(Deal, TwoMinutesAreTheQuickOnesWhateverTheSeed) {
+  for (const std::uint64_t seed : {1U, 2U, 3U}) {
+    const auto dealt = deal(kinds(), seed, 2);
+    for (const Kind& k : kinds()) EXPECT_TRUE(!k.quick || std::ranges::count(dealt, k.name) == 1) << k.name << " does not fit into two minutes";
+  }
+}
+
+TEST(Kinds, NamesAreOnceAndLimitsAreGiven) {
+  std::set<std::string> names;
+  for (const Kind& k : kinds()) {
+    EXPECT_TRUE(names.insert(k.name).second) << k.name;
+    if (!k.not_yet.empty()) continue;
+    EXPECT_TRUE(k.run) << k.name;
+    EXPECT_GT(k.outage_ms, 0) << k.name;
+    EXPECT_GE(k.most_promotions, k.fewest_promotions) << k.name;
+  }
+}
+
+TEST(Strays, AFailoverOfTheLogIsNone) {
+  EXPECT_EQ(strays_of({writes(kOne, {1, 2, 3}), writes(kTwo, {2000, 2005})}, kOne, {promoted(kTwo, 1500)}).count, 0u);
+  EXPECT_EQ(strays_of({writes(kOne, {1, 2, 9000}), writes(kTwo, {2000, 2005})}, kOne, {promoted(kTwo, 1500), promoted(kOne, 8000)}).count, 0u) << "there and back";
+  EXPECT_EQ(strays_of({writes(kOne, {1, 2, 900})}, kOne, {promoted(kOne, 500)}).count, 0u) << "the same node again";
+}
+
+TEST(Strays, AnOldHolderThatGoesOnIsSeen) {
+  const Strays s = strays_of({writes(kOne, {1, 2, 2002, 2004}), writes(kTwo, {2000, 2003, 2005})}, kOne, {promoted(kTwo, 1500)});
+  EXPECT_EQ(s.count, 2u);
+  EXPECT_EQ(s.node, kOne);
+  EXPECT_EQ(s.numbers, (std::vector<std::uint64_t>{2002, 2004}));
+}
+
+TEST(Strays, APromotionThatComesLaterExcusesNothing) {
+  EXPECT_EQ(strays_of({writes(kOne, {1, 2, 2002}), writes(kTwo, {2000, 2005})}, kOne, {promoted(kTwo, 1500), promoted(kOne, 5000)}).count, 1u);
+  EXPECT_EQ(strays_of({writes(kOne, {1, 2}), writes(kTwo, {1400})}, kOne, {promoted(kTwo, 1500)}).count, 1u) << "before its decision";
+  EXPECT_EQ(strays_of({writes(kTwo, {1400})}, kOne, {}).count, 1u) << "without any";
+}
+
+}  // namespace
+}  // namespace daarion::chaos

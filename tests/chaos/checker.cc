@@ -1,0 +1,214 @@
+#include "tests/chaos/checker.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+
+#include "controlplane/node/clock.h"
+
+namespace daarion::chaos {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using test::Failed;
+using test::need;
+
+constexpr Duration kRecovers = seconds(60);   // without a hand; a rebuild of a replica takes a few seconds of it
+constexpr Duration kSameEvent = seconds(20);
+constexpr Duration kMustName = seconds(5);    // writes out for so long, and some node says what for
+constexpr Duration kMirror = seconds(60);     // nats-server 2.9 tries again after seconds; beyond this it is stuck
+constexpr Duration kQuery = seconds(10);
+
+double in_ms(Duration d) { return double(d.count()) / 1e6; }
+std::string text(double ms) {
+  char out[32];
+  std::snprintf(out, sizeof out, "%.0f ms", ms);
+  return out;
+}
+
+/// All nodes and the edge's mirror, at one event: what differs, or nothing.
+std::string digests_differ(World& w) {
+  dev::LocalCluster& c = w.cluster();
+  std::vector<dev::ClusterView> views;
+  w.until("all nodes at the same event", kSameEvent, [&] {
+    views.clear();
+    for (const NodeId& node : c.nodes()) {
+      const auto view = c.view(node);
+      if (!view) return false;
+      views.push_back(*view);
+    }
+    return std::ranges::all_of(views, [&](const dev::ClusterView& v) { return v.sequence == views[0].sequence; });
+  });
+  for (std::size_t i = 1; i < views.size(); ++i)
+    if (views[i].digest != views[0].digest)
+      return c.nodes()[0].value + " and " + c.nodes()[i].value + " differ at event " + std::to_string(views[0].sequence) + ": " + views[0].digest + " and " + views[i].digest;
+  const Instant from = node_now();
+  Result<test::LogRead> mirror = fail(Remedy::kRetry, "not asked");
+  // A mirror whose link broke asks its origin again by itself, in NATS's own time.
+  while (!(mirror = test::read_mirror(c, w.edge(), Sequence{views[0].sequence})) && node_now() - from < kMirror) {}
+  if (!mirror) return "the edge's mirror did not come to event " + std::to_string(views[0].sequence) + " in " + std::to_string(to_ms(kMirror) / 1000) + " s: " + mirror.error().message;
+  if (node_now() - from > seconds(2)) w.note("the edge's mirror came to event " + std::to_string(views[0].sequence) + " after " + text(in_ms(node_now() - from)));
+  if (to_text(mirror->digest) != views[0].digest) return "the edge's mirror folded to event " + std::to_string(views[0].sequence) + " is " + to_text(mirror->digest) + ", not " + views[0].digest;
+  return "";
+}
+
+/// Whether the replica has the rows of the holder and no other, up to those that the holder has now: what differs, or nothing.
+std::string rows_differ(World& w) {
+  const auto there = need(postgres::Connection::open(w.cluster().application(w.holder()), kQuery));
+  const std::string select = "select count(*), coalesce(sum(n), 0) from daarion_probe where writer = ";
+  for (const auto& newest : need(there->query("select writer, max(n) from daarion_probe group by writer", kQuery))) {
+    const std::string rows = select + there->literal(newest[0]) + " and n <= " + newest[1];
+    const auto of_holder = need(there->query(rows, kQuery))[0];
+    std::string seen = "no answer";
+    const auto same = w.cluster().await_that("the rows of the replica", seconds(10), "", [&] {
+      const auto here = postgres::Connection::open(w.cluster().application(w.replica()), seconds(1));
+      const auto answer = here ? (*here)->query(rows, kQuery) : fail(Remedy::kRetry, "");
+      if (answer) seen = (*answer)[0][0] + " rows, sum " + (*answer)[0][1];
+      return answer && (*answer)[0][0] == of_holder[0] && (*answer)[0][1] == of_holder[1];
+    });
+    if (!same) return w.replica().value + " streams, and its rows of " + newest[0] + " up to " + newest[1] + " differ: " + seen + "; " + w.holder().value + " has " + of_holder[0] + " rows, sum " + of_holder[1];
+  }
+  return "";
+}
+
+/// Where writes are out for long, a node must say what it waits for while they are.
+bool wait_was_named(World& w, Instant from, Instant to) {
+  std::vector<Instant> at{from};
+  for (const dev::ProbeWriter* writer : w.writers())
+    for (const dev::ProbeWrite& write : writer->writes_since(from))
+      if (write.at < to) at.push_back(write.at);
+  at.push_back(to);
+  std::ranges::sort(at);
+  const auto waits = w.waits_since(from);
+  for (std::size_t i = 1; i < at.size(); ++i)
+    if (at[i] - at[i - 1] > kMustName && std::ranges::none_of(waits, [&](const NamedWait& n) { return n.at > at[i - 1] && n.at < at[i]; })) return false;
+  return true;
+}
+
+class Check {
+ public:
+  Check(World& world, const Kind& kind, Verdict& verdict) : w_(world), k_(kind), v_(verdict) {}
+
+  void violation(const std::string& what, bool timing) {
+    v_.violations.push_back(what);
+    v_.timing_only = v_.timing_only && timing;
+    w_.history().say("VIOLATION", k_.name + ": " + what);
+  }
+
+  void all(Instant from, Instant to, Sequence before, const NodeId& holder_then, LostRows& lost) {
+    v_.outage_ms = in_ms(dev::longest_gap(w_.writers(), from, to));
+    if (v_.outage_ms > k_.outage_ms) violation("writes were out for " + text(v_.outage_ms) + ", limit " + text(k_.outage_ms), true);
+    if (!wait_was_named(w_, from, to)) violation("writes were out for more than 5 s, and no node said what it waits for", false);
+    const Sequence head = w_.head();
+    const auto events = head > before ? need(test::read_log(w_.cluster(), Sequence{before.value + 1}, head, NodeId())).events : std::vector<LogEvent>{};
+    const Promotions p = promotions_of(events, test::wall_of(Instant{}));
+    w_.note("log " + std::to_string(before.value + 1) + ".." + std::to_string(head.value) + ": " + summary_of(events));
+    v_.promotions = p.decided;
+    if (v_.promotions < static_cast<std::size_t>(k_.fewest_promotions) || v_.promotions > static_cast<std::size_t>(k_.most_promotions))
+      violation(std::to_string(v_.promotions) + " promotions, expected " + std::to_string(k_.fewest_promotions) + " to " + std::to_string(k_.most_promotions), true);
+    writers(from, holder_then, p, lost);
+    if (const std::string differs = digests_differ(w_); !differs.empty()) violation(differs, false);
+    if (const std::string differs = rows_differ(w_); !differs.empty()) violation(differs, false);
+  }
+
+ private:
+  void writers(Instant from, const NodeId& holder_then, const Promotions& p, LostRows& lost) {
+    std::vector<NodeWrites> all;
+    for (const char* node : {"node1", "node2"}) all.push_back({NodeId(node), w_.writer(NodeId(node)).writes_since(from)});
+    const Strays strays = strays_of(all, holder_then, p.to);
+    v_.strays = strays.count;
+    v_.stray_ms = in_ms(strays.last - strays.first);
+    if (strays.count > 0) {
+      const std::string what = strays.node.value + " acknowledged " + std::to_string(strays.count) + " writes within " + text(v_.stray_ms) + " without an epoch";
+      if (k_.stray_ms == 0) violation("two primaries: " + what, false);
+      else if (v_.stray_ms > k_.stray_ms) violation(what + ", limit " + text(k_.stray_ms), false);
+      else w_.note(what + " (a declared limit of this kind)");
+    }
+    std::size_t gone = 0;
+    for (const NodeWrites& n : all)
+      for (const dev::ProbeWrite& row : need(dev::missing_rows(w_.cluster().application(w_.holder()), w_.writer(n.node).name(), n.writes, kQuery))) {
+        lost.emplace(w_.writer(n.node).name(), row.n);
+        const bool stray = n.node == strays.node && std::ranges::find(strays.numbers, row.n) != strays.numbers.end();
+        gone += stray ? 0 : 1;
+      }
+    v_.lost = gone;
+    const double bytes = double(gone) * w_.row_bytes();
+    if (gone > 0) {
+      const std::string what = std::to_string(gone) + " acknowledged rows are gone, about " + std::to_string(static_cast<long>(bytes)) + " B; announced " + std::to_string(p.loss_bytes) + " B";
+      if (bytes > double(p.loss_bytes)) violation(what, false);
+      else w_.note(what);
+    }
+  }
+
+  World& w_;
+  const Kind& k_;
+  Verdict& v_;
+};
+
+}  // namespace
+
+Verdict run_fault(World& w, const Kind& kind, std::uint64_t seed, std::size_t round, LostRows& lost) {
+  Verdict v;
+  v.kind = kind.name;
+  Check check(w, kind, v);
+  w.begin(Chance(seed, kind.name, round));
+  const NodeId holder = w.holder();
+  const Sequence before = w.head();
+  const Instant from = node_now();
+  w.history().say("fault", kind.name + ": " + kind.text + " (" + holder.value + " writes)");
+  try {
+    try {
+      kind.run(w);
+    } catch (const Failed& failed) {
+      check.violation("the fault did not go as it should: " + failed.why, true);
+      w.mend();
+    }
+    const Instant healed = node_now();
+    if (const auto view = w.cluster().await_settled(kRecovers); !view) {
+      check.violation("not whole without a hand: " + view.error().message, false);
+      v.broken = true;
+      return v;
+    }
+    v.recovery_ms = in_ms(node_now() - healed);
+    w.begin(w.chance());  // who writes now, and that it does
+    check.all(from, node_now(), before, holder, lost);
+  } catch (const Failed& failed) {
+    check.violation("not whole: " + failed.why, false);
+    v.broken = true;
+  }
+  w.history().say("verdict", kind.name + ": " + (v.violations.empty() ? "ok" : "VIOLATED") + ", outage " + text(v.outage_ms) + ", whole " + text(v.recovery_ms) + " after the heal, " +
+                                 std::to_string(v.promotions) + " promotions, " + std::to_string(v.lost) + " rows lost, " + std::to_string(v.strays) + " strays");
+  return v;
+}
+
+std::vector<std::string> check_end(World& w, const LostRows& lost) {
+  std::vector<std::string> out;
+  try {
+    w.begin(w.chance());
+    for (const dev::ProbeWriter* writer : w.writers()) {
+      std::size_t gone = 0;
+      for (const dev::ProbeWrite& row : need(dev::missing_rows(w.cluster().application(w.holder()), writer->name(), writer->writes(), kQuery))) gone += lost.contains({writer->name(), row.n}) ? 0 : 1;
+      if (gone > 0) out.push_back(std::to_string(gone) + " rows of " + writer->name() + " are gone that were there after their fault");
+    }
+    if (const std::string differs = digests_differ(w); !differs.empty()) out.push_back(differs);
+    const Sequence head = w.head();
+    std::string digest, chain;
+    for (const NodeId& node : w.cluster().nodes()) {
+      const auto replayed = need(test::replay(w.cluster(), node, head));
+      if (digest.empty()) digest = replayed.digest();
+      if (chain.empty()) chain = replayed.chain();
+      if (replayed.digest() != digest) out.push_back("the log of " + std::to_string(head.value) + " events replayed by " + node.value + " gives digest " + replayed.digest() + ", not " + digest);
+      if (replayed.chain() != chain) out.push_back("the log of " + std::to_string(head.value) + " events replayed by " + node.value + " gives another chain than its neighbour's: their stored bytes differ");
+      if (!replayed.live_digest().empty() && !replayed.equal())
+        out.push_back(node.value + " folded " + std::to_string(head.value) + " events live to digest " + replayed.live_digest() + (replayed.live_digest() == replayed.digest() ? ", as replayed, with another chain" : ", replayed to " + replayed.digest()));
+    }
+    w.note("replayed " + std::to_string(head.value) + " events on every node: " + digest);
+  } catch (const Failed& failed) {
+    out.push_back("not whole at the end: " + failed.why);
+  }
+  for (const std::string& what : out) w.history().say("VIOLATION", what);
+  return out;
+}
+
+}  // namespace daarion::chaos

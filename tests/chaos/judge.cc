@@ -1,0 +1,64 @@
+#include "tests/chaos/judge.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+
+namespace daarion::chaos {
+namespace {
+constexpr std::chrono::milliseconds kRounding{5};  // between the log's clock and the writers'
+}
+
+Strays strays_of(const std::vector<NodeWrites>& writes, const NodeId& holder, const std::vector<Promoted>& promoted) {
+  struct One {
+    Instant at;
+    const NodeId* node;
+    std::uint64_t n;
+  };
+  std::vector<One> all;
+  for (const NodeWrites& w : writes)
+    for (const dev::ProbeWrite& write : w.writes) all.push_back({write.at, &w.node, write.n});
+  std::ranges::stable_sort(all, {}, &One::at);
+  Strays out;
+  NodeId now = holder;
+  std::size_t next = 0;
+  for (const One& one : all) {
+    if (*one.node == now) continue;
+    const auto to = std::ranges::find(promoted.begin() + static_cast<std::ptrdiff_t>(next), promoted.end(), *one.node, &Promoted::to);
+    if (to != promoted.end() && to->at <= one.at + kRounding) {
+      next = static_cast<std::size_t>(to - promoted.begin()) + 1;
+      now = *one.node;
+      continue;
+    }
+    if (out.count == 0) {
+      out.node = *one.node;
+      out.first = one.at;
+    }
+    out.last = one.at;
+    out.numbers.push_back(one.n);
+    ++out.count;
+  }
+  return out;
+}
+
+Promotions promotions_of(const std::vector<LogEvent>& events, std::int64_t zero_ns) {
+  Promotions out;
+  for (const LogEvent& e : events)
+    if (const auto* decided = std::get_if<PromotionDecided>(&e.event.payload)) {
+      if (decided->kind == DecisionKind::kKeep) continue;
+      out.to.push_back({decided->to, Instant(Duration(e.stored_ns - zero_ns))});
+      ++out.decided;
+      out.loss_bytes += decided->loss_bytes;
+    }
+  return out;
+}
+
+std::string summary_of(const std::vector<LogEvent>& events) {
+  std::map<std::string, int> count;
+  for (const LogEvent& e : events) ++count[payload_name(e.event.payload)];
+  std::string out;
+  for (const auto& [name, n] : count) out += (out.empty() ? "" : ", ") + name + (n > 1 ? " x" + std::to_string(n) : "");
+  return out.empty() ? "nothing" : out;
+}
+
+}  // namespace daarion::chaos

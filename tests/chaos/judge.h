@@ -1,0 +1,47 @@
+// What is proved from the writers' records and the log. Pure.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "controlplane/core/event.h"
+#include "controlplane/dev/probe_writer.h"
+
+namespace daarion::chaos {
+
+struct NodeWrites {
+  NodeId node;
+  std::vector<dev::ProbeWrite> writes;  // by the time of the acknowledgement
+};
+
+/// Writes that a node acknowledged when the epoch was another's. Times of all writers are of one clock.
+struct Strays {
+  std::size_t count = 0;
+  NodeId node;                 // of the first
+  Instant first{}, last{};     // acknowledged
+  std::vector<std::uint64_t> numbers;  // of the writes
+};
+
+/// To whom the log gave an epoch, and when it was stored, by the writers' clock.
+struct Promoted {
+  NodeId to;
+  Instant at{};
+};
+
+/// `holder` at the beginning; `promoted` in the log's order. The acknowledged writes of all nodes, put in one order, change from node to
+/// node; each change must be one of the log's, in its order and not before it. A node that goes on after another has begun strays.
+Strays strays_of(const std::vector<NodeWrites>& writes, const NodeId& holder, const std::vector<Promoted>& promoted);
+
+/// What the log says about promotions in a window.
+struct Promotions {
+  std::vector<Promoted> to;     // decided, in order
+  std::size_t decided = 0;      // without those that keep the holder
+  std::uint64_t loss_bytes = 0; // announced, together
+};
+/// `zero_ns`: what the log's clock says at the Instant 0.
+Promotions promotions_of(const std::vector<LogEvent>& events, std::int64_t zero_ns);
+
+/// "3 failovers, 2 rejoins, ..." for people and the history.
+std::string summary_of(const std::vector<LogEvent>& events);
+
+}  // namespace daarion::chaos

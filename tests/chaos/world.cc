@@ -1,0 +1,193 @@
+#include "tests/chaos/world.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+
+#include "controlplane/node/clock.h"
+#include "streams/js_request.h"
+
+namespace daarion::chaos {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using test::Failed;
+using test::need;
+
+constexpr Duration kUp = seconds(90);
+constexpr Duration kLeaders = seconds(40);
+constexpr Duration kLook = milliseconds(250);
+constexpr Duration kQuiet = seconds(2);         // nobody wrote for so long: the nodes are asked what they wait for
+constexpr std::size_t kRows = 100;
+
+struct Disk {
+  const char* store;
+  const char* size;
+};
+// A store's usual content fits several times; a full one is filled in a second.
+constexpr Disk kDisks[] = {{"pg", "size=700m"}, {"data", "size=128m"}, {"nats", "size=128m"}, {"witness", "size=128m"}};
+constexpr const char* kFiller = "/filler";
+
+test::ScratchCluster make_cluster() {
+  return need(test::ScratchCluster::make(3, {}, "100000 per 1h", true, "pg/data"));
+}
+
+}  // namespace
+
+World::World(History& history) : history_(history), cluster_(make_cluster()) {
+  make_disks();
+  need(cluster_->start_all());
+  const auto view = need(cluster_->await_settled(kUp));
+  const NodeId first(view.holder_of(kPostgres));
+  need(cluster_->make_application(first));
+  need(dev::make_probe_table(cluster_->application(first), seconds(5)));
+  for (const char* node : {"node1", "node2"}) writers_.push_back(std::make_unique<dev::ProbeWriter>(cluster_->application(NodeId(node)), std::string("at-") + node));
+  watch_ = std::thread([this] { watch(); });
+  begin(Chance(0));
+  row_bytes_ = measure_row();
+}
+
+World::~World() {
+  ending_ = true;
+  if (watch_.joinable()) watch_.join();
+  for (auto& w : writers_) w->stop();
+  // No process may be left in a disk that goes.
+  for (const NodeId& node : cluster_->nodes()) {
+    if (!dev::kill_all_of(cluster_->node_folder(node), seconds(10))) continue;
+    for (const Disk& disk : kDisks) ::umount2(disk_of(node, disk.store).c_str(), MNT_DETACH);
+  }
+}
+
+/// Mounts in a namespace of our own: nobody else sees them, and they go with the last process.
+void World::make_disks() {
+  if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    throw Failed{std::string("make a mount namespace: ") + std::strerror(errno)};
+  for (const NodeId& node : cluster_->nodes())
+    for (const Disk& disk : kDisks) {
+      const std::string at = disk_of(node, disk.store);
+      std::error_code error;
+      std::filesystem::create_directories(at, error);
+      if (::mount("daarion-chaos", at.c_str(), "tmpfs", 0, (std::string(disk.size) + ",mode=755").c_str()) != 0)
+        throw Failed{"mount a disk at " + at + ": " + std::strerror(errno)};
+    }
+}
+
+void World::begin(Chance chance) {
+  chance_ = chance;
+  const auto view = need(cluster_->await_settled(kUp));
+  holder_ = NodeId(view.holder_of(kPostgres));
+  replica_ = NodeId(holder_.value == "node1" ? "node2" : "node1");
+  need(cluster_->await_leaders_off({holder_}, kLeaders));
+  until("a leader of the log that has both its followers", kLeaders, [&] { return log_is_whole(); });
+  const std::size_t rows = writer(holder_).count();
+  until("rows acknowledged by " + holder_.value, seconds(30), [&] { return writer(holder_).count() >= rows + kRows; });
+}
+
+/// Source: the stream's leader itself; what servers say of it in passing may be of a leader that is gone.
+bool World::log_is_whole() {
+  const auto connection = test::core_connection(*cluster_, holder_, seconds(1));
+  if (!connection) return false;
+  const auto info = js_request(**connection, "$JS.API.STREAM.INFO.CLUSTER_LOG", nullptr, seconds(1));
+  if (!info || !info->contains("cluster")) return false;
+  const auto& replicas = (*info)["cluster"].value("replicas", nlohmann::json::array());
+  return replicas.size() == 2 && std::ranges::all_of(replicas, [](const nlohmann::json& r) { return r.value("current", false) && !r.value("offline", false); });
+}
+
+void World::hold(Duration length) {
+  const Instant end = node_now() + length;
+  until("the fault's end", length + seconds(5), [&] { return node_now() >= end; });
+}
+
+Instant World::until_writes_at(const NodeId& node, Instant from, Duration limit) {
+  until("a row acknowledged by " + node.value, limit, [&] { return writer(node).first_after(from) != kNever; });
+  return writer(node).first_after(from);
+}
+
+void World::until(const std::string& what, Duration limit, const std::function<bool()>& condition) {
+  need(cluster_->await_that(what, limit, cluster_->log_of(edge_, dev::Part::kDaemon), condition));
+}
+
+void World::isolate(const NodeId& node) {
+  for (const NodeId& other : cluster_->nodes())
+    if (other != node) need(cluster_->cut(node, other));
+}
+
+void World::mend() {
+  need(cluster_->heal());
+  for (const NodeId& node : cluster_->nodes()) {
+    for (const Disk& disk : kDisks) free_disk(node, disk.store);
+    for (const dev::ProcessInfo& p : cluster_->processes(node))
+      if (p.state == 'T') dev::send_signal(p.id, SIGCONT);
+    need(cluster_->network()->plug(node, true));
+    need(cluster_->start(node));
+  }
+}
+
+void World::fill_disk(const NodeId& node, const std::string& store) {
+  const std::string at = disk_of(node, store) + kFiller;
+  const int fd = ::open(at.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) throw Failed{"fill " + at + ": " + std::strerror(errno)};
+  off_t size = 0;
+  for (off_t step = 64 << 20; step >= 4096; step /= 2)
+    while (::fallocate(fd, 0, size, step) == 0) size += step;
+  ::close(fd);
+}
+
+void World::free_disk(const NodeId& node, const std::string& store) { ::unlink((disk_of(node, store) + kFiller).c_str()); }
+
+std::vector<const dev::ProbeWriter*> World::writers() const {
+  std::vector<const dev::ProbeWriter*> out;
+  for (const auto& w : writers_) out.push_back(w.get());
+  return out;
+}
+
+Instant World::last_write() const {
+  Instant last{};
+  for (const auto& w : writers_) last = std::max(last, w->last());
+  return last;
+}
+
+std::vector<NamedWait> World::waits_since(Instant from) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<NamedWait> out;
+  std::ranges::copy_if(waits_, std::back_inserter(out), [&](const NamedWait& w) { return w.at >= from; });
+  return out;
+}
+
+void World::watch() {
+  while (!ending_) {
+    std::this_thread::sleep_for(kLook);
+    if (node_now() - last_write() < kQuiet) continue;
+    for (const NodeId& node : cluster_->nodes()) {
+      const auto view = cluster_->view(node);
+      if (!view) continue;
+      const std::lock_guard lock(mutex_);
+      for (const std::string& wait : view->waits) {
+        if (std::ranges::any_of(waits_, [&](const NamedWait& w) { return w.node == node && w.text == wait && node_now() - w.at < seconds(2); })) continue;
+        waits_.push_back({node_now(), node, wait});
+        history_.add("wait", {{"node", node.value}, {"text", wait}});
+      }
+    }
+  }
+}
+
+double World::measure_row() {
+  const auto c = need(cluster_->superuser(holder_, seconds(2)));
+  const auto at = [&] { return std::strtod(need(c->query("select pg_current_wal_lsn() - '0/0'::pg_lsn", seconds(2)))[0][0].c_str(), nullptr); };
+  const double bytes = at();
+  const std::size_t rows = writer(holder_).count();
+  until("100 rows more", seconds(10), [&] { return writer(holder_).count() > rows + kRows; });
+  return (at() - bytes) / double(writer(holder_).count() - rows);
+}
+
+}  // namespace daarion::chaos

@@ -1,0 +1,90 @@
+// The cluster that faults are dealt to: three nodes in network namespaces, every store on a small disk of its own, a writer at each
+// PostgreSQL, and a watch over what the nodes say while nobody writes.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/chaos/deal.h"
+#include "tests/chaos/history.h"
+#include "tests/cluster/kit.h"
+
+namespace daarion::chaos {
+
+inline constexpr const char* kPostgres = "postgres";
+inline constexpr std::size_t kDataNodes = 2;
+
+/// A wait that some node named while no write was acknowledged.
+struct NamedWait {
+  Instant at{};
+  NodeId node;
+  std::string text;
+};
+
+class World {
+ public:
+  /// A fresh cluster, settled and written to. Throws test::Failed.
+  explicit World(History& history);
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  dev::LocalCluster& cluster() { return *cluster_; }
+  History& history() { return history_; }
+
+  // ---- one fault
+  /// Settled, everybody's leaders off the holder; who is who is known then. `chance`: the fault's own.
+  void begin(Chance chance);
+  Chance& chance() { return chance_; }
+  const NodeId& holder() const { return holder_; }    // writes when the fault begins
+  const NodeId& replica() const { return replica_; }  // the other one with the data
+  const NodeId& edge() const { return edge_; }
+  NodeId any() { return chance_.one_of(std::vector<NodeId>{holder_, replica_, edge_}); }
+  NodeId data_node() { return chance_.coin() ? holder_ : replica_; }
+
+  /// The fault lasts so long.
+  void hold(Duration length);
+  /// The first write that a node acknowledged after `from`. Throws after `limit`.
+  Instant until_writes_at(const NodeId& node, Instant from, Duration limit);
+  void until(const std::string& what, Duration limit, const std::function<bool()>& condition);
+  void note(const std::string& text) { history_.say("", "  " + text); }
+  /// What `from` and every other node send each other is lost.
+  void isolate(const NodeId& node);
+  /// Everything that can be mended is: links, stopped processes, filled disks, what does not run. For after a fault that went wrong too.
+  void mend();
+  std::string disk_of(const NodeId& node, const std::string& store) { return cluster_->node_folder(node) + "/" + store; }
+  /// Leaves no byte on the disk of this store; free_disk() ends that.
+  void fill_disk(const NodeId& node, const std::string& store);
+  void free_disk(const NodeId& node, const std::string& store);
+
+  // ---- what was seen
+  dev::ProbeWriter& writer(const NodeId& node) { return *writers_[node == NodeId("node1") ? 0 : 1]; }
+  std::vector<const dev::ProbeWriter*> writers() const;
+  Instant last_write() const;
+  std::vector<NamedWait> waits_since(Instant from) const;
+  double row_bytes() const { return row_bytes_; }
+  Sequence head() { return Sequence{test::need(cluster_->view(edge_)).sequence}; }
+
+ private:
+  void make_disks();
+  bool log_is_whole();
+  void watch();
+  double measure_row();
+  History& history_;
+  test::ScratchCluster cluster_;
+  std::vector<std::unique_ptr<dev::ProbeWriter>> writers_;
+  NodeId holder_, replica_;
+  const NodeId edge_{"node3"};
+  Chance chance_{0};
+  double row_bytes_ = 0;
+  mutable std::mutex mutex_;
+  std::vector<NamedWait> waits_;
+  std::atomic<bool> ending_ = false;
+  std::thread watch_;
+};
+
+}  // namespace daarion::chaos
