@@ -151,7 +151,7 @@ void add_process_kinds(std::vector<Kind>& to) {
   add({.name = "guards_killed", .text = "both of the holder's guards at once", .cost_s = 7, .outage_ms = kHostLostMs, .fewest_promotions = 1, .most_promotions = 1, .run = guards_killed});
   add({.name = "postmaster_killed", .text = "the holder's postmaster alone", .cost_s = 8, .outage_ms = kSoonMs, .fewest_promotions = 1, .most_promotions = 1, .quick = true, .run = postmaster_killed});
   add({.name = "nats_killed", .text = "one nats-server of the core, for 5 s", .cost_s = 10, .outage_ms = kNoneMs, .run = nats_killed});
-  add({.name = "nats_all_killed", .text = "every nats-server of the core, for 5 s", .cost_s = 18, .outage_ms = 25'000, .most_promotions = 2, .run = nats_all_killed});
+  add({.name = "nats_all_killed", .text = "every nats-server of the core, for 5 s", .cost_s = 18, .outage_ms = kNoneMs, .run = nats_all_killed});
   add({.name = "edge_nats_killed", .text = "the edge's own nats-server, for 5 s", .cost_s = 10, .outage_ms = kNoneMs, .run = edge_server_killed});
   add({.name = "daemon_stopped", .text = "the holder's daemon stands still for 5 s", .cost_s = 10, .outage_ms = kHostLostMs, .fewest_promotions = 1, .most_promotions = 1,
        .run = [](World& w) { paused(w, w.holder(), Part::kDaemon, kBeyondLease); }});

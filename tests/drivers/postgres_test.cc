@@ -363,6 +363,36 @@ TEST_F(Postgres, SwitchesOverWithoutLoss) {
 }
 
 // node1 opens timeline 2, alone, and dies; node2, who never heard of it, opens its own timeline 2 at the same place.
+/// Both sides have the timeline's number and its history: only pg_control says that a replica wrote on it, until its next start as one.
+TEST_F(Postgres, AReplicaThatWasOpenedByHandIsRebuilt) {
+  Node& a = primary(1);
+  ASSERT_EQ(a.value("CREATE TABLE t AS SELECT generate_series(1, 10) i; SELECT 'ok'"), "ok");
+  Node& b = replica(2);
+  ASSERT_TRUE(caught_up(a, b));
+  b.host.kill_all();
+  ASSERT_TRUE(b.run(Verb::kStart, "node1").ok) << "a crash alone is no news";
+  EXPECT_FALSE(b.observe().diverged);
+  b.host.kill_all();
+  fs::remove(b.data() + "/standby.signal");
+  DirectHost by_hand;
+  ASSERT_TRUE(by_hand.start({.argv = {*find_programs(0) + "/postgres", "-D", b.data()}, .environment = {}, .user = b.config.engine_user, .directory = b.data(), .log_file = base_ + "/by-hand.log"}));
+  ASSERT_TRUE(eventually([&] { return b.value("INSERT INTO t VALUES (77); SELECT 'ok'") == "ok"; }));
+  by_hand.kill_all();
+  ASSERT_EQ(a.value("INSERT INTO t SELECT generate_series(1, 10000); SELECT 'ok'"), "ok");  // the writer is further on: no position tells
+  ASSERT_TRUE(b.run(Verb::kStart, "node1").ok);
+  ASSERT_TRUE(eventually([&] { return b.observe().state == EngineState::kStandby; }));
+  EXPECT_TRUE(b.observe().diverged);
+  EXPECT_NE(b.observe().health.find("opened by hand"), std::string::npos) << b.observe().health;
+  const DriverResult r = b.run(Verb::kRejoin, "node1");
+  ASSERT_TRUE(r.ok) << r.message;
+  EXPECT_EQ(r.method, "rebuild");
+  ASSERT_TRUE(b.run(Verb::kFollow, "node1").ok);
+  ASSERT_TRUE(caught_up(a, b));
+  EXPECT_FALSE(b.observe().diverged) << "neither after the copy, whose pg_control is a primary's";
+  EXPECT_EQ(b.value("SELECT count(*) FROM t WHERE i = 77"), "1") << "the writer's own, of its series";
+  EXPECT_EQ(b.value("SELECT count(*) FROM t"), "10010");
+}
+
 TEST_F(Postgres, TwoTimelinesOfOneNumberHaveParted) {
   Node& a = make(1);
   ASSERT_TRUE(a.run(Verb::kProvision).ok);

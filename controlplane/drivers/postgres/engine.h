@@ -86,6 +86,7 @@ class Engine final : public PostgresDriver {
   Result<void> make_slot_there(Connection& c);
   bool has_wal_there(Connection& c, const Lineage& own);
   bool ended_as_primary();
+  Result<void> note_stray();
   Judgement compare(const Lineage& own, const Lineage& theirs);
 
   // ---- the kept connection (observe.cc)
@@ -97,6 +98,8 @@ class Engine final : public PostgresDriver {
   void keep_up(const Seen& seen);
   NodeId node_at(const Seen& seen) const;
   std::string rewinding_path() const { return data_dir_ + ".daarion-rewinding"; }
+  /// Says that somebody else than us opened these data; gone once they were led back, or when an operator wants to keep them.
+  std::string strayed_path() const { return data_dir_ + ".daarion-strayed"; }
 
   const DriverConfig config_;
   const Credentials credentials_;

@@ -149,6 +149,10 @@ EngineReport Engine::observe() {
   else
     fill_stopped(r);
   r.diverged = r.diverged || exists(rewinding_path());
+  if (exists(strayed_path())) {
+    r.diverged = true;
+    r.health = "it was opened by hand; what was written then goes when it rejoins, unless you remove " + strayed_path();
+  }
   // Of an engine that ended or was started meanwhile nothing was learned.
   if (host_.incarnation() != r.incarnation)
     return {.resource = r.resource, .incarnation = r.incarnation, .health = "it was restarted meanwhile"};

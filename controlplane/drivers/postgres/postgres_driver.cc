@@ -224,6 +224,7 @@ std::string Engine::log_tail() const {
 
 Result<void> Engine::launch(const PeerAddress* upstream) {
   if (exists(rewinding_path())) return fail(Remedy::kRetry, "an unfinished rewind left the data unusable; rejoin it");
+  if (auto done = note_stray(); !done) return done;
   if (auto done = forget_unopened(); !done) return done;
   if (auto done = write_settings(config_, data_dir_, upstream, credentials_, tools_.user); !done) return done;
   kept_.reset();

@@ -23,6 +23,8 @@ constexpr minutes kCopyIdleLimit{3};
 constexpr seconds kEndLimit{15};
 constexpr minutes kCheckpointThereLimit{2};
 
+std::string timeline_word(std::uint64_t timeline) { return "timeline " + std::to_string(timeline); }
+
 std::uint64_t number(const std::string& text) {
   std::uint64_t value = 0;
   std::from_chars(text.data(), text.data() + text.size(), value);
@@ -138,6 +140,18 @@ bool Engine::ended_as_primary() {
   return !control || !(control->clean() || control->state == "in archive recovery");
 }
 
+/// Data that were last open for writing, on a timeline that another node opened: no verb of ours did that. Once they run as a standby again
+/// pg_control no longer says so, and nothing else would: the timeline's number is the same on both sides. A copy of a primary looks the same
+/// until its first start, but has a backup_label.
+Result<void> Engine::note_stray() {
+  const auto control = this->control();
+  const auto marker = read_marker(data_dir_);
+  if (!control || !marker || exists(data_dir_ + "/backup_label") || control->state == "in archive recovery" || control->state == "shut down in recovery") return {};
+  const auto opening = marker->openings.find(position_of(data_dir_, *control).timeline);
+  if (opening == marker->openings.end() || opening->second.node == config_.self) return {};
+  return write_file(strayed_path(), timeline_word(opening->first) + " was opened by " + opening->second.node.value + ", and written here\n", 0600, tools_.user);
+}
+
 Result<void> Engine::make_new_cluster(const std::string& folder) {
   auto ran = run_tool(
       {.argv = {tools_.folder + "/initdb", "-D", folder, "-U", kSuperuser, "-E", "UTF8", "--locale=C.UTF-8", "--lc-messages=C",
@@ -169,7 +183,8 @@ Result<void> Engine::put_in_place(const std::string& folder, const Marker& marke
   if (auto done = write_marker(folder, marker, tools_.user); !done) return done;
   if (auto done = swap_folder(folder, data_dir_); !done) return done;
   control_cache_.reset();
-  if (auto done = remove_file(rewinding_path()); !done) return done;
+  for (const std::string& note : {rewinding_path(), strayed_path()})
+    if (auto done = remove_file(note); !done) return done;
   return remove_tree(folder);
 }
 
@@ -245,6 +260,7 @@ Result<void> Engine::rewind_from(const PeerAddress& upstream, const Lineage& the
   Marker marker{config_.self, config_.resource.id, before->identity, theirs.openings};
   if (auto done = write_settings(config_, data_dir_, &upstream, credentials_, tools_.user); !done) return done;
   if (auto done = write_marker(data_dir_, marker, tools_.user); !done) return done;
+  if (auto done = remove_file(strayed_path()); !done) return done;
   return remove_file(rewinding_path());
 }
 
@@ -278,7 +294,8 @@ Result<void> Engine::rejoin(const DriverCommand& c, DriverResult& r) {
   control_cache_.reset();
   std::string why_not = "an unfinished rewind";
   if (auto own = unfinished ? Result<Lineage>(fail(Remedy::kRetry, why_not)) : own_lineage(); own) {
-    const Judgement j = compare(*own, *theirs);
+    Judgement j = compare(*own, *theirs);
+    if (j.kinship == Kinship::kMayFollow && exists(strayed_path())) j = {Kinship::kSameNumber, "it was opened by hand on " + timeline_word(own->timeline)};
     if (j.kinship == Kinship::kOtherSystem || j.kinship == Kinship::kBehind)
       return fail(Remedy::kFixInput, upstream.node.value + ": " + j.why);
     if (j.kinship == Kinship::kMayFollow && !ended_as_primary() && has_wal_there(**there, *own)) {
