@@ -20,9 +20,10 @@
 //               length that it promised,
 //   returned    and until it has folded a MemberReturned that it appended in this boot: its fold is then not stale.
 //   send time   valid_until is the majority-newest send time of an acked beat, plus the length; it never moves back.
+//   set kept    a voter's set never goes back within a log: a fold that is behind would show it an earlier one.
 //   session     a session is taken once. Released, fenced, or with its guard or host dead, it never writes again.
 //   earned      an epoch is written under, and completed, only after a majority acked a claim of that very epoch: a session
-//               that raised its epoch keeps its time but not yet the new number.
+//               that raised its epoch keeps its time but not yet the new number; its endless promise stays endless.
 //   pause       a voter that folds Paused records its number and its promise has no end; the holder drops its deadline when a
 //               majority names that number. A beat that names a later Resumed ends it, nothing less. A voter that was blank
 //               owes the newest completed holder in the log an endless promise, unless no Paused stood at that holder's

@@ -83,6 +83,8 @@ void second_daemon(World& w) {
     need(dev::run_to_end({"ip", "netns", "add", netns}, ""));
     need(dev::run_to_end({"ip", "-n", cluster.network()->hub(), "-batch", "-"}, "link add to-twin type veth peer name eth0 netns " + netns + "\nlink set dev to-twin master hub up\n"));
     need(dev::run_to_end({"ip", "-n", netns, "-batch", "-"}, "link set dev lo up\naddress add " + own + "/24 dev eth0\nlink set dev eth0 up\naddress add " + address + "/32 dev lo\n"));
+    // It speaks from the other host's address, and must not claim it in the network: that would be another fault.
+    need(dev::run_to_end({"ip", "netns", "exec", netns, "sysctl", "-qw", "net.ipv4.conf.all.arp_announce=2"}, ""));
     // Its own data directory: one host's disk is not the other's.
     std::ifstream in(cluster.config_path());
     std::string text((std::istreambuf_iterator<char>(in)), {});
