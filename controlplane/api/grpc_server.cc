@@ -104,6 +104,11 @@ class AdminService final : public v1::Admin::Service {
   Status Resume(ServerContext*, const v1::ResumeRequest* in, v1::Mutation* out) override {
     return with_or_cluster(in->resource(), [&](const ResourceId& r) { return give(ports_.operations->resume(r, intent_of(in->intent())), out); });
   }
+  Status ConfirmFencing(ServerContext*, const v1::ConfirmFencingRequest* in, v1::Mutation* out) override {
+    return with(in->resource(), "", in->holder(), [&](const ResourceId& resource, const NodeId&, const NodeId& holder) {
+      return give(ports_.operations->confirm_fencing(resource, holder, intent_of(in->intent())), out);
+    });
+  }
   Status Drain(ServerContext*, const v1::DrainRequest* in, v1::Mutation* out) override {
     return set_intent(in->node(), MemberIntent::kDraining, in->intent(), out);
   }
