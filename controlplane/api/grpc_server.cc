@@ -106,7 +106,9 @@ class AdminService final : public v1::Admin::Service {
   }
   Status ConfirmFencing(ServerContext*, const v1::ConfirmFencingRequest* in, v1::Mutation* out) override {
     return with(in->resource(), "", in->holder(), [&](const ResourceId& resource, const NodeId&, const NodeId& holder) {
-      return give(ports_.operations->confirm_fencing(resource, holder, intent_of(in->intent())), out);
+      const Status given = give(ports_.operations->confirm_fencing(resource, holder, intent_of(in->intent())), out);
+      if (given.ok()) out->mutable_event()->set_to(holder.value);
+      return given;
     });
   }
   Status Drain(ServerContext*, const v1::DrainRequest* in, v1::Mutation* out) override {

@@ -181,11 +181,12 @@ ExitCode confirm_fencing(const Globals& globals, const Change& change) {
     look.mutable_intent()->set_dry_run(true);
     const auto asked = (*client)->call(look);
     if (!asked) return say(asked.error());
+    const std::string holder = clean(asked->event().to());
     std::fprintf(stderr, "You give your word that %s is off, or can reach neither its disk nor its clients, and stays so.\n%s.\nType %s to go on: ",
-                 change.holder.c_str(), clean(asked->outcome()).c_str(), change.holder.c_str());
+                 holder.c_str(), clean(asked->outcome()).c_str(), holder.c_str());
     std::string typed;
     std::getline(std::cin, typed);
-    if (typed != change.holder) return say({ExitCode::kFailed, "not confirmed: nothing was done"});
+    if (typed != holder) return say({ExitCode::kFailed, "not confirmed: nothing was done"});
   }
   return ask(globals, change, request, false);
 }
