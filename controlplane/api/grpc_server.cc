@@ -104,6 +104,13 @@ class AdminService final : public v1::Admin::Service {
   Status Resume(ServerContext*, const v1::ResumeRequest* in, v1::Mutation* out) override {
     return with_or_cluster(in->resource(), [&](const ResourceId& r) { return give(ports_.operations->resume(r, intent_of(in->intent())), out); });
   }
+  Status ConfirmFencing(ServerContext*, const v1::ConfirmFencingRequest* in, v1::Mutation* out) override {
+    return with(in->resource(), "", in->holder(), [&](const ResourceId& resource, const NodeId&, const NodeId& holder) {
+      const Status given = give(ports_.operations->confirm_fencing(resource, holder, intent_of(in->intent())), out);
+      if (given.ok()) out->mutable_event()->set_to(holder.value);
+      return given;
+    });
+  }
   Status Drain(ServerContext*, const v1::DrainRequest* in, v1::Mutation* out) override {
     return set_intent(in->node(), MemberIntent::kDraining, in->intent(), out);
   }

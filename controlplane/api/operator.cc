@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "controlplane/api/views.h"
+#include "controlplane/core/decide.h"
 #include "streams/codec.h"
 
 namespace daarion {
@@ -83,6 +84,9 @@ Result<OperatorAnswer> Operator::failover(const ResourceId& resource, const Node
   const LeaseState* lease = view->state->lease(resource);
   const NodeId holder = lease && lease->has_holder() ? lease->completed.node : NodeId{};
   if (!holder.empty() && to == holder) return fail(Remedy::kStepDown, "failover " + resource.value + ": " + to.value + " is its holder already");
+  if (const auto lost = view->lost.find(resource); lost != view->lost.end())
+    return fail(Remedy::kStepDown, "failover " + resource.value + " refused: it waits for " + what_of(lost->second) + "; make sure that " + lost->second.node.value +
+                                       " is off, then: " + confirm_command(resource, lost->second));
   const Decider::Nomination& then = view->if_holder_dies.at(resource);
   for (const Verdict& verdict : then.decision.verdicts) {
     if (verdict.node != to || verdict.eligible || verdict.rule == "not_wanted") continue;
@@ -94,8 +98,16 @@ Result<OperatorAnswer> Operator::failover(const ResourceId& resource, const Node
   }
   SwitchoverRequested wish{.from = holder, .to = to, .forced = true, .allow_data_loss = allow_data_loss, .valid_ms = kWishValidMs,
                            .request = intent.request};
+  // The decision as it would be now, under this wish: whom it names and what it may lose.
+  Evidence evidence = then.evidence;
+  evidence.kind = DecisionKind::kForced;
+  evidence.wanted = to;
+  evidence.allow_data_loss = allow_data_loss;
+  const Decision d = decide(evidence);
+  const std::string whom = d.to ? d.to->value : holder.empty() ? "the best candidate" : "another node";
   return append(wish, {}, resource, intent,
-                holder.empty() ? "the best candidate is promoted" : "once the lease of " + holder.value + " has ended, another node is promoted");
+                (holder.empty() ? "" : "once the lease of " + holder.value + " has ended, ") + whom + " is promoted" +
+                    (d.to ? "; expected loss: at most " + std::to_string(d.loss_bytes) + " B" : ""));
 }
 
 Result<OperatorAnswer> Operator::pause(const ResourceId& resource, const OperatorIntent& intent) {
@@ -108,6 +120,38 @@ Result<OperatorAnswer> Operator::resume(const ResourceId& resource, const Operat
   if (!resource.empty())
     if (const auto spec = resource_of(resource); !spec) return tl::unexpected(spec.error());
   return append(Resumed{}, {}, resource, intent, "failover is automatic again");
+}
+
+Result<OperatorAnswer> Operator::confirm_fencing(const ResourceId& resource, const NodeId& holder, const OperatorIntent& intent, const std::string& how,
+                                                 const SessionId& session) {
+  if (const auto spec = resource_of(resource); !spec) return tl::unexpected(spec.error());
+  const auto view = ports_.view();
+  const LeaseState* lease = view->state->lease(resource);
+  const std::string what = "confirm-fencing " + resource.value;
+  const auto lost = view->lost.find(resource);
+  if (lost == view->lost.end()) {
+    const std::string who = lease && lease->has_holder() ? lease->completed.node.value : "its holder";
+    return fail(Remedy::kStepDown, what + " refused: nothing waits for it; it is for a holder that was paused and is lost for longer than a lease, and " + who +
+                                       " is not known to be; see `daarionctl why-not " + resource.value + "`");
+  }
+  const NodeId& node = lost->second.node;
+  if ((!holder.empty() && holder != node) || (!session.empty() && session != lost->second.session))
+    return fail(Remedy::kRefold, what + ": what is waited for is word of " + node.value + (session.empty() ? "" : " and its newest session") + ", not of " +
+                                     (holder.empty() ? "another one" : holder.value));
+  const CompletedLease none;
+  const bool writer = (lease ? lease->completed : none).session == lost->second.session;
+  Evidence evidence = view->if_holder_dies.at(resource).evidence;
+  evidence.kind = DecisionKind::kForced;
+  evidence.votes.clear();
+  for (const VoterInstance& voter : view->state->voters.voters) evidence.votes.push_back({voter.node, evidence.log_epoch, 0, 0});
+  const Decision then = decide(evidence);
+  const bool waits = view->state->paused(resource);
+  const std::string next = !then.to ? "nobody can be promoted yet: " + then.reason
+                                    : then.to->value + " can be promoted, expected loss at most " + std::to_string(then.loss_bytes) + " B";
+  return append(FencingConfirmed{lost->second.session, how}, {}, resource, intent,
+                "one lease from then the promises to " + node.value + (writer ? "" : ", which had not said yet that it writes,") + " are over; " + next +
+                    (waits ? "; it is paused, so `daarionctl resume` or `daarionctl failover` comes after" : "") + ". If " + node.value +
+                    " still runs, two nodes write from then on, and what one of them took is lost");
 }
 
 Result<OperatorAnswer> Operator::set_member_intent(const NodeId& node, MemberIntent wanted, const OperatorIntent& intent) {
@@ -134,7 +178,7 @@ Result<OperatorAnswer> Operator::append(Payload payload, const NodeId& about, co
   Event& event = answer.event.event;
   const std::int64_t wall = ports_.wall_ns();
   const LeaseState* lease = state.lease(resource);
-  event.header = {.id = ports_.new_id(wall), .node = ports_.self, .actor = "operator:" + (intent.actor.empty() ? "unnamed" : intent.actor),
+  event.header = {.id = ports_.new_id(wall), .node = ports_.self, .actor = intent.own ? "node:" + ports_.self.value : "operator:" + (intent.actor.empty() ? "unnamed" : intent.actor),
                   .reason = intent.reason, .cause = {}, .resource = resource, .epoch = lease ? lease->epoch : Epoch{}, .wall_time_ns = wall,
                   .aggregate = aggregate_of(payload, about, resource), .version = {}};
   event.header.version = Version{state.version_of(event.header.aggregate).value + 1};

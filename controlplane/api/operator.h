@@ -20,6 +20,7 @@ struct OperatorIntent {
   std::string request;           // idempotency key; empty: none
   bool dry_run = false;
   std::string actor;             // of a person; empty: "unnamed"
+  bool own = false;              // of this daemon itself, not of a person
 };
 
 struct OperatorAnswer {
@@ -49,6 +50,10 @@ class Operator {
   Result<OperatorAnswer> failover(const ResourceId& resource, const NodeId& to, bool allow_data_loss, const OperatorIntent& intent);
   Result<OperatorAnswer> pause(const ResourceId& resource, const OperatorIntent& intent);   // empty: the cluster
   Result<OperatorAnswer> resume(const ResourceId& resource, const OperatorIntent& intent);
+  /// The word that the holder writes no more, which alone ends promises without an end. Empty `holder` or `session`: whoever is waited
+  /// for. Refused where nothing waits for it: it would change nothing now, and might later.
+  Result<OperatorAnswer> confirm_fencing(const ResourceId& resource, const NodeId& holder, const OperatorIntent& intent,
+                                         const std::string& how = "an operator's word", const SessionId& session = {});
   Result<OperatorAnswer> set_member_intent(const NodeId& node, MemberIntent wanted, const OperatorIntent& intent);
 
  private:

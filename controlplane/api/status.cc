@@ -197,7 +197,10 @@ StatusView make_status(const NodeCore& core, const std::vector<std::string>& war
   view.ready = view.reasons.empty();
   view.state = core.state_ptr();
   for (const ResourceSpec& spec : core.spec().resources)
-    if (spec.leased) view.if_holder_dies[spec.id] = core.preview(spec.id, true, now);
+    if (spec.leased) {
+      view.if_holder_dies[spec.id] = core.preview(spec.id, true, now);
+      if (auto lost = core.lost_holder(spec.id, now)) view.lost[spec.id] = std::move(*lost);
+    }
   view.status = std::make_shared<const v1::Status>(status_of(core, view, warnings, now, wall_ns));
   view.status_json = to_json(*view.status);
   view.peers_json = to_json(peers_of(core, now));

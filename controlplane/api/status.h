@@ -20,6 +20,7 @@ struct StatusView {
   std::vector<std::string> reasons;  // why not ready
   std::shared_ptr<const State> state;
   std::map<ResourceId, Decider::Nomination> if_holder_dies;  // the decision as it would be
+  std::map<ResourceId, LostHolder> lost;  // paused holders that are lost
   std::shared_ptr<const v1::Status> status;
   std::string status_json;
   std::string peers_json;

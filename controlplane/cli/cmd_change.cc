@@ -5,7 +5,9 @@
 #include <CLI/CLI.hpp>
 
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
+#include <iostream>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -32,7 +34,8 @@ constexpr auto kLookAgain = std::chrono::milliseconds(200);
 
 struct Change {
   std::string name;                // of the resource or node; empty: the cluster
-  std::string to, from;
+  std::string to, from, holder;
+  bool yes = false;
   bool allow_data_loss = false;
   std::string reason, request_id, actor;
   std::uint64_t expect_seq = 0;
@@ -164,6 +167,30 @@ CLI::App* add(CLI::App& app, const std::shared_ptr<Change>& change, const char* 
   return command;
 }
 
+/// A wrong word is worse than a late one: whoever gives it says again whom it is of, after reading what it does.
+ExitCode confirm_fencing(const Globals& globals, const Change& change) {
+  auto request = change.request<v1::ConfirmFencingRequest>();
+  request.set_resource(change.name);
+  request.set_holder(change.holder);
+  if (!change.yes && !change.dry_run) {
+    if (isatty(STDIN_FILENO) == 0)
+      return say({ExitCode::kUsage, "confirm-fencing asks before it acts and there is no terminal: give --yes, or look first with --dry-run"});
+    auto client = AdminClient::connect(globals);
+    if (!client) return say(client.error());
+    v1::ConfirmFencingRequest look = request;
+    look.mutable_intent()->set_dry_run(true);
+    const auto asked = (*client)->call(look);
+    if (!asked) return say(asked.error());
+    const std::string holder = clean(asked->event().to());
+    std::fprintf(stderr, "You give your word that %s is off, or can reach neither its disk nor its clients, and stays so.\n%s.\nType %s to go on: ",
+                 holder.c_str(), clean(asked->outcome()).c_str(), holder.c_str());
+    std::string typed;
+    std::getline(std::cin, typed);
+    if (typed != holder) return say({ExitCode::kFailed, "not confirmed: nothing was done"});
+  }
+  return ask(globals, change, request, false);
+}
+
 constexpr const char* kWaitsForPromotion = "Wait until the promotion completed or failed (the default), at most --timeout; exit code 7 if neither is seen";
 constexpr const char* kWaitsForFold = "Wait until the node has folded the event (the default)";
 
@@ -224,6 +251,14 @@ void add_change(CLI::App& app, const Globals& globals, ExitCode& code) {
 
   add_for_resource(app, globals, code, "pause", "No automatic failover until resume; holders keep writing.", true);
   add_for_resource(app, globals, code, "resume", "Automatic failover again.", false);
+  auto word = std::make_shared<Change>();
+  CLI::App* confirm = add(app, word, "confirm-fencing", "Give your word that a holder that was paused and is lost writes no more, so that another node may be promoted. A wrong word makes two nodes write.", kWaitsForFold);
+  confirm->add_option("resource", word->name, "Its name, as in `daarionctl resources`")->required();
+  confirm->add_option("--holder", word->holder, "Whom it is said of; another one than is waited for: exit code 6")->required()->type_name("NODE");
+  confirm->add_flag("--yes", word->yes, "Do not ask again");
+  confirm->footer("Needed only where `status` waits for it: promises to a paused holder have no end, and it cannot be asked any more. Make sure first: power\n"
+                  "it off, or cut its disk and its clients off. The promises end one lease later. A holder that was not paused needs no word.");
+  confirm->callback([word, &globals, &code] { code = confirm_fencing(globals, *word); });
   add_for_node(app, globals, code, "drain", "The node is not promoted any more; what it holds stays until a switchover.", true);
   add_for_node(app, globals, code, "undrain", "The node may be promoted again.", false);
 }

@@ -101,7 +101,7 @@ std::string object_to_deciding(const Evidence& e) {
   const bool asked = e.kind == DecisionKind::kSwitchover || e.kind == DecisionKind::kForced;
   if (e.paused && !asked) return "automatic failover is paused";
   if (e.kind == DecisionKind::kFailover && e.max_promotions > 0 && e.promotions >= e.max_promotions)
-    return with_number("", e.promotions, " automatic promotions in the window") + with_number(", limit ", e.max_promotions, "");
+    return with_number("", e.promotions, " automatic promotions in the window") + with_number(", limit ", e.max_promotions, " (control.max_promotions)");
   return {};
 }
 
@@ -138,13 +138,13 @@ Decision decide(const Evidence& e) {
   }
   if (std::string no = object_to_deciding(e); !no.empty()) {
     d.reason = std::move(no);
-    d.unblock = e.paused ? "daarionctl resume" : "daarionctl failover " + e.resource.value;
+    d.unblock = e.paused ? kUnblockPause : "daarionctl failover " + e.resource.value + " --to " + (best ? best->node.value : "NODE") + " --reason TEXT";
     if (e.votes.size() < e.voters / 2 + 1) d.unblock = "daarionctl nodes";
     return d;
   }
   if (best == nullptr) {
     d.reason = "nobody can be promoted: " + first_objection(d);
-    d.unblock = "daarionctl failover " + e.resource.value + " --to NODE --allow-data-loss";
+    d.unblock = "daarionctl failover " + e.resource.value + " --to NODE --allow-data-loss --reason TEXT";
     return d;
   }
   const CandidateEvidence& chosen = wanted ? *wanted : *best;

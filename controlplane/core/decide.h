@@ -36,6 +36,9 @@ struct Decision {
   bool operator==(const Decision&) const = default;
 };
 
+/// Ends a pause of the cluster.
+inline constexpr const char* kUnblockPause = "daarionctl resume --reason TEXT";
+
 /// Chooses the candidate, or says why nobody can be promoted.
 /// Units: lag in bytes of the engine's log and in ms. Errors: none; "no" is a Decision without `to`.
 /// Source: positions are what each node's own driver observed (PostgreSQL: pg_last_wal_receive_lsn on a standby).

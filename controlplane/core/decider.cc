@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "controlplane/core/lease.h"
 #include "controlplane/core/plant.h"
 
 namespace daarion {
@@ -70,6 +71,13 @@ void note_holder(const LeaseState& lease, const DeciderContext& c, const Resourc
   e.write_rate = track->rate;
 }
 
+/// A pause is ended where it was said: resuming the cluster leaves that of a resource, and the other way round.
+std::string unblock_of(const Evidence& e, const Decision& d, const DeciderContext& c) {
+  const OperatorState* own = c.state.operator_of(e.resource);
+  if (d.unblock != kUnblockPause || own == nullptr || own->paused <= own->resumed) return d.unblock;
+  return "daarionctl resume " + e.resource.value + " --reason TEXT";
+}
+
 /// The text without the numbers that have a unit behind them.
 std::string without_measures(const std::string& text) {
   std::string out;
@@ -98,6 +106,46 @@ const SwitchoverState* DeciderContext::wish(const ResourceId& resource) const {
   if (std::ranges::find(live_wishes, resource) == live_wishes.end()) return nullptr;
   const OperatorState* said = state.operator_of(resource);
   return said && said->switchover.sequence.value != 0 ? &said->switchover : nullptr;
+}
+
+std::optional<LostHolder> lost_holder(const ResourceId& resource, const DeciderContext& c, Instant now) {
+  const Sequence paused = c.state.newest_paused(resource);
+  if (paused.value == 0) return std::nullopt;  // then every promise has an end
+  const OperatorState* said = c.state.operator_of(resource);
+  // A promise with an end is over by then, whoever heard the holder last, and a beat has said so.
+  const Duration longest = promise_length(c.spec.lease.ttl, c.spec.lease.drift_ppm) + 2 * c.spec.lease.beat;
+  LostHolder lost;
+  std::size_t free = 0;
+  for (const VoterInstance& voter : c.state.voters.voters) {
+    const Peer* peer = c.peers.find(voter.node);
+    if (peer == nullptr || peer->beat.instance != voter.instance || now - peer->heard > c.spec.lease.ttl) continue;
+    const auto note = std::ranges::find(peer->beat.promises, resource, &PromiseNote::resource);
+    if (note == peer->beat.promises.end()) {
+      ++free;
+      continue;
+    }
+    const bool confirmed = said && said->fencing_confirmed == note->session && said->fencing_sequence > paused;
+    const bool unheard = std::ranges::find(peer->beat.suspects, note->node) != peer->beat.suspects.end() && note->node != c.self &&
+                         c.peers.silent(note->node, now, c.start) > longest;
+    if (confirmed || !unheard || (!lost.voters.empty() && lost.session != note->session)) continue;
+    lost.node = note->node;
+    lost.session = note->session;
+    lost.voters.push_back(voter.node);
+    lost.silent_ms = age_ms(now, now - c.peers.silent(note->node, now, c.start));
+  }
+  if (lost.voters.empty() || free >= c.state.voters.majority()) return std::nullopt;
+  return lost;
+}
+
+std::string what_of(const LostHolder& lost) {
+  std::string voters;
+  for (const NodeId& voter : lost.voters) voters += (voters.empty() ? "" : ", ") + voter.value;
+  return "word that " + lost.node.value + " is off: it was paused, is silent for " + std::to_string(lost.silent_ms) +
+         " ms, and the promises of " + voters + " to it have no end";
+}
+
+std::string confirm_command(const ResourceId& resource, const LostHolder& lost) {
+  return "daarionctl confirm-fencing " + resource.value + " --holder " + lost.node.value + " --reason TEXT";
 }
 
 bool Decider::on_vote(const Vote& vote, Instant now) {
@@ -130,7 +178,7 @@ Evidence Decider::gather(const ResourceId& resource, const DeciderContext& c, In
   }
   const auto window_ns = static_cast<std::int64_t>(c.spec.promotion_window_s) * 1'000'000'000;
   for (const std::int64_t at : lease->promotions_ns)
-    if (c.state.applied_ns - at < window_ns) ++e.promotions;
+    if (std::max(c.log_ns, c.state.applied_ns) - at < window_ns) ++e.promotions;
   if (spec == nullptr) return e;
   e.limits = spec->max_lag;
   e.declared_primary = spec->declared_primary;
@@ -180,7 +228,9 @@ std::optional<Decider::Nomination> Decider::advance(const DeciderContext& c, Ins
   if (votes.size() < (PLANTED(kVotesIgnored) ? 1 : c.state.voters.majority()) || c.state.voters.voters.empty()) {
     majority_since_ = {};
     MARK_IF(kWaitMajority, !votes.empty());
-    if (votes.empty())
+    if (const auto lost = lost_holder(resource_, c, now))
+      waits(what_of(*lost), confirm_command(resource_, *lost), now);
+    else if (votes.empty())
       wait_.reset();
     else
       waits("a majority of votes: " + std::to_string(votes.size()) + " of " + std::to_string(c.state.voters.voters.size()),
@@ -229,7 +279,7 @@ std::optional<Decider::Nomination> Decider::advance(const DeciderContext& c, Ins
   }
   if (!d.to) {
     MARK(kWaitCandidate);
-    waits(d.reason, d.unblock, now);
+    waits(d.reason, unblock_of(e, d, c), now);
     return std::nullopt;
   }
   MARK(kNominates);
@@ -239,8 +289,9 @@ std::optional<Decider::Nomination> Decider::advance(const DeciderContext& c, Ins
 
 Decider::Nomination Decider::preview(const ResourceId& resource, const DeciderContext& c, bool holder_dead, Instant now) {
   Evidence e = gather(resource, c, now);
+  const std::optional<LostHolder> lost = lost_holder(resource, c, now);
   for (const VoterInstance& v : c.state.voters.voters)
-    if (!holder_dead || v.node != e.last_holder) e.votes.push_back({v.node, e.log_epoch, 0, 0});
+    if ((!holder_dead || v.node != e.last_holder) && !(lost && std::ranges::find(lost->voters, v.node) != lost->voters.end())) e.votes.push_back({v.node, e.log_epoch, 0, 0});
   if (holder_dead) {
     for (CandidateEvidence& cand : e.candidates)
       if (cand.node == e.last_holder) cand.heard = false;
@@ -249,6 +300,12 @@ Decider::Nomination Decider::preview(const ResourceId& resource, const DeciderCo
     e.allow_data_loss = false;
   }
   Decision d = decide(e);
+  d.unblock = unblock_of(e, d, c);
+  if (lost) {
+    d.to.reset();
+    d.reason = "it waits for " + what_of(*lost);
+    d.unblock = confirm_command(resource, *lost);
+  }
   return {std::move(e), std::move(d)};
 }
 

@@ -40,10 +40,28 @@ struct DeciderContext {
   bool caught_up = false;  // folded to the head heard in beats
   Instant start{};         // of this run
   std::vector<ResourceId> live_wishes;  // resources whose SwitchoverRequested has not run out
+  std::int64_t log_ns = 0;              // log time now: of the newest event, and what has passed here since it was folded
 
   /// The operator's pending wish for the resource; null if there is none, or it has run out.
   const SwitchoverState* wish(const ResourceId& resource) const;
 };
+
+/// A holder that was paused and is lost: promises to it have no end, and only a word that it is fenced (FencingConfirmed) gives them one.
+struct LostHolder {
+  NodeId node;
+  SessionId session;
+  std::vector<NodeId> voters;  // that are bound to it
+  std::uint64_t silent_ms = 0;
+  bool operator==(const LostHolder&) const = default;
+};
+
+/// Whether the votes of a majority are kept by promises without an end to a holder that is silent. Judged from beats: a voter that is
+/// bound longer than any promise with an end could last, to a node that neither it nor this node hears.
+std::optional<LostHolder> lost_holder(const ResourceId& resource, const DeciderContext& context, Instant now);
+
+/// What is waited for then, and the command that gives the word.
+std::string what_of(const LostHolder& lost);
+std::string confirm_command(const ResourceId& resource, const LostHolder& lost);
 
 class Decider {
  public:

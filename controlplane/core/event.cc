@@ -23,6 +23,13 @@ static_assert(std::size(kKinds) == std::variant_size_v<Payload>);
 
 const char* payload_name(const Payload& payload) { return kNames[payload.index()]; }
 
+std::vector<std::string> log_event_names() {
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < std::size(kNames); ++i)
+    if (const std::string kind = kKinds[i]; kind != "lag" && kind != "health") out.push_back(kNames[i]);
+  return out;
+}
+
 const char* kind_of(const Payload& payload) { return kKinds[payload.index()]; }
 
 Aggregate aggregate_of(const Payload& payload, const NodeId& node, const ResourceId& resource) {

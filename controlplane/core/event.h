@@ -239,6 +239,9 @@ struct LogEvent {
 /// The event's name as people and subjects of `watch` see it, e.g. "PromotionDecided".
 const char* payload_name(const Payload& payload);
 
+/// Every name that an event of CLUSTER_LOG can have.
+std::vector<std::string> log_event_names();
+
 /// The kind of aggregate that such a payload belongs to: the first token of its subject after cluster.log or cluster.telemetry.
 const char* kind_of(const Payload& payload);
 

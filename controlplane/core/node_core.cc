@@ -41,11 +41,11 @@ bool NodeCore::caught_up() const {
   return state_loaded() && state_->applied >= peers_.head(state_->log.log);
 }
 
-DeciderContext NodeCore::context() const {
+DeciderContext NodeCore::context(Instant now) const {
   DeciderContext c{.state = *state_, .peers = peers_,
                    .spec = state_->topology.version.value != 0 ? state_->topology.spec : config_.spec,
                    .self = config_.identity.self, .instance = config_.identity.instance, .software = config_.identity.software,
-                   .caught_up = caught_up(), .start = start_, .live_wishes = {}};
+                   .caught_up = caught_up(), .start = start_, .live_wishes = {}, .log_ns = state_->applied_ns + (now - folded_at_).count()};
   for (const auto& [resource, wish] : wishes_)
     if (wish.live) c.live_wishes.push_back(resource);
   return c;
@@ -105,6 +105,7 @@ void NodeCore::on(const VoteHeard& in, Instant now) {
 }
 
 void NodeCore::on(const StateMoved& in, Instant now) {
+  if (in.state->applied != state_->applied) folded_at_ = now;
   state_ = in.state;
   mark_ = in.mark;
   peers_.folded(in.mark);
@@ -208,7 +209,7 @@ void NodeCore::advance(Instant now) {
   }
   advance_deciders(now);
   advance_housekeeping(now);
-  for (const StepDown& step_down : steering_.advance(context(), leaders_, now)) out_.push_back(step_down);
+  for (const StepDown& step_down : steering_.advance(context(now), leaders_, now)) out_.push_back(step_down);
   report_lag(now);
   const bool quiet = std::ranges::all_of(agents_, [](const auto& a) { return a.second.stopped(); });
   if (stopping_ && quiet && !stopped_said_) {
@@ -222,7 +223,7 @@ void NodeCore::advance(Instant now) {
 }
 
 void NodeCore::advance_agents(Instant now) {
-  const DeciderContext cluster = context();
+  const DeciderContext cluster = context(now);
   const AgentContext c{.cluster = cluster, .voters = voter_.record().voters, .next_counter = counter_ + 1,
                        .state_loaded = state_loaded(), .stopping = stopping_};
   for (const auto& [resource, lease] : state_->leases) {
@@ -245,7 +246,7 @@ void NodeCore::advance_agents(Instant now) {
 }
 
 void NodeCore::send_beat(Instant now) {
-  const DeciderContext c = context();
+  const DeciderContext c = context(now);
   Beat beat{.node = config_.identity.self, .run = config_.identity.run, .counter = ++counter_, .instance = config_.identity.instance,
             .boot = config_.identity.boot, .log = state_loaded() ? state_->log.log : voter_.record().log,
             .voter_set = voter_.record().voters.id, .feature_level = kFeatureLevel, .claims = {}, .next = {}, .ended = {},
@@ -293,7 +294,7 @@ void NodeCore::send_votes(Instant now, bool all) {
 }
 
 void NodeCore::advance_deciders(Instant now) {
-  const DeciderContext c = context();
+  const DeciderContext c = context(now);
   for (auto& [resource, decider] : deciders_) {
     auto nomination = decider.advance(c, now);
     if (!nomination) continue;
@@ -308,7 +309,7 @@ void NodeCore::advance_deciders(Instant now) {
 }
 
 void NodeCore::advance_housekeeping(Instant now) {
-  const DeciderContext c = context();
+  const DeciderContext c = context(now);
   for (const MemberWish& wish : housekeeper_.advance(c, log_, voter_.wants_return(*state_), now)) append(wish.wish, wish.about, {}, now);
 }
 
@@ -356,7 +357,7 @@ std::vector<Wait> NodeCore::waits() const {
 }
 
 Decider::Nomination NodeCore::preview(const ResourceId& resource, bool holder_dead, Instant now) const {
-  return Decider::preview(resource, context(), holder_dead, now);
+  return Decider::preview(resource, context(now), holder_dead, now);
 }
 
 }  // namespace daarion

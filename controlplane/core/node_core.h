@@ -47,7 +47,9 @@ class NodeCore {
   bool caught_up() const;
   std::vector<Wait> waits() const;
   LeadersSeen leaders() const { return leaders_; }
-  DeciderContext context() const;
+  DeciderContext context(Instant now) const;
+  /// A paused holder that is lost, for whom failover waits.
+  std::optional<LostHolder> lost_holder(const ResourceId& resource, Instant now) const { return daarion::lost_holder(resource, context(now), now); }
   /// The decision as it would be now, without being made: `why-not`, and "if its holder dies now".
   Decider::Nomination preview(const ResourceId& resource, bool holder_dead, Instant now) const;
 
@@ -94,6 +96,7 @@ class NodeCore {
   Instant start_{};
   std::shared_ptr<const State> state_;
   FoldMark mark_;
+  Instant folded_at_{};  // when the newest event was folded here
   LogHead log_;
   Peers peers_;
   Voter voter_;

@@ -19,6 +19,9 @@
 #include "controlplane/api/http_server.h"
 #include "controlplane/api/operator.h"
 #include "controlplane/api/status.h"
+#include "controlplane/daariond/fencer.h"
+#include "controlplane/daariond/hook.h"
+#include "controlplane/daariond/notifier.h"
 #include "controlplane/daariond/options.h"
 #include "controlplane/daariond/wiring.h"
 #include "controlplane/node/clock.h"
@@ -151,6 +154,11 @@ int serve(const Setup& setup, const sigset_t& ending) {
   auto voter = record->read();
   if (!voter) return refuse(voter.error().message, kUsage);
   for (const std::string& note : notes) spdlog::info("{}", note);
+  std::vector<std::string> commands = {setup.file.fencing.exec};
+  for (const NotifySpec& notify : setup.file.notify) commands.push_back(notify.exec);
+  for (const std::string& exec : commands)
+    if (const std::string command = command_of(exec); !command.empty() && access(command.c_str(), X_OK) != 0)
+      spdlog::warn("{}, which the cluster file names, cannot be run here: {}", command, std::strerror(errno));
   if (const int code = reach_nats(*links, ending, false); code != 0) return code < 0 ? 0 : code;
 
   const NodeSpec& node = *spec.node(setup.self);
@@ -158,18 +166,30 @@ int serve(const Setup& setup, const sigset_t& ending) {
                                  .address = node.address, .region = node.region, .software = kSoftware, .fresh_log = random_id<LogId>(),
                                  .topology_hash = setup.file.hash},
                     .spec = spec, .record = *voter, .uptime = node_uptime()};
-  const auto appender = ports.appender;
+  const auto notifier = std::make_shared<Notifier>(setup.file.notify, spec.cluster);
+  const auto appender = ports.appender = noticed(std::move(ports.appender), notifier);
+  ports.reader = [notifier, open = std::move(ports.reader)](Sequence from) -> Result<std::unique_ptr<LogReader>> {
+    return open(from).map([&](auto reader) { return noticed(std::move(reader), notifier); });
+  };
   ViewBox box;
-  Daemon daemon(std::move(config), std::move(*record), std::move(ports));
-  daemon.watch([&](const NodeCore& core, Instant now) { box.put(make_status(core, daemon.warnings(), now, wall_time_ns())); });
-  daemon.start();
   const auto view = [&box] { return box.get(); };
+  const auto operations = std::make_shared<Operator>(Operator::Ports{.self = setup.self, .spec = spec, .view = view, .appender = appender, .wall_ns = wall_time_ns, .new_id = event_id});
+  Fencer fencer(setup.file.fencing, spec.lease.ttl, [operations](const FenceWish& wish, const std::string& how) -> Result<void> {
+    const auto done = operations->confirm_fencing(wish.resource, wish.lost.node, {.reason = wish.lost.node.value + " was fenced: the command ended with 0", .own = true}, how, wish.lost.session);
+    return done ? Result<void>{} : tl::unexpected(done.error());
+  });
+  Daemon daemon(std::move(config), std::move(*record), std::move(ports));
+  daemon.watch([&](const NodeCore& core, Instant now) {
+    fencer.look(fences_wanted(core, now), now);
+    std::vector<std::string> said = daemon.warnings();
+    for (const std::vector<std::string>& more : {notifier->warnings(), fencer.warnings()}) said.insert(said.end(), more.begin(), more.end());
+    box.put(make_status(core, said, now, wall_time_ns()));
+  });
+  daemon.start();
   std::unique_ptr<GrpcServer> grpc;
   std::unique_ptr<HttpServer> http;
   std::unique_ptr<ApiResponder> replies;
   if (box.await(kFirstLook)) {
-    const auto operations = std::make_shared<Operator>(Operator::Ports{.self = setup.self, .spec = spec, .view = view, .appender = appender,
-                                                                       .wall_ns = wall_time_ns, .new_id = event_id});
     auto admin = GrpcServer::start(bind, setup.file.grpc_port, {.view = view, .operations = operations, .reader = [links = *links](Sequence from) { return open_reader(links, from); },
                                                                   .aliases = setup.file.aliases});
     auto web = HttpServer::start(bind, setup.file.http_port, view);

@@ -6,6 +6,7 @@
 #include <pwd.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -145,7 +146,15 @@ Result<ToolResult> run_tool(const ToolCommand& c) {
     if (fds[0].revents != 0 && !drain(out.read, result.output)) out.close_read();
     if (fds[1].revents != 0 && !drain(err.read, result.errors)) err.close_read();
   }
+  // It may live on after closing both: the limit is for the whole run.
+  const int process = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+  pollfd end{process, POLLIN, 0};
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(start + c.limit - Steady::now()).count();
+  const bool ended = process < 0 || poll(&end, 1, static_cast<int>(std::clamp<std::int64_t>(left, 0, 1 << 30))) != 0;
+  if (process >= 0) close(process);
+  if (!ended) kill(-pid, SIGKILL);
   result.exit_code = wait_for(pid);
+  if (!ended) return fail(Remedy::kRetry, "run " + c.argv[0] + ": killed, not done in time; " + cause_in(result.errors), Effect::kMaybe);
   if (result.exit_code == kExecFailed && result.errors.empty()) result.errors = "cannot run " + c.argv[0] + " as " + c.user.name;
   return result;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "controlplane/core/state.h"
 #include "controlplane/topology/section.h"
 
 namespace daarion {
@@ -47,13 +48,7 @@ class FileReader {
       for (const YAML::Node& provider : node) file_.spec.capabilities[name].push_back(provider.Scalar());
     });
     top.list("routing", [&](const YAML::Node& node) { read_route(node); });
-    top.list("notify", [&](const YAML::Node& node) {
-      Section one(node, "notify", out_);
-      NotifySpec notify;
-      one.list("on", [&](const YAML::Node& event) { notify.on.push_back(event.Scalar()); });
-      one.text("exec", notify.exec);
-      file_.notify.push_back(std::move(notify));
-    });
+    top.list("notify", [&](const YAML::Node& node) { read_notify(node); });
   }
 
  private:
@@ -118,6 +113,7 @@ class FileReader {
     control.duration("report_interval", report);
     spec.report_interval_ms = static_cast<std::uint64_t>(to_ms(report));
     read_promotions(control);
+    read_fencing(control);
     control.number("grpc_port", file_.grpc_port, 1, 65535);
     control.number("http_port", file_.http_port, 1, 65535);
     control.number("beat_port", file_.beat_port, 0, 65535);
@@ -157,8 +153,40 @@ class FileReader {
     char window[32] = {};
     const auto parsed = std::sscanf(text.c_str(), "%u per %31s", &count, window) == 2 ? parse_duration(window) : std::nullopt;
     if (!parsed) return control.error("wrong_type", control.node("max_promotions"), "control.max_promotions is " + text + "; write it like 3 per 1h");
+    if (count > kMaxPromotions)
+      return control.error("wrong_type", control.node("max_promotions"), "control.max_promotions is " + text + "; at most " + std::to_string(kMaxPromotions) + " are remembered");
     file_.spec.max_promotions = count;
     file_.spec.promotion_window_s = static_cast<std::uint64_t>(to_ms(*parsed) / 1000);
+  }
+
+  /// No shell and no search: what is run must be plain from the file.
+  void read_command(Section& section, const YAML::Node& at, std::string& exec) {
+    section.text("exec", exec);
+    if (exec.empty()) return section.error("missing_key", at, section.called("exec") + " is missing; give the absolute path of a command");
+    if (exec.front() != '/') section.error("relative_command", section.node("exec"), section.called("exec") + " is " + exec + "; give an absolute path: no shell looks for it");
+  }
+  void read_fencing(Section& control) {
+    if (!control.has("fencing")) return;
+    Section one(control.node("fencing"), "control.fencing", out_);
+    read_command(one, control.node("fencing"), file_.fencing.exec);
+    one.duration("timeout", file_.fencing.timeout);
+    if (file_.fencing.timeout < std::chrono::seconds(1) || file_.fencing.timeout > std::chrono::minutes(10))
+      one.error("wrong_type", one.node("timeout"), "control.fencing.timeout is out of range; it is 1s to 10m");
+  }
+  void read_notify(const YAML::Node& node) {
+    Section one(node, "notify", out_);
+    NotifySpec notify;
+    static const std::vector<std::string> kEvents = log_event_names();
+    one.list("on", [&](const YAML::Node& event) {
+      const std::string name = event.IsScalar() ? event.Scalar() == "LogRegression" ? "LogRegressed" : event.Scalar() : "";
+      if (std::ranges::find(kEvents, name) != kEvents.end()) return notify.on.push_back(name);
+      const std::string near = nearest(name, std::set<std::string>(kEvents.begin(), kEvents.end()));
+      one.error("unknown_event", event, "notify.on names " + (name.empty() ? "a list or nothing" : name) + ", which is no event of the log" +
+                                            (near.empty() ? "; `daarionctl events` shows their names" : "; did you mean " + near + "?"));
+    });
+    if (!one.has("on")) one.error("missing_key", node, "notify.on is missing; name the events, e.g. [PromotionDecided, PromotionFailed]");
+    read_command(one, node, notify.exec);
+    file_.notify.push_back(std::move(notify));
   }
 
   void read_system(Section& top, const std::string& name, const YAML::Node& node) {

@@ -44,9 +44,14 @@ struct DataSystem {
   int line = 0;
 };
 
+/// A command of the operator's: words split at spaces, no shell; the first is an absolute path.
 struct NotifySpec {
-  std::vector<std::string> on;
+  std::vector<std::string> on;  // names of events
   std::string exec;
+};
+struct FencingSpec {
+  std::string exec;  // empty: none
+  Duration timeout = std::chrono::seconds(10);
 };
 
 struct ClusterFile {
@@ -61,6 +66,7 @@ struct ClusterFile {
   std::vector<DataSystem> systems;
   std::vector<ServiceSpec> services;
   std::vector<NotifySpec> notify;
+  FencingSpec fencing;
   std::map<std::string, int> lines;       // of keys that lint speaks of, e.g. "control.lease_ttl"
   std::string hash;                       // XXH3-128 of the bytes, hexadecimal
 

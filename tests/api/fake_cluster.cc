@@ -140,6 +140,10 @@ void FakeCluster::beats(bool node1, bool node2) {
     } else {
       beat.next = {{kPostgres, session(static_cast<std::uint64_t>(10 + n))}};
     }
+    if (n == 2 && node2_bound) {
+      beat.promises = {{kPostgres, node(1), session(1), instance(1)}};
+      beat.suspects = {node(1)};
+    }
     beat.engines = {engine};
     core_->step(BeatHeard{beat}, now_);
   }

@@ -33,6 +33,7 @@ class FakeCluster {
   AppendResult::Outcome appends = AppendResult::Outcome::kStored;
   std::uint64_t node2_lag = 100;  // bytes; `beats` makes it heard
   std::vector<std::string> warnings;
+  bool node2_bound = false;         // to the paused session of node1, which it does not hear
 
   std::shared_ptr<const StatusView> view() const;
   AdminPorts ports();

@@ -129,6 +129,48 @@ TEST_F(ChangeTest, RefusalsAreOneLineAndAppendNothing) {
   expect_refusal(ctl({"pause", "--reason", "x"}), 6, {"in the same moment"});
 }
 
+TEST_F(ChangeTest, FencingIsConfirmedWhereItIsWaitedForAndNowhereElse) {
+  const std::vector<std::string> word = {"confirm-fencing", "postgres", "--holder", "NODE1", "--reason", "powered off"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), word.begin(), word.end());
+    return more;
+  };
+  expect_refusal(ctl(with({"--yes"})), 5, {"nothing waits for it", "why-not postgres"});
+  EXPECT_EQ(ctl({"pause", "--reason", "migration"}).code, 0);
+  cluster.pass(seconds(3));
+  cluster.node2_bound = true;
+  cluster.beats(false, true);
+  const Ran status = ctl({"status"});
+  EXPECT_TRUE(status.out.ends_with("HINT: daarionctl confirm-fencing postgres --holder node1 --reason TEXT\n")) << status.out;
+  const auto why = json({"why-not", "postgres"});
+  EXPECT_EQ(why["unblock"], "daarionctl confirm-fencing postgres --holder node1 --reason TEXT") << why;
+  expect_refusal(ctl({"failover", "postgres", "--to", "node2", "--reason", "x"}), 5, {"word that node1 is off", "daarionctl confirm-fencing postgres --holder node1"});
+  expect_refusal(ctl(word), 2, {"--yes", "--dry-run"});
+  expect_refusal(ctl({"confirm-fencing", "postgres", "--holder", "node2", "--reason", "x", "--yes"}), 6, {"word of node1", "not of node2"});
+  expect_refusal(ctl({"confirm-fencing", "postgres", "--reason", "x"}), 2, {"--holder"});
+  EXPECT_EQ(cluster.log().size(), 9u);
+  const Ran dry = ctl(with({"--dry-run"}));
+  EXPECT_EQ(dry.code, 0) << dry.err;
+  EXPECT_EQ(dry.out, R"(dry run, nothing is appended; it would be:
+     -  -                        FencingConfirmed      postgres e1     session 00000000: an operator's word  (powered off)  by operator:ann
+one lease from then the promises to node1 are over; node2 can be promoted, expected loss at most 100 B; it is paused, so `daarionctl resume` or `daarionctl failover` comes after. If node1 still runs, two nodes write from then on, and what one of them took is lost
+)");
+  const Ran other = daarionctl_typed("yes", word, {"DAARION_SERVER=" + address});
+  EXPECT_EQ(other.code, 1);
+  EXPECT_TRUE(other.err.starts_with("You give your word that node1 is off, or can reach neither its disk nor its clients, and stays so.\none lease from then")) << other.err;
+  EXPECT_NE(other.err.find("Type node1 to go on: daarionctl: not confirmed: nothing was done\n"), std::string::npos) << other.err;
+  EXPECT_EQ(cluster.log().size(), 9u);
+  EXPECT_EQ(daarionctl_typed("node1", word, {"DAARION_SERVER=" + address}).code, 0);
+  EXPECT_EQ(cluster.log().size(), 10u);
+  EXPECT_EQ(json({"why-not", "postgres"})["unblock"], "daarionctl resume --reason TEXT") << "the next thing that it waits for";
+  expect_refusal(ctl(with({"--yes"})), 5, {"nothing waits for it"});
+}
+
+TEST_F(ChangeTest, AForcedFailoverAnnouncesWhomAndWhatItMayLose) {
+  const Ran ran = ctl({"failover", "postgres", "--reason", "x", "--dry-run"});
+  EXPECT_NE(ran.out.find("once the lease of node1 has ended, node2 is promoted; expected loss: at most 100 B"), std::string::npos) << ran.out;
+}
+
 TEST_F(ChangeTest, APauseForbidsNoSwitchover) {
   EXPECT_EQ(ctl({"pause", "--reason", "migration"}).code, 0);
   const Ran ran = ctl({"switchover", "postgres", "--reason", "x", "--dry-run"});

@@ -1,6 +1,7 @@
 #include "tests/cli/ctl.h"
 
 #include <fcntl.h>
+#include <pty.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -23,7 +24,7 @@ std::string text_of(const std::string& path) {
   return text.str();
 }
 
-Ran run(const std::vector<std::string>& args, const std::vector<std::string>& env, std::chrono::seconds limit, std::size_t lines) {
+Ran run(const std::vector<std::string>& args, const std::vector<std::string>& env, std::chrono::seconds limit, std::size_t lines, int terminal = -1) {
   char folder[] = "/tmp/daarionctl-XXXXXX";
   if (mkdtemp(folder) == nullptr) return {};
   const std::string out = std::string(folder) + "/out", err = std::string(folder) + "/err";
@@ -38,7 +39,8 @@ Ran run(const std::vector<std::string>& args, const std::vector<std::string>& en
   };
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
-  posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+  if (terminal < 0) posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+  else posix_spawn_file_actions_adddup2(&files, terminal, 0);
   posix_spawn_file_actions_addopen(&files, 1, out.c_str(), O_WRONLY | O_CREAT, 0600);
   posix_spawn_file_actions_addopen(&files, 2, err.c_str(), O_WRONLY | O_CREAT, 0600);
   pid_t pid = 0;
@@ -71,6 +73,17 @@ Ran run(const std::vector<std::string>& args, const std::vector<std::string>& en
 }  // namespace
 
 Ran daarionctl(const std::vector<std::string>& args, const std::vector<std::string>& env) { return run(args, env, std::chrono::seconds(30), 0); }
+
+Ran daarionctl_typed(const std::string& line, const std::vector<std::string>& args, const std::vector<std::string>& env) {
+  int person = -1, terminal = -1;
+  if (openpty(&person, &terminal, nullptr, nullptr, nullptr) != 0) return {};
+  const std::string typed = line + "\n";
+  const bool ok = write(person, typed.data(), typed.size()) == static_cast<ssize_t>(typed.size());
+  const Ran ran = ok ? run(args, env, std::chrono::seconds(30), 0, terminal) : Ran{};
+  close(terminal);
+  close(person);
+  return ran;
+}
 
 Ran daarionctl_until(std::size_t lines, const std::vector<std::string>& args, const std::vector<std::string>& env) {
   return run(args, env, std::chrono::seconds(10), lines);

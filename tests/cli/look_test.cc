@@ -43,7 +43,7 @@ TEST_F(CliTest, StatusAfterAFailoverIsDegradedAndNamesTheNextCommand) {
 *  postgres  postgresql  2      node2  writable     -        -
 ?  postgres  postgresql  2      node1  unreachable  unknown  no         unreachable: silent for 3000 ms, limit 2000 ms
 
-if node2 dies now: nobody (node1: silent for 3000 ms, limit 2000 ms; node2: taken as dead); then: daarionctl failover postgres --to NODE --allow-data-loss; tolerates no more failure
+if node2 dies now: nobody (node1: silent for 3000 ms, limit 2000 ms; node2: taken as dead); then: daarionctl failover postgres --to NODE --allow-data-loss --reason TEXT; tolerates no more failure
 note: postgres: declared node1, log node2
 HINT: daarionctl why-not postgres
 )");
@@ -56,7 +56,7 @@ TEST_F(CliTest, StatusSaysWarningsWaitsAndPauses) {
   EXPECT_EQ(ran.code, 0) << "maintenance is not degraded";
   EXPECT_NE(ran.out.find("status maintenance"), std::string::npos) << ran.out;
   EXPECT_NE(ran.out.find("writable, paused"), std::string::npos) << ran.out;
-  EXPECT_NE(ran.out.find("if node1 dies now: nobody (automatic failover is paused); then: daarionctl resume; "), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("if node1 dies now: nobody (automatic failover is paused); then: daarionctl resume --reason TEXT; "), std::string::npos) << ran.out;
   EXPECT_NE(ran.out.find("warning: disk of node3 is nearly full?really?[31m\n"), std::string::npos) << ran.out;
   EXPECT_TRUE(ran.out.ends_with("HINT: daarionctl resume --reason \"...\"\n")) << ran.out;
   EXPECT_EQ(ran.out.find('\x1b'), std::string::npos) << "a stranger's text may not steer the terminal";

@@ -16,7 +16,7 @@
 //   at 6s kill node1 | story 4s
 //     A simulated cluster without chance in its network; each "at" goes on from the one before it. Actions: kill, restart,
 //     kill-daemon, start-daemon, kill-guard, crash-engine, cut, nominate (all of a NODE), heal, no-log-leader TIME, pause,
-//     resume, switchover FROM TO, failover FROM TO [allow_data_loss], nothing. The story is what the log and the engines say
+//     resume, fencing-confirmed (the newest holder's session), switchover FROM TO, failover FROM TO [allow_data_loss], nothing. The story is what the log and the engines say
 //     in the time given.
 #include <cstdio>
 #include <fstream>
@@ -320,6 +320,8 @@ class ClusterScene {
     if (verb == "no-log-leader") return world_.lose_log_leader(duration(w.at(1)));
     if (verb == "pause") return world_.append_by_hand(Paused{}, {}, {}, "operator:ann", by);
     if (verb == "resume") return world_.append_by_hand(Resumed{}, {}, {}, "operator:ann", by);
+    if (verb == "fencing-confirmed")
+      return world_.append_by_hand(FencingConfirmed{world_.reference().lease(kPostgres)->completed.session, "powered off"}, kPostgres, {}, "operator:ann", by);
     if (verb == "nominate") {
       const Epoch next{world_.reference().lease(kPostgres)->epoch.value + 1};
       return world_.append_by_hand(PromotionDecided{.to = host(w.at(1)).id, .session = host(w[1]).guard.next}, kPostgres, next, "operator:chance", by);

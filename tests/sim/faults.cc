@@ -149,12 +149,14 @@ struct Doing {
     w.after(r.between(milliseconds(300), seconds(2)), [&w = w, holder] {
       if (!w.healed()) w.kill_host(*holder, true, false);
     });
-    w.after(seconds(3), [&w = w, session] {
+    const Duration back = r.between(seconds(6), seconds(12));
+    // He may look before the pause is over, after it, and after the host is back.
+    w.after(r.between(seconds(3), seconds(13)), [&w = w, session] {
       for (auto& host : w.hosts())
         if (host->engine.writable() || (host->guard.taken && host->guard.taken->session == session)) return;
       w.append_by_hand(FencingConfirmed{session}, kPostgres, {}, "operator:sim", NodeId("node1"));
     });
-    w.after(r.between(seconds(6), seconds(12)), [&w = w, holder] {
+    w.after(back, [&w = w, holder] {
       if (!holder->up) holder->booted = w.now();
       w.start_host(*holder);
     });

@@ -70,6 +70,10 @@ TEST(ClusterFile, ReadsTheUsersOwnFile) {
   EXPECT_EQ(f.services.size(), 10u);
   EXPECT_EQ(f.spec.routes.size(), 5u);
   EXPECT_EQ(f.spec.routes[0].max_age_s, 7u * 86400u);
+  ASSERT_EQ(f.notify.size(), 1u);
+  EXPECT_EQ(f.notify[0].on, (std::vector<std::string>{"PromotionDecided", "PromotionFailed", "LogRegressed"}));
+  EXPECT_EQ(f.notify[0].exec, "/etc/daarion/notify.sh");
+  EXPECT_EQ(f.fencing.exec, "");
   EXPECT_EQ(f.hash.size(), 32u);
 }
 

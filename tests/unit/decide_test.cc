@@ -154,7 +154,7 @@ TEST(FailoverDecide, WaitsWhilePausedUnlessAnOperatorAsked) {
   Evidence e = after_loss_of_node1();
   e.paused = true;
   EXPECT_FALSE(decide(e).to);
-  EXPECT_EQ(decide(e).unblock, "daarionctl resume");
+  EXPECT_EQ(decide(e).unblock, "daarionctl resume --reason TEXT");
   e.kind = DecisionKind::kSwitchover;
   EXPECT_TRUE(decide(e).to);
   e.kind = DecisionKind::kForced;
@@ -165,7 +165,8 @@ TEST(FailoverDecide, WaitsAfterTooManyAutomaticPromotions) {
   Evidence e = after_loss_of_node1();
   e.promotions = e.max_promotions = 3;
   EXPECT_FALSE(decide(e).to);
-  EXPECT_EQ(decide(e).unblock, "daarionctl failover postgres");
+  EXPECT_EQ(decide(e).unblock, "daarionctl failover postgres --to node2 --reason TEXT");
+  EXPECT_EQ(decide(e).reason, "3 automatic promotions in the window, limit 3 (control.max_promotions)");
   e.promotions = 2;
   EXPECT_TRUE(decide(e).to);
   e.promotions = 3;
@@ -179,7 +180,7 @@ TEST(FailoverDecide, WaitsWhenNobodyIsEligibleAndNamesTheCommand) {
   const Decision d = decide(e);
   EXPECT_FALSE(d.to);
   EXPECT_NE(d.reason.find("node2: 999 bytes behind"), std::string::npos) << d.reason;
-  EXPECT_EQ(d.unblock, "daarionctl failover postgres --to NODE --allow-data-loss");
+  EXPECT_EQ(d.unblock, "daarionctl failover postgres --to NODE --allow-data-loss --reason TEXT");
 }
 
 TEST(FailoverDecide, WaitsWithoutMembers) {

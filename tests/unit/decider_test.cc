@@ -31,9 +31,11 @@ class DeciderTest : public testing::Test {
                     now);
   }
   std::optional<Decider::Nomination> advance(Instant now, int self = 2) {
-    const DeciderContext c{.state = log.state, .peers = peers, .spec = spec, .self = node(self), .instance = instance(self),
-                           .software = "test", .caught_up = caught_up, .start = at(-10'000), .live_wishes = wishes};
-    return decider.advance(c, now);
+    return decider.advance(context(self), now);
+  }
+  DeciderContext context(int self) const {
+    return {.state = log.state, .peers = peers, .spec = spec, .self = node(self), .instance = instance(self), .software = "test",
+            .caught_up = caught_up, .start = at(-10'000), .live_wishes = wishes, .log_ns = log_ns};
   }
   std::string waits_for() const { return decider.wait() ? decider.wait()->what : ""; }
 
@@ -44,6 +46,7 @@ class DeciderTest : public testing::Test {
   bool caught_up = true;
   std::vector<ResourceId> wishes;
   std::uint64_t counter = 0;
+  std::int64_t log_ns = 0;
 };
 
 TEST_F(DeciderTest, SaysNothingWhileTheLeaseLives) {
@@ -198,9 +201,127 @@ TEST_F(DeciderTest, PromotionsOutsideTheWindowAreForgotten) {
   vote(3, at(2500));
   hear_replica(at(2500));
   EXPECT_FALSE(advance(at(2500)));
-  EXPECT_EQ(waits_for(), "1 automatic promotions in the window, limit 1");
+  EXPECT_EQ(waits_for(), "1 automatic promotions in the window, limit 1 (control.max_promotions)");
+  EXPECT_EQ(decider.wait()->unblock, "daarionctl failover postgres --to node2 --reason TEXT");
+  const Decider::Nomination then = Decider::preview(kPostgres, context(2), true, at(2500));
+  EXPECT_EQ(then.decision.reason, waits_for()) << "why-not says the same";
+  EXPECT_EQ(then.decision.unblock, decider.wait()->unblock);
   log.state.applied_ns += 60'000'000'000;
   EXPECT_TRUE(advance(at(2500)));
+}
+
+TEST_F(DeciderTest, TheWindowMovesOnAlsoInALogThatStandsStill) {
+  spec.max_promotions = 1;
+  spec.promotion_window_s = 100;
+  log.state.leases[kPostgres].promotions_ns = {log.state.applied_ns};
+  vote(2, at(2500));
+  vote(3, at(2500));
+  hear_replica(at(2500));
+  log_ns = log.state.applied_ns + 99'000'000'000;
+  EXPECT_FALSE(advance(at(2500)));
+  log_ns = log.state.applied_ns + 100'000'000'000;
+  EXPECT_TRUE(advance(at(2500)));
+}
+
+TEST_F(DeciderTest, TheWindowBeginsWithTheCompletion) {
+  spec.max_promotions = 1;
+  spec.promotion_window_s = 100;
+  log.decide(2, 2, session(2));
+  LogEvent done = log.make(PromotionCompleted{.session = session(2), .instance = instance(2)}, node(2), kPostgres, Epoch{2});
+  done.stored_ns = log.state.applied_ns + 90'000'000'000;  // it took so long
+  log.add(done);
+  const auto promotions = [&](std::int64_t after_ns) {
+    log_ns = done.stored_ns + after_ns;
+    return Decider::preview(kPostgres, context(2), true, at(2500)).evidence.promotions;
+  };
+  EXPECT_EQ(promotions(99'000'000'000), 1u) << "189 s after the decision";
+  EXPECT_EQ(promotions(100'000'000'000), 0u);
+}
+
+/// node1 was paused and is gone; the voters' beats show whom they are bound to.
+class LostHolderTest : public DeciderTest {
+ protected:
+  LostHolderTest() { log.pause(); }
+  void bound(int voter, Instant now, bool suspects = true) {
+    Beat b = beat_of(voter, ++counter, log.state);
+    b.promises = {{kPostgres, node(1), session(1), instance(1)}};
+    if (suspects) b.suspects = {node(1)};
+    if (voter == 2) b.next = {{kPostgres, session(2)}}, b.engines = {standby_at(1000)};
+    peers.hear(b, now);
+  }
+  std::optional<LostHolder> lost(Instant now) { return lost_holder(kPostgres, context(2), now); }
+};
+
+TEST_F(LostHolderTest, IsNamedWithTheCommandThatEndsTheWait) {
+  bound(2, at(5000));
+  bound(3, at(5000));
+  EXPECT_FALSE(advance(at(5000)));
+  EXPECT_EQ(waits_for(), "word that node1 is off: it was paused, is silent for 5000 ms, and the promises of node2, node3 to it have no end");
+  EXPECT_EQ(decider.wait()->unblock, "daarionctl confirm-fencing postgres --holder node1 --reason TEXT");
+  const Instant since = decider.wait()->since;
+  bound(2, at(6000));
+  bound(3, at(6000));
+  advance(at(6000));
+  EXPECT_EQ(decider.wait()->since, since) << "the same wait";
+  const Decision then = Decider::preview(kPostgres, context(2), true, at(6000)).decision;
+  EXPECT_FALSE(then.to);
+  EXPECT_EQ(then.unblock, decider.wait()->unblock);
+  log.resume();
+  EXPECT_TRUE(lost(at(6000))) << "it cannot be told that the pause is over";
+}
+
+TEST_F(LostHolderTest, IsNoneWhileAnybodyHearsIt) {
+  bound(2, at(5000), false);
+  bound(3, at(5000), false);
+  EXPECT_FALSE(lost(at(5000))) << "this node alone is cut off from it";
+  bound(2, at(5001));
+  bound(3, at(5001));
+  EXPECT_TRUE(lost(at(5001)));
+  peers.hear(beat_of(1, 2, log.state), at(5002));
+  EXPECT_FALSE(lost(at(5003)));
+}
+
+TEST_F(LostHolderTest, IsNoneBeforeAPromiseWithAnEndWouldBeOver) {
+  bound(2, at(2400));
+  bound(3, at(2400));
+  EXPECT_FALSE(lost(at(2400)));
+}
+
+TEST_F(LostHolderTest, IsNoneIfAMajorityIsFree) {
+  bound(2, at(5000));
+  Beat b = beat_of(3, ++counter, log.state);
+  peers.hear(b, at(5000));
+  EXPECT_TRUE(lost(at(5000))) << "one vote is no majority";
+  peers.hear(beat_of(2, ++counter, log.state), at(5100));
+  EXPECT_FALSE(lost(at(5100)));
+}
+
+TEST_F(LostHolderTest, IsNoneOnceTheWordIsGivenUntilTheNextPause) {
+  bound(2, at(5000));
+  bound(3, at(5000));
+  log.add(FencingConfirmed{session(1), "powered off"}, node(3), kPostgres);
+  EXPECT_FALSE(lost(at(5000)));
+  log.pause();
+  EXPECT_TRUE(lost(at(5000)));
+}
+
+TEST_F(LostHolderTest, IsNoneWhereNothingWasEverPaused) {
+  log = log_with_holder();
+  bound(2, at(5000));
+  bound(3, at(5000));
+  EXPECT_FALSE(lost(at(5000)));
+}
+
+TEST_F(DeciderTest, APauseIsEndedWhereItWasSaid) {
+  vote(2, at(2500));
+  vote(3, at(2500));
+  hear_replica(at(2500));
+  log.pause();
+  EXPECT_FALSE(advance(at(2500)));
+  EXPECT_EQ(decider.wait()->unblock, "daarionctl resume --reason TEXT");
+  log.add(Paused{}, node(1), kPostgres);
+  EXPECT_FALSE(advance(at(2501)));
+  EXPECT_EQ(decider.wait()->unblock, "daarionctl resume postgres --reason TEXT");
 }
 
 TEST_F(DeciderTest, WriterThatOnlyBeatsShowedIsTheLastHolder) {

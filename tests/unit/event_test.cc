@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 namespace daarion {
@@ -17,6 +18,13 @@ TEST(Event, NamesAreDistinct) {
   EXPECT_EQ(payload_name(PromotionDecided{}), std::string("PromotionDecided"));
   EXPECT_EQ(payload_name(HealthReported{}), std::string("HealthReported"));
   EXPECT_EQ(payload_name(LogCreated{}), std::string("LogCreated"));
+}
+
+TEST(Event, TheLogsNamesAreAllButTelemetrys) {
+  const std::vector<std::string> names = log_event_names();
+  EXPECT_EQ(names.size(), std::variant_size_v<Payload> - 2);
+  EXPECT_NE(std::find(names.begin(), names.end(), "LogRegressed"), names.end());
+  EXPECT_EQ(std::find(names.begin(), names.end(), "ReplicaLagReported"), names.end());
 }
 
 TEST(Event, AggregateIsOfThePayloadsKind) {

@@ -134,14 +134,14 @@ TEST_F(NodeCoreTest, WishOfBeforeThisRunIsNotCarriedOut) {
   before.add(SwitchoverRequested{.from = node(1), .to = node(2), .valid_ms = 8000}, node(1), kPostgres);
   log = before;
   move(at(0));
-  EXPECT_TRUE(core.context().live_wishes.empty());
+  EXPECT_TRUE(core.context(at(0)).live_wishes.empty());
   log.add(SwitchoverRequested{.from = node(1), .to = node(2), .valid_ms = 8000}, node(1), kPostgres);
   move(at(10));
-  EXPECT_EQ(core.context().live_wishes, std::vector{kPostgres});
+  EXPECT_EQ(core.context(at(0)).live_wishes, std::vector{kPostgres});
   give(TimerFired{}, at(8010));
-  EXPECT_EQ(core.context().live_wishes.size(), 1u);
+  EXPECT_EQ(core.context(at(0)).live_wishes.size(), 1u);
   give(TimerFired{}, at(8011));
-  EXPECT_TRUE(core.context().live_wishes.empty()) << "it ran out";
+  EXPECT_TRUE(core.context(at(0)).live_wishes.empty()) << "it ran out";
 }
 
 TEST_F(NodeCoreTest, EveryWaitNamesItsWayOut) {

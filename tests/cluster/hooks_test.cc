@@ -1,0 +1,108 @@
+// A paused holder that is lost, in a whole cluster: what is waited for, the fencing command, and who is told.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "tests/cluster/kit.h"
+
+namespace daarion {
+namespace {
+
+using dev::Part;
+using std::chrono::seconds;
+
+const NodeId kOne("node1"), kTwo("node2"), kThree("node3");
+constexpr const char* kPostgres = "postgres";
+
+#define ASSERT_OK(result) \
+  if (const auto& r = (result); !r) GTEST_FAIL() << r.error().message
+
+std::string contents(const std::string& path) {
+  std::ifstream in(path);
+  std::stringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+void write_script(const std::string& path, const std::string& body) {
+  std::ofstream(path + ".new") << "#!/bin/sh\n" << body << "\n";
+  std::filesystem::permissions(path + ".new", std::filesystem::perms(0755));
+  std::filesystem::rename(path + ".new", path);
+}
+
+bool any_has(const std::vector<std::string>& lines, const std::string& text) {
+  return std::ranges::any_of(lines, [&](const std::string& line) { return line.find(text) != std::string::npos; });
+}
+
+int ctl(const dev::LocalCluster& cluster, const std::string& words) {
+  const int status = std::system((dev::program("daarionctl") + " --server " + cluster.server_of(kTwo) + " " + words + " >&2 < /dev/null").c_str());
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST(Hooks, APausedHolderThatIsLostIsFencedByTheCommandAndPeopleAreToldOnce) {
+  auto made = test::ScratchCluster::make(3);
+  ASSERT_OK(made);
+  dev::LocalCluster& cluster = **made;
+  const std::string fence = cluster.folder() + "/fence", tell = cluster.folder() + "/tell", told = cluster.folder() + "/told", fenced = cluster.folder() + "/fenced";
+  std::string text = contents(cluster.config_path());
+  text.insert(text.find("\ncontrol:\n") + 10, "  fencing: {exec: " + fence + ", timeout: 5s}\n");
+  text += "\nnotify:\n  - {on: [PromotionDecided, PromotionCompleted, FencingConfirmed, Paused], exec: " + tell + "}\n";
+  std::ofstream(cluster.config_path(), std::ios::trunc) << text;
+  write_script(fence, "echo \"$1\" >> " + fenced + "; echo the switch does not answer >&2; exit 1");
+  write_script(tell, "echo \"$DAARION_EVENT $DAARION_EPOCH\" >> " + told);
+  ASSERT_OK(cluster.start_all());
+  ASSERT_OK(cluster.await_settled(seconds(60)));
+
+  ASSERT_EQ(ctl(cluster, "pause --reason test"), 0);
+  std::this_thread::sleep_for(seconds(2));  // until the voters' acks name the pause, and the holder has dropped its deadline
+  ASSERT_OK(cluster.kill(kOne));
+  ASSERT_OK(cluster.await(kTwo, "the wait with its command", seconds(20), [](const dev::ClusterView& v) {
+    return any_has(v.waits, "word that node1 is off") && any_has(v.waits, "daarionctl confirm-fencing postgres --holder node1 --reason TEXT");
+  }));
+  std::this_thread::sleep_for(seconds(4));  // longer than a case must stand
+  EXPECT_EQ(contents(fenced), "") << "the pause stands: nothing is run";
+
+  ASSERT_EQ(ctl(cluster, "resume --reason test"), 0);
+  ASSERT_OK(cluster.await(kTwo, "a warning of the failing command", seconds(20), [](const dev::ClusterView& v) {
+    return any_has(v.warnings, "node1 is not fenced") && any_has(v.warnings, "the switch does not answer") && any_has(v.warnings, "daarionctl confirm-fencing");
+  }));
+  EXPECT_EQ(contents(fenced), "node1\n");
+  write_script(fence, "exit 0");
+  const auto after = cluster.await(kTwo, "node2 writing", seconds(40), [](const dev::ClusterView& v) { return v.holder_of(kPostgres) == "node2" && !any_has(v.warnings, "fenced"); });
+  ASSERT_OK(after);
+  auto log = test::read_log(cluster, Sequence{1}, Sequence{after->sequence}, kOne);
+  ASSERT_OK(log);
+  const LogEvent* word = test::last_of<FencingConfirmed>(log->events);
+  ASSERT_NE(word, nullptr);
+  EXPECT_EQ(std::get<FencingConfirmed>(word->event.payload).how, "command " + fence);
+  EXPECT_EQ(word->event.header.actor, "node:node2");
+  ASSERT_OK(cluster.await_that("every line", seconds(10), cluster.log_of(kTwo, Part::kDaemon), [&] { return contents(told).find("PromotionCompleted 2") != std::string::npos; }));
+  EXPECT_EQ(contents(told), "PromotionDecided 1\nPromotionCompleted 1\nPaused 0\nFencingConfirmed 1\nPromotionDecided 2\nPromotionCompleted 2\n");
+}
+
+/// Without a command: a person's word, and then the failover that he asks for while the pause goes on.
+TEST(Hooks, APersonsWordDoesTheSame) {
+  auto made = test::ScratchCluster::make(3);
+  ASSERT_OK(made);
+  dev::LocalCluster& cluster = **made;
+  ASSERT_OK(cluster.start_all());
+  ASSERT_OK(cluster.await_settled(seconds(60)));
+  EXPECT_EQ(ctl(cluster, "confirm-fencing postgres --holder node1 --reason early --yes"), 5) << "nothing waits for it";
+  ASSERT_EQ(ctl(cluster, "pause --reason test"), 0);
+  std::this_thread::sleep_for(seconds(2));
+  ASSERT_OK(cluster.kill(kOne));
+  ASSERT_OK(cluster.await(kTwo, "the wait", seconds(20), [](const dev::ClusterView& v) { return any_has(v.waits, "word that node1 is off"); }));
+  EXPECT_EQ(ctl(cluster, "failover postgres --to node2 --reason test"), 5) << "it would wait for ever";
+  EXPECT_EQ(ctl(cluster, "confirm-fencing postgres --holder node1 --reason \"powered off\" --yes"), 0);
+  ASSERT_OK(cluster.await(kTwo, "the pause alone to be waited for", seconds(20), [](const dev::ClusterView& v) { return any_has(v.waits, "automatic failover is paused; daarionctl resume"); }));
+  EXPECT_EQ(ctl(cluster, "failover postgres --to node2 --reason test"), 0);
+  ASSERT_OK(cluster.await(kTwo, "node2 writing", seconds(20), [](const dev::ClusterView& v) { return v.holder_of(kPostgres) == "node2"; }));
+}
+
+}  // namespace
+}  // namespace daarion
