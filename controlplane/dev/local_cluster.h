@@ -36,7 +36,7 @@ struct LocalOptions {
   std::string prefix = "127.83.0.";
   Say say;                          // may be empty
   bool netns = false;               // each node in a network namespace of its own: prefix is of a private network, e.g. "10.83.0."
-  std::string max_promotions;       // e.g. "1000 per 1h", for those who lose nodes all day; empty: the default
+  std::string max_promotions;       // "64 per 1s" for those who lose nodes all day; empty: the default
   std::string data_dir = "postgres";  // PostgreSQL's, below a node's folder
 };
 

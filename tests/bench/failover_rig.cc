@@ -22,7 +22,7 @@ constexpr double kStopLimitMs = 200;        // INTERFACES: a longer stop of the 
 constexpr int kTries = 5;
 
 test::ScratchCluster make_cluster() {
-  return need(test::ScratchCluster::make(3, [](const std::string& line) { std::printf("%s\n", line.c_str()); }, "100000 per 1h"));
+  return need(test::ScratchCluster::make(3, [](const std::string& line) { std::printf("%s\n", line.c_str()); }, "64 per 1s"));
 }
 
 }  // namespace

@@ -39,7 +39,7 @@ constexpr Disk kDisks[] = {{"pg", "size=700m"}, {"data", "size=128m"}, {"nats", 
 constexpr const char* kFiller = "/filler";
 
 test::ScratchCluster make_cluster() {
-  return need(test::ScratchCluster::make(3, {}, "100000 per 1h", true, "pg/data"));
+  return need(test::ScratchCluster::make(3, {}, "64 per 1s", true, "pg/data"));
 }
 
 }  // namespace
