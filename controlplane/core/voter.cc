@@ -379,7 +379,9 @@ bool Voter::settle(const ResourceId& resource, const State& state) {
   if (lease->phase == LeaseState::Phase::kDecided) return false;
   if (!has_holder) return true;
   PromiseRecord& rec = record_.promises[resource];
-  if (rec.epoch > holder.epoch) return true;
+  // A promise of that very epoch to another session (the log lost its decision, and named the epoch again): this voter never promised the
+  // holder anything, and owes it nothing.
+  if (rec.epoch > holder.epoch || (rec.epoch == holder.epoch && !rec.session.empty() && rec.session != holder.session)) return true;
   MARK(kVoterOwesPause);
   if (rec.session != holder.session) rec = {.epoch = holder.epoch, .session = holder.session, .node = holder.node, .longest = {}, .paused = {}, .instance = holder.instance};
   rec.paused = std::max(rec.paused, state.newest_paused(resource));

@@ -506,6 +506,21 @@ TEST_F(VoterTest, BlankVoterStaysSilentWhileANewerDecisionIsOpen) {
   EXPECT_EQ(hear(2, kSecond, at(10'020)), 'a');
 }
 
+/// A lost tail lets the log name an epoch again: seed 58568 of the simulator.
+TEST_F(VoterTest, BlankVoterOwesNothingToAHolderOfAnEpochThatItPromisedToAnotherSession) {
+  log.pause();
+  log.decide(2, 2, session(2), DecisionKind::kForced);
+  log.complete(2, 2, session(2));
+  log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
+  disk.boot = boot(1);
+  disk.promises[kPostgres] = {.epoch = Epoch{2}, .session = session(7), .node = node(1), .longest = seconds(2), .paused = {}, .instance = instance(1)};
+  begin(4, 2, at(10'000), seconds(100));
+  fold(at(10'000));
+  EXPECT_EQ(disk.promises.at(kPostgres).session, session(7)) << "one epoch, one session, for ever";
+  EXPECT_EQ(hear(2, kSecond, at(10'001)), 'r');
+  EXPECT_FALSE(promised(session(2), at(10'001)));
+}
+
 // ---- who it is
 TEST_F(VoterTest, CloneOfItsRecordSilencesIt) {
   Beat clone = beat_of(3, 1, log.state, 99);
