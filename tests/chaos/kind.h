@@ -5,6 +5,7 @@
 // says MISSED.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <vector>
@@ -12,6 +13,10 @@
 #include "controlplane/core/types.h"
 
 namespace daarion::chaos {
+
+inline constexpr Duration kTakesOver = std::chrono::seconds(30);  // until another node writes, before a fault is healed
+inline constexpr double kHostLostMs = 3500;  // RELIABILITY's 3 s for the loss of a host, and half a second for two busy cores
+inline constexpr double kNoneMs = 1000;      // no promotion: writes may stutter
 
 class World;
 

@@ -13,10 +13,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using test::need;
 
-constexpr Duration kTakesOver = seconds(30);
 constexpr Duration kWhile = seconds(6);   // beyond lease, beat and NATS's pings
-constexpr double kHostLostMs = 3500;
-constexpr double kNoneMs = 1000;
 
 void holder_isolated(World& w) {
   const Instant from = node_now();

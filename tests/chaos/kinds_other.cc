@@ -23,8 +23,6 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using test::need;
 
-constexpr Duration kTakesOver = seconds(30);
-constexpr double kNoneMs = 1000;
 
 void switchover(World& w) {
   const Instant from = node_now();

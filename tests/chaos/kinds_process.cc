@@ -15,11 +15,8 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using test::need;
 
-constexpr Duration kTakesOver = seconds(30);
 constexpr Duration kBeyondLease = seconds(5);   // the lease is 2 s; then somebody else writes
-constexpr double kHostLostMs = 3500;            // RELIABILITY's 3 s for the loss of a host, and half a second for two busy cores
 constexpr double kSoonMs = 2500;                // a crash on a living host: 1 s, with a restart of the engine on two busy cores
-constexpr double kNoneMs = 1000;                // no promotion: writes may stutter
 
 void host_killed(World& w, const NodeId& node, bool until_another_writes) {
   // A host that loses power sends no reset: its cable is out before its processes end.

@@ -15,7 +15,6 @@ using std::chrono::seconds;
 using test::need;
 
 constexpr Duration kFull = seconds(8);
-constexpr double kNoneMs = 1000;
 
 void disk_full(World& w, const NodeId& node, const std::string& store) {
   w.note("no byte is left for " + store + " of " + node.value);

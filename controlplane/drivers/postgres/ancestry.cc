@@ -3,11 +3,6 @@
 #include <algorithm>
 
 namespace daarion::postgres {
-namespace {
-
-std::string timeline_text(std::uint64_t timeline) { return "timeline " + std::to_string(timeline); }
-
-}  // namespace
 
 Judgement judge(const Lineage& own, const Lineage& upstream, const std::function<bool(std::uint64_t, Lsn)>& went_past) {
   if (own.identity != upstream.identity)

@@ -182,6 +182,8 @@ Lsn parse_lsn(const std::string& text) {
   return {(number(text.substr(0, slash), 16) << 32) | number(text.substr(slash + 1), 16)};
 }
 
+std::string timeline_text(std::uint64_t timeline) { return "timeline " + std::to_string(timeline); }
+
 std::string lsn_text(Lsn lsn) {
   char text[32];
   std::snprintf(text, sizeof text, "%llX/%llX", static_cast<unsigned long long>(lsn.value >> 32),

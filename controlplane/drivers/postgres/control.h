@@ -72,5 +72,6 @@ Position position_of(const std::string& data_dir, const ControlData& control);
 
 Lsn parse_lsn(const std::string& text);  // "0/3000148"; 0 if it is none
 std::string lsn_text(Lsn lsn);
+std::string timeline_text(std::uint64_t timeline);  // "timeline 3"
 
 }  // namespace daarion::postgres

@@ -23,8 +23,6 @@ constexpr minutes kCopyIdleLimit{3};
 constexpr seconds kEndLimit{15};
 constexpr minutes kCheckpointThereLimit{2};
 
-std::string timeline_word(std::uint64_t timeline) { return "timeline " + std::to_string(timeline); }
-
 std::uint64_t number(const std::string& text) {
   std::uint64_t value = 0;
   std::from_chars(text.data(), text.data() + text.size(), value);
@@ -149,7 +147,7 @@ Result<void> Engine::note_stray() {
   if (!control || !marker || exists(data_dir_ + "/backup_label") || control->state == "in archive recovery" || control->state == "shut down in recovery") return {};
   const auto opening = marker->openings.find(position_of(data_dir_, *control).timeline);
   if (opening == marker->openings.end() || opening->second.node == config_.self) return {};
-  return write_file(strayed_path(), timeline_word(opening->first) + " was opened by " + opening->second.node.value + ", and written here\n", 0600, tools_.user);
+  return write_file(strayed_path(), timeline_text(opening->first) + " was opened by " + opening->second.node.value + ", and written here\n", 0600, tools_.user);
 }
 
 Result<void> Engine::make_new_cluster(const std::string& folder) {
@@ -295,7 +293,7 @@ Result<void> Engine::rejoin(const DriverCommand& c, DriverResult& r) {
   std::string why_not = "an unfinished rewind";
   if (auto own = unfinished ? Result<Lineage>(fail(Remedy::kRetry, why_not)) : own_lineage(); own) {
     Judgement j = compare(*own, *theirs);
-    if (j.kinship == Kinship::kMayFollow && exists(strayed_path())) j = {Kinship::kSameNumber, "it was opened by hand on " + timeline_word(own->timeline)};
+    if (j.kinship == Kinship::kMayFollow && exists(strayed_path())) j = {Kinship::kSameNumber, "it was opened by hand on " + timeline_text(own->timeline)};
     if (j.kinship == Kinship::kOtherSystem || j.kinship == Kinship::kBehind)
       return fail(Remedy::kFixInput, upstream.node.value + ": " + j.why);
     if (j.kinship == Kinship::kMayFollow && !ended_as_primary() && has_wal_there(**there, *own)) {
