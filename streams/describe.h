@@ -162,7 +162,7 @@ void describe(A& a, Is<HeardNode> auto& x) { a(1, x.node); a(2, x.silent_ms); }
 template <class A>
 void describe(A& a, Is<Vote> auto& x) {
   a(1, x.voter); a(2, x.instance); a(3, x.run); a(4, x.log); a(5, x.voter_set); a(6, x.resource); a(7, x.highest);
-  a(8, x.over_ms); a(9, x.heard);
+  a(8, x.over_ms); a(9, x.heard); a(10, x.counter);
 }
 
 }  // namespace daarion

@@ -11,10 +11,10 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "controlplane/api/event_line.h"
 #include "controlplane/api/json.h"
 #include "controlplane/cli/admin_client.h"
 #include "controlplane/cli/commands.h"
-#include "controlplane/cli/event_line.h"
 #include "controlplane/cli/output.h"
 
 namespace daarion {

@@ -5,9 +5,9 @@
 
 #include <thread>
 
+#include "controlplane/api/event_line.h"
 #include "controlplane/cli/admin_client.h"
 #include "controlplane/cli/commands.h"
-#include "controlplane/cli/event_line.h"
 #include "controlplane/cli/output.h"
 
 namespace daarion {

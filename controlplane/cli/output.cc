@@ -81,17 +81,6 @@ std::string Table::text(const std::string& indent) const {
   return out;
 }
 
-std::string clean(const std::string& text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    const bool c1 = c == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;  // U+0080 to U+009F
-    out += c < 32 || c == 127 || c1 ? '?' : text[i];
-    i += c1 ? 1 : 0;
-  }
-  return out;
-}
-
 std::string bytes_text(std::uint64_t bytes) {
   static constexpr std::array<const char*, 6> kUnits = {"B", "kB", "MB", "GB", "TB", "PB"};
   if (bytes < 1000) return std::to_string(bytes) + " B";

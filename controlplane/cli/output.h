@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "controlplane/api/event_line.h"
 #include "controlplane/cli/globals.h"
 
 namespace google::protobuf {
@@ -25,9 +26,6 @@ class Table {
  private:
   std::vector<std::vector<std::string>> rows_;
 };
-
-/// Control characters as '?'.
-std::string clean(const std::string& text);
 
 /// "0 B", "512 B", "4.1 kB", "17 MB": rounded up, a bound never looks smaller than it is.
 std::string bytes_text(std::uint64_t bytes);

@@ -109,6 +109,7 @@ struct Vote {
   NodeId voter;
   InstanceId instance;
   RunId run;
+  std::uint64_t counter = 0;  // of this run's newest beat: a vote that stood in some buffer is known by it
   LogId log;
   EventId voter_set;
   ResourceId resource;

@@ -100,6 +100,10 @@ void NodeCore::hear_ack(const Ack& ack, Instant now) {
 void NodeCore::on(const VoteHeard& in, Instant now) {
   const auto decider = deciders_.find(in.vote.resource);
   if (decider == deciders_.end() || in.vote.log != state_->log.log) return;
+  if (peers_.late(in.vote.voter, in.vote.run, in.vote.counter)) {
+    MARK(kLateVote);
+    return;
+  }
   if (!decider->second.on_vote(in.vote, now)) return;
   if (const auto agent = agents_.find(in.vote.resource); agent != agents_.end()) agent->second.on_vote();
 }
@@ -286,6 +290,7 @@ void NodeCore::send_votes(Instant now, bool all) {
     if (was != voting_.end() && was->second == about && !all) continue;
     voting_[resource] = about;
     Vote vote = voter_.vote(resource, *state_, now);
+    vote.counter = counter_;
     for (const auto& [node, peer] : peers_.all())
       vote.heard.push_back({node, static_cast<std::uint64_t>(to_ms(now - peer.heard))});
     on(VoteHeard{vote}, now);

@@ -17,6 +17,11 @@ bool Peers::hear(const Beat& beat, Instant now) {
   return true;
 }
 
+bool Peers::late(const NodeId& node, const RunId& run, std::uint64_t counter) const {
+  const Peer* peer = find(node);
+  return peer == nullptr || peer->beat.run != run || counter + 1 < peer->beat.counter;
+}
+
 const Peer* Peers::find(const NodeId& node) const {
   const auto it = peers_.find(node);
   return it == peers_.end() ? nullptr : &it->second;

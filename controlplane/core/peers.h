@@ -48,6 +48,10 @@ class Peers {
   /// The link that brought a beat of `node`, a repeat too.
   void heard_by(const NodeId& node, const std::string& via, Instant now) { peers_[node].paths[via] = now; }
 
+  /// Whether what the node's run said beside this beat is older than its newest beat but one: it waited in a buffer, as of a server that
+  /// stood still, and speaks of what was. Also if this run is not the one heard last.
+  bool late(const NodeId& node, const RunId& run, std::uint64_t counter) const;
+
   const std::map<NodeId, Peer>& all() const { return peers_; }
   const Peer* find(const NodeId& node) const;
   /// How long the node has been silent; since `start` if never heard.

@@ -124,6 +124,7 @@
   X(kWaitWanted, "decider: waits for the node that was asked for", 1000)                                                    \
   X(kWaitCandidate, "decider: nobody can be promoted", 200)                                                                 \
   X(kOldVote, "decider: a vote from before the newest decision", 200)                                                       \
+  X(kLateVote, "decider: a vote that waited in a buffer", 200)                                                              \
   X(kNominates, "decider: nominates", 200)                                                                                  \
   X(kTwoHosts, "housekeeper: two hosts live under its id", 1000)                                                            \
   X(kUnreachable, "housekeeper: a majority suspects a member", 200)                                                         \

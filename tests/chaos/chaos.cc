@@ -86,7 +86,8 @@ class Run {
         v.broken = true;
         history_.say("VIOLATION", kind.name + ": " + v.violations.front());
       }
-      if (v.broken) renew(kind);
+      if (!v.violations.empty()) keep_logs(kind);
+      if (v.broken) renew();
       if (!v.violations.empty() && v.timing_only && disturbance.disturbed() && i < kTries) {
         history_.say("again", kind.name + ": the machine stood still beside it");
         ++repeated_;
@@ -98,10 +99,8 @@ class Run {
     }
   }
 
-  /// The logs are kept, and the next fault has a new cluster.
-  void renew(const Kind& kind) {
+  void keep_logs(const Kind& kind) {
     if (!world_) return;
-    for (const dev::ProbeWriter* w : world_->writers()) rows_ += w->count();
     const std::string kept = o_.history + "-" + kind.name + "-logs";
     std::error_code ignored;
     std::filesystem::remove_all(kept, ignored);
@@ -111,7 +110,13 @@ class Run {
       for (const auto& entry : std::filesystem::recursive_directory_iterator(from, std::filesystem::directory_options::skip_permission_denied, ignored))
         if (entry.path().extension() == ".log") std::filesystem::copy_file(entry.path(), kept + "/" + node.value + "/" + entry.path().filename().string(), ignored);
     }
-    history_.say("renewed", "logs are in " + kept);
+    history_.say("logs", kept);
+  }
+
+  /// The next fault has a new cluster.
+  void renew() {
+    if (!world_) return;
+    for (const dev::ProbeWriter* w : world_->writers()) rows_ += w->count();
     world_.reset();
     lost_.clear();
   }

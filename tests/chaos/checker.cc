@@ -4,7 +4,10 @@
 #include <chrono>
 #include <cstdio>
 
+#include "controlplane/api/event_line.h"
+#include "controlplane/api/views.h"
 #include "controlplane/node/clock.h"
+#include "streams/message.h"
 
 namespace daarion::chaos {
 namespace {
@@ -110,6 +113,11 @@ class Check {
     writers(from, holder_then, p, lost);
     if (const std::string differs = digests_differ(w_); !differs.empty()) violation(differs, false);
     if (const std::string differs = rows_differ(w_); !differs.empty()) violation(differs, false);
+    if (v_.violations.empty()) return;
+    for (const LogEvent& e : events) {
+      const std::string line = event_line(view_of(e, log_subject(e.event.header.aggregate, e.event.header.version)));
+      w_.history().say("event", line.substr(0, line.size() - 1));
+    }
   }
 
  private:

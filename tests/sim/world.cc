@@ -359,8 +359,11 @@ void World::send(Host& from, int to, const std::shared_ptr<const Input>& input) 
   Host* target = hosts_[static_cast<std::size_t>(to)].get();
   const int copies = random_.chance(knobs_.duplicate) ? 2 : 1;
   for (int i = 0; i < copies; ++i) {
-    const Duration delay = random_.chance(knobs_.slow) ? random_.between(milliseconds(0), knobs_.slow_by)
-                                                       : random_.between(microseconds(100), milliseconds(2));
+    // A repeat by the second path may be very late: it stood in a server that stood still.
+    const bool buffered = i > 0 && random_.chance(0.1);
+    const Duration delay = buffered                      ? random_.between(milliseconds(500), seconds(6))
+                           : random_.chance(knobs_.slow) ? random_.between(milliseconds(0), knobs_.slow_by)
+                                                         : random_.between(microseconds(100), milliseconds(2));
     after(delay, [this, target, input] {
       if (target->up) give_shared(*target, input);
     });

@@ -103,6 +103,30 @@ TEST_F(NodeCoreTest, OwnBeatIsAckedInProcessAndVotesGoOut) {
   EXPECT_EQ(votes[0].vote.voter_set, log.state.voters.id);
 }
 
+/// A server that stood still gives back what it held: votes about an epoch that is gone, which look as if they came just now.
+TEST_F(NodeCoreTest, VotesOfEarlierBeatsAreNotCounted) {
+  give(TimerFired{}, at(0));
+  sync(at(1));
+  log.decide(1, 2, session(2));
+  move(at(10));
+  sync(at(11));
+  const auto heard = [&](std::uint64_t counter, std::uint64_t voted, Instant now) {
+    for (const int n : {2, 3}) {
+      const Beat b = beat_of(n, counter, log.state);
+      give(BeatHeard{b}, now);
+      give(VoteHeard{{.voter = node(n), .instance = instance(n), .run = b.run, .counter = voted, .log = log.state.log.log, .voter_set = log.state.voters.id,
+                      .resource = kPostgres, .highest = Epoch{1}}},
+           now);
+    }
+    std::string waits;
+    for (const Wait& w : core.waits()) waits += w.what + "; ";
+    return waits;
+  };
+  EXPECT_NE(heard(100, 3, at(1000)).find("a majority of votes: 1 of 3"), std::string::npos) << "only its own";
+  const std::string in_time = heard(101, 101, at(1250));
+  EXPECT_EQ(in_time.find("a majority of votes"), std::string::npos) << in_time;
+}
+
 TEST_F(NodeCoreTest, AcksABeatOnlyAfterItsRecord) {
   give(TimerFired{}, at(0));
   sync(at(1));

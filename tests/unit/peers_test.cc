@@ -31,6 +31,17 @@ TEST(Peers, RepeatsAndOlderBeatsAreDropped) {
   EXPECT_TRUE(peers.hear(beat_of(2, 6, {}), at(10)));
 }
 
+TEST(Peers, WhatWaitedInABufferIsLate) {
+  Peers peers(node(1));
+  EXPECT_TRUE(peers.late(node(2), run(2), 1)) << "never heard";
+  peers.hear(beat_of(2, 5, {}), at(0));
+  const RunId now = beat_of(2, 5, {}).run;
+  EXPECT_FALSE(peers.late(node(2), now, 4)) << "the paths differ by a little";
+  EXPECT_FALSE(peers.late(node(2), now, 6));
+  EXPECT_TRUE(peers.late(node(2), now, 3));
+  EXPECT_TRUE(peers.late(node(2), run(77), 5)) << "of an earlier life";
+}
+
 TEST(Peers, ANewRunCountsFromTheBeginning) {
   Peers peers(node(1));
   peers.hear(beat_of(2, 50, {}), at(0));

@@ -1,11 +1,21 @@
-#include "controlplane/cli/event_line.h"
+#include "controlplane/api/event_line.h"
 
 #include <array>
 
-#include "controlplane/cli/output.h"
 #include "proto/daarion/v1/admin.pb.h"
 
 namespace daarion {
+
+std::string clean(const std::string& text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    const bool c1 = c == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;  // U+0080 to U+009F
+    out += c < 32 || c == 127 || c1 ? '?' : text[i];
+    i += c1 ? 1 : 0;
+  }
+  return out;
+}
 
 std::string event_line(const v1::EventView& e) {
   std::string time = e.time();
