@@ -1,3 +1,4 @@
+#include <endian.h>
 #include <rocksdb/db.h>
 #include <rocksdb/memtablerep.h>
 #include <rocksdb/slice_transform.h>
@@ -6,7 +7,7 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
+#include <cstring>
 #include <filesystem>
 #include <unordered_map>
 
@@ -54,35 +55,31 @@ void subtract(Digest& sum, const Digest& d) {
   sum.lo -= d.lo;
 }
 
-/// Where the fold is, as one line of text: schema, sequence, log time, ignored events, digest, chain.
-void mark_text(const State& s, const FoldMark& mark, std::string& out) {
+/// Where the fold is, as the store holds it: schema, sequence, log time, ignored events and digest, each number 8 bytes big-endian, and the
+/// 32 bytes of the chain.
+constexpr std::size_t kMarkNumbers = 6, kMarkBytes = kMarkNumbers * 8 + ChainDigest::kSize;
+
+void mark_bytes(const State& s, const Digest& digest, const ChainDigest& chain, std::string& out) {
   out.clear();
-  const auto number = [&](auto n) {
-    std::array<char, 24> digits;
-    out.append(digits.data(), std::to_chars(digits.begin(), digits.end(), n).ptr).push_back(' ');
-  };
-  number(kStateSchema);
-  number(s.applied.value);
-  number(s.applied_ns);
-  number(s.ignored);
-  out.append(to_text(mark.digest)).append(" ").append(mark.chain);
+  for (std::uint64_t n : {std::uint64_t{kStateSchema}, s.applied.value, static_cast<std::uint64_t>(s.applied_ns), s.ignored, digest.hi, digest.lo}) {
+    n = htobe64(n);
+    out.append(reinterpret_cast<const char*>(&n), sizeof n);
+  }
+  out.append(chain.bytes());
 }
 
-bool parse_mark(const std::string& text, State& s, FoldMark& mark) {
-  unsigned schema = 0;
-  unsigned long long applied = 0, ignored = 0;
-  long long ns = 0;
-  std::array<char, 40> digest{};
-  std::array<char, 72> chain{};
-  if (std::sscanf(text.c_str(), "%u %llu %lld %llu %36s %64s", &schema, &applied, &ns, &ignored, digest.data(), chain.data()) != 6)
-    return false;
-  if (schema != kStateSchema || !parse_id_text(digest.data(), mark.digest.hi, mark.digest.lo)) return false;
-  s.applied = {applied};
-  s.applied_ns = ns;
-  s.ignored = ignored;
-  mark.sequence = s.applied;
-  mark.chain = chain.data();
-  return mark.chain.size() == 64;
+bool parse_mark(const std::string& bytes, State& s, FoldMark& mark, ChainDigest& chain) {
+  if (bytes.size() != kMarkBytes) return false;
+  std::array<std::uint64_t, kMarkNumbers> n{};
+  std::memcpy(n.data(), bytes.data(), sizeof n);
+  for (std::uint64_t& number : n) number = be64toh(number);
+  if (n[0] != kStateSchema) return false;
+  s.applied = mark.sequence = {n[1]};
+  s.applied_ns = static_cast<std::int64_t>(n[2]);
+  s.ignored = n[3];
+  mark.digest = {n[4], n[5]};
+  chain = ChainDigest::of_bytes(std::string_view(bytes).substr(sizeof n));
+  return true;
 }
 
 class RocksStateStore final : public StateStore {
@@ -124,29 +121,29 @@ class RocksStateStore final : public StateStore {
     db_.reset();
     state_ = {};
     mark_ = {};
+    chain_ = ChainDigest();
     hashes_.clear();
   }
 
   void say_rebuilt(std::string why) { rebuilt_ = std::move(why); }
 
   const State& state() const override { return state_; }
-  FoldMark mark() const override { return mark_; }
+  FoldMark mark() const override { return {mark_.sequence, mark_.digest, chain_.text()}; }
   const std::string& rebuilt() const override { return rebuilt_; }
 
-  Result<void> apply(const std::vector<StoredMessage>& messages) override {
+  Result<void> apply(std::span<const StoredMessage> messages) override {
     touched_.clear();
     tl::unexpected<Error> bad = fail(Remedy::kStop, "");
     bool failed = false;
     for (const StoredMessage& message : messages) {
       DAARION_CHECK(message.sequence.value == state_.applied.value + 1, "events are applied without a gap");
-      const auto event = decode_event(message);
-      if (!event) {
-        bad = tl::unexpected(event.error());
+      if (const auto decoded = decode_event(message, event_); !decoded) {
+        bad = tl::unexpected(decoded.error());
         failed = true;
         break;
       }
-      fold_into(state_, *event, touched_);
-      mark_.chain = chain_next(mark_.chain, message);
+      fold_into(state_, event_, touched_);
+      chain_.add(message);
     }
     if (state_.applied == mark_.sequence) return failed ? Result<void>(bad) : Result<void>();
     if (const auto written = write(); !written) return written;
@@ -168,23 +165,22 @@ class RocksStateStore final : public StateStore {
     touched_.erase(std::unique(touched_.begin(), touched_.end()), touched_.end());
     batch_.Clear();
     for (const StateKey& key : touched_) {
-      const std::string name = key_text(key);
-      const auto value = encode_part(state_, key);
+      key_text(key, name_);
       rocksdb::ColumnFamilyHandle* family = handles_[family_of(key.table)];
-      const auto [at, is_new] = hashes_.try_emplace(name);
+      const auto [at, is_new] = hashes_.try_emplace(name_);
       if (!is_new) subtract(mark_.digest, at->second);
-      if (!value) {
+      if (!encode_part(state_, key, value_)) {
         hashes_.erase(at);
-        batch_.Delete(family, name);
+        batch_.Delete(family, name_);
         continue;
       }
-      at->second = hash_of(name, *value);
+      at->second = hash_of(name_, value_);
       add(mark_.digest, at->second);
-      batch_.Put(family, name, *value);
+      batch_.Put(family, name_, value_);
     }
     mark_.sequence = state_.applied;
-    mark_text(state_, mark_, mark_text_);
-    batch_.Put(handles_[0], kMarkKey, mark_text_);
+    mark_bytes(state_, mark_.digest, chain_, value_);
+    batch_.Put(handles_[0], kMarkKey, value_);
     rocksdb::WriteOptions options;
     options.disableWAL = true;  // the stream is the WAL
     const rocksdb::Status done = db_->Write(options, &batch_);
@@ -200,7 +196,7 @@ class RocksStateStore final : public StateStore {
     const rocksdb::Status got = db_->Get(options, handles_[0], kMarkKey, &text);
     if (!got.ok() && !got.IsNotFound()) return got.ToString();
     const bool empty = got.IsNotFound();
-    if (!empty && !parse_mark(text, state_, mark_)) return "where its fold was cannot be read, or is of another state schema";
+    if (!empty && !parse_mark(text, state_, mark_, chain_)) return "where its fold was cannot be read, or is of another state schema";
     Digest sum;
     for (std::size_t family = 1; family < handles_.size(); ++family) {
       const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(options, handles_[family]));
@@ -223,11 +219,13 @@ class RocksStateStore final : public StateStore {
   std::unique_ptr<rocksdb::DB> db_;
   std::vector<rocksdb::ColumnFamilyHandle*> handles_;
   State state_;
-  FoldMark mark_;
+  FoldMark mark_;      // without its chain, whose text is made when it is asked for
   std::unordered_map<std::string, Digest> hashes_;  // of every live key: the digest moves by differences
+  LogEvent event_;                                  // being applied; its memory is kept, as that of those below
   std::vector<StateKey> touched_;                   // by the batch being applied
   rocksdb::WriteBatch batch_;
-  std::string mark_text_;
+  ChainDigest chain_;
+  std::string name_, value_;
   std::string rebuilt_;
 };
 

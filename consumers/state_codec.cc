@@ -21,11 +21,15 @@ struct Requests {
 template <class A>
 void describe(A& a, Is<Requests> auto& x) { a(1, x.requests); }
 
+template <class T>
+bool encode_into(std::string& out, const T& part) {
+  wire::write(part, out);
+  return true;
+}
 template <class Map, class Key>
-std::optional<std::string> encode_of(const Map& map, const Key& key) {
+bool encode_of(std::string& out, const Map& map, const Key& key) {
   const auto at = map.find(key);
-  if (at == map.end()) return std::nullopt;
-  return wire::write(at->second);
+  return at != map.end() && encode_into(out, at->second);
 }
 
 std::pair<ResourceId, NodeId> replica_key(const std::string& name) {
@@ -35,19 +39,26 @@ std::pair<ResourceId, NodeId> replica_key(const std::string& name) {
 
 }  // namespace
 
-std::optional<std::string> encode_part(const State& s, const StateKey& key) {
+bool encode_part(const State& s, const StateKey& key, std::string& out) {
+  out.clear();
   switch (key.table) {
-    case Table::kLog: return s.log == LogState{} ? std::nullopt : std::optional(wire::write(s.log));
-    case Table::kVoters: return s.voters == VoterSet{} ? std::nullopt : std::optional(wire::write(s.voters));
-    case Table::kTopology: return s.topology == TopologyState{} ? std::nullopt : std::optional(wire::write(s.topology));
-    case Table::kMember: return encode_of(s.members, NodeId(key.name));
-    case Table::kLease: return encode_of(s.leases, ResourceId(key.name));
-    case Table::kReplica: return encode_of(s.replicas, replica_key(key.name));
-    case Table::kOperator: return encode_of(s.operators, key.name);
-    case Table::kRoute: return encode_of(s.routes, key.name);
-    case Table::kRequest: return s.requests.empty() ? std::nullopt : std::optional(wire::write(Requests{s.requests}));
+    case Table::kLog: return s.log != LogState{} && encode_into(out, s.log);
+    case Table::kVoters: return s.voters != VoterSet{} && encode_into(out, s.voters);
+    case Table::kTopology: return s.topology != TopologyState{} && encode_into(out, s.topology);
+    case Table::kMember: return encode_of(out, s.members, NodeId(key.name));
+    case Table::kLease: return encode_of(out, s.leases, ResourceId(key.name));
+    case Table::kReplica: return encode_of(out, s.replicas, replica_key(key.name));
+    case Table::kOperator: return encode_of(out, s.operators, key.name);
+    case Table::kRoute: return encode_of(out, s.routes, key.name);
+    case Table::kRequest: return !s.requests.empty() && encode_into(out, Requests{s.requests});
   }
-  return std::nullopt;
+  return false;
+}
+
+std::optional<std::string> encode_part(const State& s, const StateKey& key) {
+  std::string out;
+  if (!encode_part(s, key, out)) return std::nullopt;
+  return out;
 }
 
 Result<void> decode_part(State& s, const StateKey& key, const std::string& bytes) {
@@ -83,7 +94,13 @@ std::vector<StateKey> keys_of(const State& s) {
   return keys;
 }
 
-std::string key_text(const StateKey& key) { return std::string(kNames[static_cast<std::size_t>(key.table)]) + "/" + key.name; }
+void key_text(const StateKey& key, std::string& out) { out.assign(kNames[static_cast<std::size_t>(key.table)]).append("/").append(key.name); }
+
+std::string key_text(const StateKey& key) {
+  std::string out;
+  key_text(key, out);
+  return out;
+}
 
 std::optional<StateKey> parse_key(const std::string& text) {
   const auto slash = text.find('/');

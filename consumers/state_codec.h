@@ -14,6 +14,8 @@ inline constexpr std::uint32_t kStateSchema = 1;  // of proto/daarion/v1/state.p
 
 /// The value under `key`, or nothing if the state has none there.
 std::optional<std::string> encode_part(const State& state, const StateKey& key);
+/// The same into `out`, which is emptied first; false if the state has none.
+bool encode_part(const State& state, const StateKey& key, std::string& out);
 /// Puts the value under `key` into the state. Errors: kStop, naming the key, if the bytes are not that part.
 Result<void> decode_part(State& state, const StateKey& key, const std::string& bytes);
 
@@ -22,6 +24,7 @@ std::vector<StateKey> keys_of(const State& state);
 
 /// "member/node1". The reverse; errors: nothing if it is no such text.
 std::string key_text(const StateKey& key);
+void key_text(const StateKey& key, std::string& out);
 std::optional<StateKey> parse_key(const std::string& text);
 
 }  // namespace daarion

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,7 +28,7 @@ class StateStore {
 
   /// Applies messages in order, as one batch. Pre: messages[0].sequence == mark().sequence + 1, without a gap.
   /// Errors: kStop at the first that cannot be decoded (those before it are applied), with decode_event's message.
-  virtual Result<void> apply(const std::vector<StoredMessage>& messages) = 0;
+  virtual Result<void> apply(std::span<const StoredMessage> messages) = 0;
   /// Makes all that was applied durable. Called at least every 60 s, and at the end.
   virtual Result<void> flush() = 0;
 };

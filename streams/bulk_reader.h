@@ -2,13 +2,32 @@
 // folding overlap, and hands it over by the hundred: a lock and a wake-up for each message would cost as much as the message.
 #pragma once
 
+#include <algorithm>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "streams/message.h"
 #include "streams/nats_log_reader.h"
 
 namespace daarion {
+
+/// A list of messages that keeps the memory of those that were in it.
+class Gulp {
+ public:
+  StoredMessage& add() {
+    if (count_ == messages_.size()) messages_.emplace_back();
+    return messages_[count_++];
+  }
+  void clear() { count_ = 0; }
+  std::size_t size() const { return count_; }
+  bool empty() const { return count_ == 0; }
+  std::span<StoredMessage> from(std::size_t at, std::size_t most) { return {messages_.data() + at, std::min(most, count_ - at)}; }
+
+ private:
+  std::vector<StoredMessage> messages_;
+  std::size_t count_ = 0;
+};
 
 /// Threads: one uses it, and one of its own fills it.
 class BulkReader {
@@ -24,7 +43,7 @@ class BulkReader {
   static std::unique_ptr<BulkReader> begin(const LogSource& source, std::uint64_t from);
   /// Gives what came since the last call, in order and without a gap, into `out`, which is emptied first. Waits up to `wait` for a
   /// message. The outcome is that after these messages.
-  virtual Outcome take(std::vector<StoredMessage>& out, Duration wait) = 0;
+  virtual Outcome take(Gulp& out, Duration wait) = 0;
 };
 
 }  // namespace daarion

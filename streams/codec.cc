@@ -1,8 +1,11 @@
 #include "streams/codec.h"
 
+#include <endian.h>
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <array>
+#include <cstring>
 
 #include "controlplane/core/check.h"
 #include "controlplane/core/state.h"
@@ -30,6 +33,17 @@ void describe(A& a, const Envelope<Header, Types>& x) {
   a.one_of(kFirstPayload, x.payload);
 }
 
+// 8 bytes, big-endian.
+void put_number(char* to, std::uint64_t n) {
+  n = htobe64(n);
+  std::memcpy(to, &n, sizeof n);
+}
+std::uint64_t number_at(const char* from) {
+  std::uint64_t n = 0;
+  std::memcpy(&n, from, sizeof n);
+  return be64toh(n);
+}
+
 template <class Message, class T>
 Result<T> decode(std::string_view bytes, const char* name) {
   T value;
@@ -47,20 +61,16 @@ tl::unexpected<Error> unreadable(const StoredMessage& message, const std::string
 
 std::array<char, 16> wire::id_bytes(std::uint64_t hi, std::uint64_t lo) {
   std::array<char, 16> out;
-  for (std::size_t i = 0; i < 8; ++i) {
-    out[i] = static_cast<char>(hi >> (56 - 8 * i));
-    out[8 + i] = static_cast<char>(lo >> (56 - 8 * i));
-  }
+  put_number(out.data(), hi);
+  put_number(out.data() + 8, lo);
   return out;
 }
 
 bool wire::parse_id_bytes(std::string_view bytes, std::uint64_t& hi, std::uint64_t& lo) {
   hi = lo = 0;
   if (bytes.size() != 16) return false;
-  for (std::size_t i = 0; i < 8; ++i) {
-    hi = hi << 8 | static_cast<unsigned char>(bytes[i]);
-    lo = lo << 8 | static_cast<unsigned char>(bytes[8 + i]);
-  }
+  hi = number_at(bytes.data());
+  lo = number_at(bytes.data() + 8);
   return hi != 0 || lo != 0;
 }
 
@@ -68,23 +78,31 @@ bool wire::is_utf8(const std::string& text) { return google::protobuf::internal:
 
 std::string encode_event(const Event& event) { return wire::write(Envelope<const EventHeader, const Payload>{event.header, event.payload}); }
 
-Result<LogEvent> decode_event(const StoredMessage& stored) {
+Result<void> decode_event(const StoredMessage& stored, LogEvent& out) {
   auto named = parse_log_subject(stored.subject);
   if (!named) return unreadable(stored, named.error().message);
-  LogEvent out{.sequence = stored.sequence, .stored_ns = stored.stored_ns, .event = {}};
-  Envelope<EventHeader, Payload> envelope{out.event.header, out.event.payload};
+  out.sequence = stored.sequence;
+  out.stored_ns = stored.stored_ns;
+  EventHeader& header = out.event.header;
+  Envelope<EventHeader, Payload> envelope{header, out.event.payload};
   std::string what = wire::read(stored.payload, *v1::Event::descriptor(), envelope);
   // An event that needs a newer reader says so in a field that every reader knows, whatever else it holds.
-  v1::Event message;
-  if (!what.empty() && message.ParseFromString(stored.payload)) out.event.header.min_feature = message.min_feature();
-  if (out.event.header.min_feature > kFeatureLevel)
-    what = "it needs feature level " + std::to_string(out.event.header.min_feature) + ", this software has " + std::to_string(kFeatureLevel) +
+  if (!what.empty())
+    if (v1::Event message; message.ParseFromString(stored.payload)) header.min_feature = message.min_feature();
+  if (header.min_feature > kFeatureLevel)
+    what = "it needs feature level " + std::to_string(header.min_feature) + ", this software has " + std::to_string(kFeatureLevel) +
            ": upgrade this node";
-  if (what.empty() && out.event.header.reason.empty()) what = "it has no reason";
-  if (what.empty() && out.event.header.id.empty()) what = "it has no id";
+  if (what.empty() && header.reason.empty()) what = "it has no reason";
+  if (what.empty() && header.id.empty()) what = "it has no id";
   if (!what.empty()) return unreadable(stored, what);
-  out.event.header.aggregate = std::move(named->first);
-  out.event.header.version = named->second;
+  header.aggregate = std::move(named->first);
+  header.version = named->second;
+  return {};
+}
+
+Result<LogEvent> decode_event(const StoredMessage& stored) {
+  LogEvent out;
+  if (auto read = decode_event(stored, out); !read) return tl::unexpected(std::move(read.error()));
   return out;
 }
 
@@ -95,34 +113,56 @@ Result<Beat> decode_beat(std::string_view bytes) { return decode<v1::Beat, Beat>
 Result<Ack> decode_ack(std::string_view bytes) { return decode<v1::Ack, Ack>(bytes, "ack"); }
 Result<Vote> decode_vote(std::string_view bytes) { return decode<v1::Vote, Vote>(bytes, "vote"); }
 
-Chain chain_next(const Chain& previous, const StoredMessage& message) {
-  constexpr std::size_t kSize = 32;
-  std::array<unsigned char, kSize> digest{};
-  if (!previous.empty()) {
-    DAARION_CHECK(previous.size() == 2 * kSize, "a chain digest is 64 hexadecimal digits");
-    const auto digit = [](char c) { return static_cast<unsigned>(c <= '9' ? c - '0' : c - 'a' + 10); };
-    for (std::size_t i = 0; i < kSize; ++i)
-      digest[i] = static_cast<unsigned char>(digit(previous[2 * i]) << 4 | digit(previous[2 * i + 1]));
-  }
+ChainDigest::ChainDigest(const Chain& chain) {
+  if (chain.empty()) return;
+  DAARION_CHECK(chain.size() == 2 * digest_.size(), "a chain digest is 64 hexadecimal digits");
+  const auto digit = [](char c) { return static_cast<unsigned>(c <= '9' ? c - '0' : c - 'a' + 10); };
+  for (std::size_t i = 0; i < digest_.size(); ++i) digest_[i] = static_cast<char>(digit(chain[2 * i]) << 4 | digit(chain[2 * i + 1]));
+  begun_ = true;
+}
+
+ChainDigest ChainDigest::of_bytes(std::string_view bytes) {
+  DAARION_CHECK(bytes.size() == kSize, "a chain digest is 32 bytes");
+  ChainDigest out;
+  std::ranges::copy(bytes, out.digest_.begin());
+  out.begun_ = true;
+  return out;
+}
+
+void ChainDigest::add(const StoredMessage& message) {
   // Fetched once: OpenSSL 3 otherwise looks the algorithm up by name for every event.
   static const std::unique_ptr<EVP_MD, decltype(&EVP_MD_free)> sha256(EVP_MD_fetch(nullptr, "SHA256", nullptr), &EVP_MD_free);
   thread_local const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> sha(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
-  const auto number = [&](std::uint64_t n) {
-    std::array<unsigned char, 8> bytes{};
-    for (std::size_t i = 0; i < 8; ++i) bytes[i] = static_cast<unsigned char>(n >> (56 - 8 * i));
-    return EVP_DigestUpdate(sha.get(), bytes.data(), bytes.size());
-  };
-  const auto text = [&](const std::string& t) { return number(t.size()) && EVP_DigestUpdate(sha.get(), t.data(), t.size()); };
-  const bool ok = sha && sha256 && EVP_DigestInit_ex(sha.get(), sha256.get(), nullptr) && EVP_DigestUpdate(sha.get(), digest.data(), kSize) &&
-                  number(message.sequence.value) && text(message.subject) && text(message.payload) &&
-                  EVP_DigestFinal_ex(sha.get(), digest.data(), nullptr);
+  const std::size_t head = digest_.size() + 2 * sizeof(std::uint64_t);
+  std::string& bytes = bytes_;  // all of it in one piece: each update costs as much as a block
+  bytes.resize(head + message.subject.size() + sizeof(std::uint64_t));
+  std::ranges::copy(digest_, bytes.begin());
+  put_number(bytes.data() + digest_.size(), message.sequence.value);
+  put_number(bytes.data() + digest_.size() + sizeof(std::uint64_t), message.subject.size());
+  std::ranges::copy(message.subject, bytes.begin() + static_cast<std::ptrdiff_t>(head));
+  put_number(bytes.data() + head + message.subject.size(), message.payload.size());
+  const bool ok = sha && sha256 && EVP_DigestInit_ex(sha.get(), sha256.get(), nullptr) && EVP_DigestUpdate(sha.get(), bytes.data(), bytes.size()) &&
+                  EVP_DigestUpdate(sha.get(), message.payload.data(), message.payload.size()) &&
+                  EVP_DigestFinal_ex(sha.get(), reinterpret_cast<unsigned char*>(digest_.data()), nullptr);
   DAARION_CHECK(ok, "SHA-256 is available");
-  Chain out(2 * kSize, '0');
-  for (std::size_t i = 0; i < kSize; ++i) {
-    out[2 * i] = "0123456789abcdef"[digest[i] >> 4];
-    out[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
+  begun_ = true;
+}
+
+Chain ChainDigest::text() const {
+  if (!begun_) return {};
+  Chain out(2 * digest_.size(), '0');
+  for (std::size_t i = 0; i < digest_.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(digest_[i]);
+    out[2 * i] = "0123456789abcdef"[byte >> 4];
+    out[2 * i + 1] = "0123456789abcdef"[byte & 15];
   }
   return out;
+}
+
+Chain chain_next(const Chain& previous, const StoredMessage& message) {
+  ChainDigest digest(previous);
+  digest.add(message);
+  return digest.text();
 }
 
 }  // namespace daarion

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -46,12 +47,20 @@ class Appender {
 };
 
 /// Reads the log in order, from a sequence on, without a gap: live tail by cluster.events.> on two connections, gaps by direct get,
-/// catch-up by an ordered consumer. Threads: one reader; next() blocks.
+/// catch-up by an ordered consumer. Threads: one reader; read() and next() block.
 class LogReader {
  public:
   virtual ~LogReader() = default;
-  /// The next message in sequence, or nothing within `wait`. Errors: kStop on regression (the log ends before what was read).
-  virtual Result<std::optional<StoredMessage>> next(Duration wait) = 0;
+  /// The next messages in sequence: what is there, up to `most` (from 1 on), or none within `wait`. They stand, and may be moved from, until
+  /// the next call. Errors: kStop on regression (the log ends before what was read).
+  virtual Result<std::span<StoredMessage>> read(std::size_t most, Duration wait) = 0;
+  /// The next one alone, or nothing within `wait`. Errors: as read().
+  Result<std::optional<StoredMessage>> next(Duration wait) {
+    const auto messages = read(1, wait);
+    if (!messages) return tl::unexpected(messages.error());
+    if (messages->empty()) return std::optional<StoredMessage>{};
+    return std::optional(std::move(messages->front()));
+  }
   /// A head heard in a beat: what is missing up to it is fetched.
   virtual void heard_head(Sequence head) = 0;
 };

@@ -37,6 +37,7 @@ constexpr int kRegressions = 2;
 constexpr std::int64_t kTailStepMs = 50;            // how soon a reader that ends lets go of its tail
 // No consumer could be made (no meta leader), or it was silent: meanwhile messages are fetched one by one, thousands a second.
 constexpr Duration kBulkAgain = std::chrono::seconds(3);
+constexpr std::size_t kKept = 64;                   // messages whose memory is kept between reads of the tail
 
 class NatsLogReader final : public LogReader {
  public:
@@ -53,24 +54,28 @@ class NatsLogReader final : public LogReader {
     for (std::thread& thread : threads_) thread.join();
   }
 
-  Result<std::optional<StoredMessage>> next(Duration wait) override {
+  Result<std::span<StoredMessage>> read(std::size_t most, Duration wait) override {
+    if (taken_at_ < taken_.size()) return give(most);
     const auto end = Clock::now() + wait;
     do {
       // First, and alone while it goes on: what the tail holds is further on.
-      if (auto message = from_bulk(end - Clock::now())) return advance(std::move(*message));
-      if (bulk_) continue;
-      if (auto message = from_tail()) return advance(std::move(*message));
+      if (bulk_) {
+        from_bulk(end - Clock::now());
+        if (!taken_.empty()) return give(most);
+        continue;
+      }
+      if (from_tail(most)) return give(most);
       if (auto lost = regression()) return tl::unexpected(*lost);
       if (known_end() < want_) {
         await_news(end);
         continue;
       }
-      if (known_end() - want_ >= kBulkGap && !bulk_ && Clock::now() >= bulk_after_) begin_bulk();
+      if (known_end() - want_ >= kBulkGap && Clock::now() >= bulk_after_) begin_bulk();
       if (bulk_) continue;
-      if (auto message = get(want_)) return advance(std::move(*message));
+      if (get(want_)) return give(most);
       std::this_thread::sleep_for(std::min(kGetAgain, std::max(Duration(end - Clock::now()), Duration{})));
     } while (Clock::now() < end);
-    return std::optional<StoredMessage>{};
+    return std::span<StoredMessage>{};
   }
 
   void heard_head(Sequence head) override { heard_ = std::max(heard_, head.value); }
@@ -146,12 +151,14 @@ class NatsLogReader final : public LogReader {
     return ns;
   }
 
-  std::optional<StoredMessage> from_tail() {
+  /// What the tail holds from the next one on, without a gap. False: not the next one.
+  bool from_tail(std::size_t most) {
+    begin_taking();
     const std::lock_guard lock(mutex_);
     ahead_.erase(ahead_.begin(), ahead_.lower_bound(want_));
-    const auto at = ahead_.find(want_);
-    if (at == ahead_.end()) return std::nullopt;
-    return std::move(ahead_.extract(at).mapped());
+    for (std::uint64_t at = want_; taken_.size() < most && !ahead_.empty() && ahead_.begin()->first == at; ++at)
+      taken_.add() = std::move(ahead_.extract(ahead_.begin()).mapped());
+    return !taken_.empty();
   }
 
   std::uint64_t known_end() {
@@ -169,13 +176,22 @@ class NatsLogReader final : public LogReader {
     news_.wait_until(lock, until, [&] { return std::max(tail_end_, asked_end_) >= want_ || regression_; });
   }
 
-  std::optional<StoredMessage> advance(StoredMessage&& message) {
-    want_ = message.sequence.value + 1;
-    return std::move(message);
+  void begin_taking() {
+    if (!bulk_ && taken_.size() > kKept) taken_ = {};  // catch-up is over
+    taken_.clear();
+    taken_at_ = 0;
+  }
+
+  std::span<StoredMessage> give(std::size_t most) {
+    const auto out = taken_.from(taken_at_, most);
+    taken_at_ += out.size();
+    want_ = out.back().sequence.value + 1;
+    return out;
   }
 
   /// Each source in turn: a replica or a mirror that is not there yet answers "no message". One that does not answer goes to the end.
-  std::optional<StoredMessage> get(std::uint64_t sequence) {
+  bool get(std::uint64_t sequence) {
+    begin_taking();
     for (std::size_t i = 0; i < sources_.size(); ++i) {
       const LogSource& source = sources_[i];
       if (!source.connection->connected()) continue;
@@ -189,14 +205,16 @@ class NatsLogReader final : public LogReader {
       const auto link = source.connection->handles().link();
       const natsStatus s = js_DirectGetMsg(&raw, link->js, source.stream.c_str(), &options, &by);
       const MsgPtr message(raw);
-      if (s == NATS_OK && natsMsg_GetSequence(message.get()) == sequence)
-        return StoredMessage{.sequence = {sequence}, .stored_ns = natsMsg_GetTime(message.get()),
-                             .subject = natsMsg_GetSubject(message.get()), .payload = data_of(message.get())};
+      if (s == NATS_OK && natsMsg_GetSequence(message.get()) == sequence) {
+        taken_.add() = {.sequence = {sequence}, .stored_ns = natsMsg_GetTime(message.get()), .subject = natsMsg_GetSubject(message.get()),
+                        .payload = data_of(message.get())};
+        return true;
+      }
       if (s != NATS_TIMEOUT) continue;
       ask_last(i);
-      return std::nullopt;
+      return false;
     }
-    return std::nullopt;
+    return false;
   }
 
   void ask_last(std::size_t index) {
@@ -214,18 +232,14 @@ class NatsLogReader final : public LogReader {
     bulk_after_ = Clock::now() + kBulkAgain;
   }
 
-  std::optional<StoredMessage> from_bulk(Duration wait) {
-    if (taken_at_ == taken_.size() && bulk_) {
-      taken_at_ = 0;
-      const auto outcome = bulk_->take(taken_, wait);
-      if (outcome != BulkReader::Outcome::kGoing) bulk_.reset();  // at the end the tail goes on from here
-      if (outcome == BulkReader::Outcome::kStalled) {  // or it is a mirror that is behind: begin again where we are, with another source first
-        ask_last(bulk_source_);
-        bulk_after_ = Clock::now() + kBulkAgain;
-      }
+  void from_bulk(Duration wait) {
+    begin_taking();
+    const auto outcome = bulk_->take(taken_, wait);
+    if (outcome != BulkReader::Outcome::kGoing) bulk_.reset();  // at the end the tail goes on from here
+    if (outcome == BulkReader::Outcome::kStalled) {  // or it is a mirror that is behind: begin again where we are, with another source first
+      ask_last(bulk_source_);
+      bulk_after_ = Clock::now() + kBulkAgain;
     }
-    if (taken_at_ == taken_.size()) return std::nullopt;
-    return std::move(taken_[taken_at_++]);
   }
 
   std::vector<LogSource> sources_;         // in the order in which they are asked
@@ -234,7 +248,7 @@ class NatsLogReader final : public LogReader {
   std::vector<std::unique_ptr<Listener>> tails_;
   std::atomic<bool> closed_ = false;
   std::unique_ptr<BulkReader> bulk_;
-  std::vector<StoredMessage> taken_;       // from it; given up to taken_at_
+  Gulp taken_;                             // from anywhere; given up to taken_at_
   std::size_t taken_at_ = 0;
   std::size_t bulk_source_ = 0;
   Clock::time_point bulk_after_{};

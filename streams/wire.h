@@ -10,10 +10,12 @@
 #include <google/protobuf/io/coded_stream.h>
 
 #include <array>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -23,7 +25,6 @@ namespace daarion::wire {
 
 using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
-using google::protobuf::io::CodedInputStream;
 using google::protobuf::io::CodedOutputStream;
 
 template <class T>
@@ -114,6 +115,7 @@ class Writer {
   static const std::string& text_of(const StrongString<Tag>& v) { return v.value; }
 
   void varint(std::uint64_t v) {
+    if (v < 0x80) return out_.push_back(static_cast<char>(v));
     std::array<std::uint8_t, 10> bytes;
     const std::uint8_t* end = CodedOutputStream::WriteVarint64ToArray(v, bytes.data());
     out_.append(reinterpret_cast<const char*>(bytes.data()), static_cast<std::size_t>(end - bytes.data()));
@@ -161,6 +163,10 @@ class Writer {
   }
   void end(std::size_t begun) {
     const std::size_t size = out_.size() - begun;
+    if (size < 0x80) {
+      out_[begun - 1] = static_cast<char>(size);
+      return;
+    }
     std::array<std::uint8_t, 10> bytes;
     const std::uint8_t* past = CodedOutputStream::WriteVarint64ToArray(size, bytes.data());
     out_.replace(begun - 1, 1, reinterpret_cast<const char*>(bytes.data()), static_cast<std::size_t>(past - bytes.data()));
@@ -172,16 +178,16 @@ class Writer {
 /// Reads the fields of one message into a struct. `what` says the first thing that it does not understand.
 class Reader {
  public:
-  Reader(CodedInputStream& in, const Descriptor& type, std::string& what) : in_(in), type_(type), what_(what) {}
+  Reader(std::string_view bytes, const Descriptor& type, std::string& what) : at_(bytes.data()), end_(at_ + bytes.size()), type_(type), what_(what) {}
 
-  /// Up to the end of the message, which is the stream's limit; false if `what` has a reason.
+  /// Up to the end of the bytes; false if `what` has a reason.
   template <class T>
   bool read(T& value) {
     Absent absent;
     describe(absent, value);
-    for (;;) {
-      const std::uint32_t tag = in_.ReadTag();
-      if (tag == 0) break;
+    while (at_ != end_) {
+      std::uint64_t tag = 0;
+      if (!raw_varint(tag) || tag > UINT32_MAX || tag >> 3 == 0) return truncated();
       number_ = static_cast<int>(tag >> 3);
       wire_ = tag & 7;
       taken_ = false;
@@ -189,7 +195,6 @@ class Reader {
       if (!what_.empty()) return false;
       if (!taken_) return bad(type_.name() + " has a field that this software does not know (" + std::to_string(number_) + ")");
     }
-    if (!in_.ConsumedEntireMessage()) return truncated();
     Missing missing{*this};
     describe(missing, value);
     return what_.empty();
@@ -218,7 +223,8 @@ class Reader {
 
   template <class... Ts>
   void one_of(int first, std::variant<Ts...>& value) {
-    alternative<0>(first, value);
+    // Most fields are none of them: with each, a walk past all alternatives would cost more than the field.
+    if (number_ >= first && number_ < first + static_cast<int>(sizeof...(Ts))) alternative<0>(first, value);
   }
 
  private:
@@ -280,7 +286,7 @@ class Reader {
   template <class T>
   void number(T& v) {
     std::uint64_t n = 0;
-    if (!in_.ReadVarint64(&n)) return void(truncated());
+    if (!raw_varint(n)) return void(truncated());
     if constexpr (std::is_enum_v<T>) {
       const FieldDescriptor* f = type_.FindFieldByNumber(number_);
       const int value = static_cast<int>(n);
@@ -297,33 +303,34 @@ class Reader {
       v = static_cast<T>(n);
     }
   }
-  /// A length that the message around it can hold.
-  bool length(int& size) {
-    std::uint32_t n = 0;
-    if (!in_.ReadVarint32(&n) || n > static_cast<std::uint32_t>(in_.BytesUntilLimit())) return truncated();
-    size = static_cast<int>(n);
-    return true;
+  /// Up to ten bytes; false at the end of the bytes.
+  bool raw_varint(std::uint64_t& v) {
+    v = 0;
+    for (unsigned shift = 0; shift < 70 && at_ != end_; shift += 7) {
+      const auto byte = static_cast<std::uint8_t>(*at_++);
+      v |= std::uint64_t{byte & 0x7Fu} << shift;
+      if (byte < 0x80) return true;
+    }
+    return false;
   }
-  template <class Read>
-  void within(const Read& read) {
-    int size = 0;
-    if (!length(size)) return;
-    const auto outer = in_.PushLimit(size);
-    read();
-    in_.PopLimit(outer);
+  /// The bytes of a field that says its length; nothing if that is more than there is.
+  bool bytes(std::string_view& out) {
+    taken_ = wire_ == kBytes;
+    if (!taken_) return false;
+    std::uint64_t size = 0;
+    if (!raw_varint(size) || size > static_cast<std::uint64_t>(end_ - at_)) return truncated();
+    out = {at_, static_cast<std::size_t>(size)};
+    at_ += size;
+    return true;
   }
   template <class E>
   void packed(std::vector<E>& values) {
-    taken_ = true;
-    within([&] {
-      while (in_.BytesUntilLimit() > 0 && what_.empty()) number(values.emplace_back());
-    });
-  }
-  bool text(std::string& v) {
-    taken_ = wire_ == kBytes;
-    if (!taken_) return false;
-    int size = 0;
-    return length(size) && (in_.ReadString(&v, size) || truncated());
+    std::string_view all;
+    if (!bytes(all)) return;
+    const char* const outer = std::exchange(end_, at_);
+    at_ = all.data();
+    while (at_ != end_ && what_.empty()) number(values.emplace_back());
+    at_ = std::exchange(end_, outer);
   }
   template <class T>
   void single(T& v) {
@@ -331,44 +338,53 @@ class Reader {
       varint(v);
     } else if constexpr (kIsText<T>) {
       std::string& into = text_of(v);
-      if (text(into) && !is_utf8(into)) bad(name(number_) + " is not UTF-8");
+      std::string_view text;
+      if (!bytes(text)) return;
+      into.assign(text);
+      if (!is_utf8(into)) bad(name(number_) + " is not UTF-8");
     } else if constexpr (IsStrongId<T>::value) {
-      if (text(bytes_) && !parse_id_bytes(bytes_, v.hi, v.lo)) bad(name(number_) + " is no id of 16 bytes");
+      std::string_view id;
+      if (bytes(id) && !parse_id_bytes(id, v.hi, v.lo)) bad(name(number_) + " is no id of 16 bytes");
     } else {
-      taken_ = wire_ == kBytes;
-      if (taken_) within([&] { Reader(in_, *type_.FindFieldByNumber(number_)->message_type(), what_).read(v); });
+      std::string_view message;
+      if (bytes(message)) Reader(message, *type_.FindFieldByNumber(number_)->message_type(), what_).read(v);
     }
   }
   static std::string& text_of(std::string& v) { return v; }
   template <class Tag>
   static std::string& text_of(StrongString<Tag>& v) { return v.value; }
 
-  CodedInputStream& in_;
+  const char* at_;           // the next byte
+  const char* end_;
   const Descriptor& type_;
   std::string& what_;
-  std::string bytes_;        // of an id
   std::uint64_t seen_ = 0;   // a bit per field number: those of ours are below 64
   int number_ = 0;           // of the field being read
   unsigned wire_ = 0;
   bool taken_ = false;
 };
 
-/// The bytes of a struct.
+inline constexpr std::size_t kUsualBytes = 256;
+
+/// Appends the bytes of a struct.
+template <class T>
+void write(const T& value, std::string& out) {
+  Writer writer(out);
+  describe(writer, value);
+}
 template <class T>
 std::string write(const T& value) {
   std::string out;
-  Writer writer(out);
-  describe(writer, value);
+  out.reserve(kUsualBytes);
+  write(value, out);
   return out;
 }
 
 /// Reads the bytes of message `type` into a new struct. Returns what it does not understand; empty: all is read.
 template <class T>
 std::string read(std::string_view bytes, const Descriptor& type, T& value) {
-  CodedInputStream in(reinterpret_cast<const std::uint8_t*>(bytes.data()), static_cast<int>(bytes.size()));
-  in.PushLimit(static_cast<int>(bytes.size()));
   std::string what;
-  Reader(in, type, what).read(value);
+  Reader(bytes, type, what).read(value);
   return what;
 }
 

@@ -19,6 +19,7 @@ struct Step {
   const LogEvent& log;
   const EventHeader& h;
   std::vector<StateKey>& touched;
+  MemberState* own_member = nullptr;
 
   void touch(Table table, std::string name = {}) { touched.push_back({table, std::move(name)}); }
   void ignore() { ++s.ignored; }
@@ -46,7 +47,7 @@ struct Step {
 
   // ---- member.<node>
   MemberState& member() {
-    MemberState& m = s.members[NodeId(h.aggregate.name)];
+    MemberState& m = *own_member;  // found already, by slot()
     m.changed = log.sequence;
     m.changed_ns = log.stored_ns;
     return m;
@@ -210,33 +211,34 @@ struct Step {
   void on(const ReplicaLagReported&) { ignore(); }
   void on(const HealthReported&) { ignore(); }
 
-  /// Counts the event in its aggregate, whatever it says: the next append needs the next version.
-  void count() {
+  /// Where the state counts the aggregate's versions, and the part that the event touches. Null: nowhere.
+  struct Slot {
+    Version* version = nullptr;
+    Table table = Table::kLog;
+  };
+  /// Makes the part for an aggregate's first event.
+  Slot slot() {
     const Aggregate& a = h.aggregate;
-    if (a.kind == "cluster") {
-      s.log.version = h.version;
-      touch(Table::kLog);
-    } else if (a.kind == "topology") {
-      s.topology.version = h.version;
-      touch(Table::kTopology);
-    } else if (a.kind == "member") {
-      s.members[NodeId(a.name)].version = h.version;
-      touch(Table::kMember, a.name);
-    } else if (a.kind == "lease") {
-      s.leases[ResourceId(a.name)].version = h.version;
-      touch(Table::kLease, a.name);
-    } else if (a.kind == "operator") {
-      s.operators[a.name].version = h.version;
-      touch(Table::kOperator, a.name);
-    } else if (a.kind == "route") {
-      s.routes[a.name].version = h.version;
-      touch(Table::kRoute, a.name);
-    } else if (a.kind == "replica") {
-      const auto dot = a.name.find('.');
-      if (dot == std::string::npos) return;
-      s.replicas[{ResourceId(a.name.substr(0, dot)), NodeId(a.name.substr(dot + 1))}].version = h.version;
-      touch(Table::kReplica, a.name);
+    const auto in = [&](auto& parts, const auto& key, Table table) -> Slot {
+      if (h.version.value == 1) return {&parts[key].version, table};
+      const auto at = parts.find(key);
+      return {at == parts.end() ? nullptr : &at->second.version, table};
+    };
+    if (a.kind == "cluster") return {&s.log.version, Table::kLog};
+    if (a.kind == "topology") return {&s.topology.version, Table::kTopology};
+    if (a.kind == "member") {
+      const NodeId name(a.name);
+      const auto at = h.version.value == 1 ? s.members.try_emplace(name).first : s.members.find(name);
+      if (at == s.members.end()) return {};
+      own_member = &at->second;
+      return {&own_member->version, Table::kMember};
     }
+    if (a.kind == "lease") return in(s.leases, ResourceId(a.name), Table::kLease);
+    if (a.kind == "operator") return in(s.operators, a.name, Table::kOperator);
+    if (a.kind == "route") return in(s.routes, a.name, Table::kRoute);
+    if (const auto dot = a.name.find('.'); a.kind == "replica" && dot != std::string::npos)
+      return in(s.replicas, std::pair(ResourceId(a.name.substr(0, dot)), NodeId(a.name.substr(dot + 1))), Table::kReplica);
+    return {};
   }
 };
 
@@ -244,13 +246,16 @@ struct Step {
 
 void fold_into(State& state, const LogEvent& event, std::vector<StateKey>& touched) {
   DAARION_CHECK(event.sequence.value == state.applied.value + 1, "the fold takes every sequence in order");
-  Step step{state, event, event.event.header, touched};
+  Step step{.s = state, .log = event, .h = event.event.header, .touched = touched};
   // A version that is not the next one, or a payload on another kind's subject, is not of our writing: it changes nothing.
   const Aggregate& aggregate = event.event.header.aggregate;
-  const bool fits = aggregate.kind == kind_of(event.event.payload);
-  if (fits && event.event.header.version.value == state.version_of(aggregate).value + 1) {
+  const Step::Slot slot = aggregate.kind == kind_of(event.event.payload) ? step.slot() : Step::Slot{};
+  if (slot.version != nullptr && event.event.header.version.value == slot.version->value + 1) {
     std::visit([&](const auto& payload) { step.on(payload); }, event.event.payload);
-    step.count();
+    // Counted whatever it says: the next append needs the next version.
+    *slot.version = event.event.header.version;
+    const bool one_of_many = slot.table != Table::kLog && slot.table != Table::kTopology;
+    step.touch(slot.table, one_of_many ? aggregate.name : std::string{});
   } else {
     step.ignore();
   }

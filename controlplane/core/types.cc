@@ -14,12 +14,11 @@ int hex_value(char c) {
 }  // namespace
 
 std::string id_text(std::uint64_t hi, std::uint64_t lo) {
-  std::string out;
-  out.reserve(36);
-  for (int digit = 0; digit < 32; ++digit) {
-    if (digit == 8 || digit == 12 || digit == 16 || digit == 20) out.push_back('-');
+  std::string out(36, '-');
+  for (std::size_t digit = 0; digit < 32; ++digit) {
+    const std::size_t dashes = digit < 8 ? 0 : digit < 20 ? digit / 4 - 1 : 4;
     const std::uint64_t half = digit < 16 ? hi : lo;
-    out.push_back(kHex[(half >> (60 - 4 * (digit % 16))) & 0xF]);
+    out[digit + dashes] = kHex[(half >> (60 - 4 * (digit % 16))) & 0xF];
   }
   return out;
 }

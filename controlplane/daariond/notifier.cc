@@ -33,10 +33,11 @@ class NoticedAppender final : public Appender {
 class NoticedReader final : public LogReader {
  public:
   NoticedReader(std::unique_ptr<LogReader> inner, std::shared_ptr<Notifier> notifier) : inner_(std::move(inner)), notifier_(std::move(notifier)) {}
-  Result<std::optional<StoredMessage>> next(Duration wait) override {
-    auto message = inner_->next(wait);
-    if (message && *message) notifier_->read(**message);
-    return message;
+  Result<std::span<StoredMessage>> read(std::size_t most, Duration wait) override {
+    auto messages = inner_->read(most, wait);
+    if (messages)
+      for (const StoredMessage& message : *messages) notifier_->read(message);
+    return messages;
   }
   void heard_head(Sequence head) override { inner_->heard_head(head); }
 

@@ -261,16 +261,12 @@ Result<void> Daemon::follow_log(StateStore& store) {
   if (!reader) return tl::unexpected(reader.error());
   Instant flushed = node_now();
   std::uint64_t flushed_at = store.mark().sequence.value;
-  std::vector<StoredMessage> batch;
   while (!ending_) {
     while (const auto head = heads_.pop({})) (*reader)->heard_head(*head);
-    // The first message may be waited for, the others of a batch only as long as they are there already.
-    auto next = (*reader)->next(batch.empty() ? Duration(milliseconds(20)) : Duration{});
-    if (!next) return tl::unexpected(next.error());
-    if (*next) batch.push_back(std::move(**next));
-    if (!batch.empty() && (!*next || batch.size() >= kBatch)) {
-      const auto applied = store.apply(batch);
-      batch.clear();
+    const auto messages = (*reader)->read(kBatch, milliseconds(20));
+    if (!messages) return tl::unexpected(messages.error());
+    if (!messages->empty()) {
+      const auto applied = store.apply(*messages);
       post(StateMoved{std::make_shared<const State>(store.state()), store.mark()});
       if (!applied) return applied;
     }

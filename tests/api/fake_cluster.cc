@@ -11,17 +11,19 @@ constexpr std::int64_t kDayOne = 1'790'000'000'000'000'000;  // ns: 2026-09-21T1
 class FakeReader final : public LogReader {
  public:
   FakeReader(FakeCluster& cluster, Sequence from) : cluster_(cluster), next_(from) {}
-  Result<std::optional<StoredMessage>> next(Duration wait) override {
+  Result<std::span<StoredMessage>> read(std::size_t, Duration wait) override {
     std::unique_lock lock(cluster_.mutex_);
     cluster_.grown_.wait_for(lock, wait, [&] { return cluster_.messages_.size() >= next_.value; });
-    if (cluster_.messages_.size() < next_.value) return std::optional<StoredMessage>{};
-    return std::optional(cluster_.messages_[next_.value++ - 1]);
+    if (cluster_.messages_.size() < next_.value) return std::span<StoredMessage>{};
+    one_ = cluster_.messages_[next_.value++ - 1];
+    return std::span(&one_, 1);
   }
   void heard_head(Sequence) override {}
 
  private:
   FakeCluster& cluster_;
   Sequence next_;
+  StoredMessage one_;
 };
 
 class FakeAppender final : public Appender {

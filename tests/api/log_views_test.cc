@@ -16,15 +16,17 @@ namespace {
 class ListReader final : public LogReader {
  public:
   ListReader(const std::vector<StoredMessage>& log, Sequence from) : log_(log), next_(from.value) {}
-  Result<std::optional<StoredMessage>> next(Duration) override {
-    if (next_ > log_.size()) return std::optional<StoredMessage>{};
-    return std::optional(log_[next_++ - 1]);
+  Result<std::span<StoredMessage>> read(std::size_t, Duration) override {
+    if (next_ > log_.size()) return std::span<StoredMessage>{};
+    one_ = log_[next_++ - 1];
+    return std::span(&one_, 1);
   }
   void heard_head(Sequence) override {}
 
  private:
   const std::vector<StoredMessage>& log_;
   std::uint64_t next_;
+  StoredMessage one_;
 };
 
 OpenReader reader_of(const std::vector<StoredMessage>& log) {

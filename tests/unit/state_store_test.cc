@@ -76,7 +76,7 @@ TEST(StateStore, DigestDoesNotDependOnBatches) {
   const auto log = sim_log(7);
   const TempFolder folder;
   auto one = StateStore::open(folder / "one"), all = StateStore::open(folder / "all");
-  for (const StoredMessage& m : log) ASSERT_TRUE((*one)->apply({m}));
+  for (const StoredMessage& m : log) ASSERT_TRUE((*one)->apply({&m, 1}));
   ASSERT_TRUE((*all)->apply(log));
   EXPECT_EQ((*one)->mark(), (*all)->mark());
 }
