@@ -71,6 +71,7 @@ Result<ClusterView> parse_view(const std::string& body) {
     out.ready = value(at, "ready", false);
     out.log_id = value<std::string>(at, "log_id", "");
     out.digest = value<std::string>(at, "digest", "");
+    out.chain = value<std::string>(at, "chain", "");
     out.sequence = value<std::uint64_t>(at, "sequence", 0);
     if (const auto quorum = at.find("quorum"); quorum != at.end() && quorum->is_object()) {
       out.voters = value<std::uint32_t>(*quorum, "voters", 0);

@@ -28,7 +28,7 @@ struct NodeSeen {
   std::int64_t age_ms = 0;
 };
 struct ClusterView {
-  std::string status, log_id, digest;
+  std::string status, log_id, digest, chain;
   bool ready = false;
   std::uint64_t sequence = 0;
   std::uint32_t voters = 0, reachable = 0, failure_tolerance = 0;

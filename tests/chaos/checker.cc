@@ -46,6 +46,9 @@ std::string digests_differ(World& w) {
   for (std::size_t i = 1; i < views.size(); ++i)
     if (views[i].digest != views[0].digest)
       return c.nodes()[0].value + " and " + c.nodes()[i].value + " differ at event " + std::to_string(views[0].sequence) + ": " + views[0].digest + " and " + views[i].digest;
+  for (std::size_t i = 1; i < views.size(); ++i)
+    if (views[i].chain != views[0].chain)
+      return c.nodes()[0].value + " and " + c.nodes()[i].value + " folded other bytes up to event " + std::to_string(views[0].sequence) + ", to one digest";
   const Instant from = node_now();
   Result<test::LogRead> mirror = fail(Remedy::kRetry, "not asked");
   // A mirror whose link broke asks its origin again by itself, in NATS's own time.
@@ -87,6 +90,17 @@ bool wait_was_named(World& w, Instant from, Instant to) {
   for (std::size_t i = 1; i < at.size(); ++i)
     if (at[i] - at[i - 1] > kMustName && std::ranges::none_of(waits, [&](const NamedWait& n) { return n.at > at[i - 1] && n.at < at[i]; })) return false;
   return true;
+}
+
+/// The first event that the two nodes read as other bytes. Pre: their chains differ at `head`.
+Sequence first_difference(World& w, const NodeId& a, const NodeId& b, Sequence head) {
+  std::uint64_t same = 0, differ = head.value;
+  while (differ - same > 1) {
+    const std::uint64_t at = same + (differ - same) / 2;
+    const bool equal = need(test::replay(w.cluster(), a, Sequence{at})).chain() == need(test::replay(w.cluster(), b, Sequence{at})).chain();
+    (equal ? same : differ) = at;
+  }
+  return {differ};
 }
 
 class Check {
@@ -202,12 +216,14 @@ std::vector<std::string> check_end(World& w, const LostRows& lost) {
     if (const std::string differs = digests_differ(w); !differs.empty()) out.push_back(differs);
     const Sequence head = w.head();
     std::string digest, chain;
+    const NodeId& first = w.cluster().nodes().front();
     for (const NodeId& node : w.cluster().nodes()) {
       const auto replayed = need(test::replay(w.cluster(), node, head));
       if (digest.empty()) digest = replayed.digest();
       if (chain.empty()) chain = replayed.chain();
       if (replayed.digest() != digest) out.push_back("the log of " + std::to_string(head.value) + " events replayed by " + node.value + " gives digest " + replayed.digest() + ", not " + digest);
-      if (replayed.chain() != chain) out.push_back("the log of " + std::to_string(head.value) + " events replayed by " + node.value + " gives another chain than its neighbour's: their stored bytes differ");
+      if (replayed.chain() != chain) out.push_back("the log of " + std::to_string(head.value) + " events replayed by " + node.value + " gives another chain than by " + first.value + ": their stored bytes differ, first at event " +
+                                               std::to_string(first_difference(w, first, node, head).value));
       if (!replayed.live_digest().empty() && !replayed.equal())
         out.push_back(node.value + " folded " + std::to_string(head.value) + " events live to digest " + replayed.live_digest() + (replayed.live_digest() == replayed.digest() ? ", as replayed, with another chain" : ", replayed to " + replayed.digest()));
     }
