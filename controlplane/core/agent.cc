@@ -13,6 +13,9 @@ constexpr Duration kFirstBackoff = std::chrono::milliseconds(250);
 constexpr Duration kMaxBackoff = std::chrono::seconds(15);
 // An observation that was asked for and did not come is asked for again: more than any driver takes to answer from memory.
 constexpr Duration kObserveAgain = std::chrono::milliseconds(500);
+// An observation this old is asked for anew: what changes by itself (a standby that parts from its upstream) is told by nothing else.
+// Shells look four times as often of their own accord; longer, and a node that has to rejoin stands still for that long.
+constexpr Duration kObservationHolds = std::chrono::seconds(1);
 // Sessions of earlier guards that are spoken of: one per voter is already more than can happen.
 constexpr std::size_t kMaxLost = 16;
 // A command that the guard's reports do not show done is given again: a socket may have been full, or just gone.
@@ -444,7 +447,10 @@ void Agent::run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutpu
 /// Moves the engine one step towards the role that log and lease give it.
 void Agent::move_engine(const AgentContext& c, const LeaseState* lease, Instant now, AgentOutput& out) {
   if (op_ || out.drive || guard_.fencing) return;
-  if (observe_wanted_ || (!engine_known_ && now >= later(asked_at_, kObserveAgain))) {
+  const bool missing = !engine_known_ && now >= later(asked_at_, kObserveAgain);
+  const bool old = engine_known_ && now >= later(std::max(asked_at_, engine_at_), kObservationHolds);
+  if (observe_wanted_ || missing || old) {
+    MARK_IF(kObservesAgain, old);
     observe_wanted_ = false;
     asked_at_ = now;
     out.drive = DriverCommand{0, resource_, Verb::kObserve, {}, {}};

@@ -111,6 +111,7 @@
   X(kSaysLostSession, "agent: a voter is bound to a session that is gone", 200)                                             \
   X(kRenewsNext, "agent: the session to be taken next has ended in the log", 5000)                                          \
   X(kArmsAgain, "agent: says a deadline again", 200)                                                                        \
+  X(kObservesAgain, "agent: asks for another observation, its own is old", 200)                                             \
   X(kRejoins, "agent: has its data rejoined", 200)                                                                          \
   X(kFollowsDecided, "agent: follows a writer whose completion is late", 1000)                                              \
   X(kUpstreamSilent, "agent: whom it should follow is silent", 200)                                                         \

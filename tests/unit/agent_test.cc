@@ -686,6 +686,27 @@ TEST_F(FollowerTest, PartedDataAreSaidBeforeTheyAreRejoined) {
   EXPECT_TRUE(drives(out, Verb::kRejoin));
 }
 
+// A standby parts from its upstream when that opens, long after the follow was done: nothing but another look at it tells.
+TEST_F(FollowerTest, LooksAgainAtAnEngineThatNobodyToldOf) {
+  const auto follows = [&](Instant now, bool diverged) {
+    EngineReport r = standby_at(1000);
+    r.incarnation = guard.incarnation;
+    r.upstream = node(2);
+    r.streaming = !diverged;
+    r.diverged = diverged;
+    agent.on_engine(r, now);
+  };
+  engine(EngineState::kStandby, at(0));
+  follows(at(0), false);
+  advance(at(0));
+  follows(at(5), false);
+  EXPECT_FALSE(advance(at(900)).drive) << "its observation is fresh";
+  EXPECT_TRUE(drives(advance(at(1100)), Verb::kObserve));
+  EXPECT_FALSE(advance(at(1200)).drive) << "it was asked for";
+  follows(at(1300), true);
+  EXPECT_NE(wish<ReplicaDiverged>(advance(at(1300))), nullptr);
+}
+
 TEST_F(FollowerTest, ForeignDataAreNeverTouched) {
   engine(EngineState::kForeign, at(0));
   const AgentOutput out = advance(at(0));
