@@ -124,6 +124,7 @@ class Voter {
   NodeId self_;
   BootId boot_;
   std::uint32_t drift_ppm_;
+  Duration ttl_;
   VoterRecord record_;
   std::map<ResourceId, Promise> promises_;
   std::map<ResourceId, Pending> pending_;

@@ -492,6 +492,38 @@ TEST_F(VoterTest, BlankVoterOwesItAlsoWhenResumedMeanwhile) {
   EXPECT_EQ(promised(session(1), at(99'000)), kNever) << "the holder may not have folded Resumed yet";
 }
 
+/// The holder armed itself for one length when it folded Resumed, and a voter that refuses its claim owes it that all the same. The record had
+/// no promise to it: seed 710 of the simulator.
+TEST_F(VoterTest, WhatABlankVoterOwesLastsOneLengthBeyondThePause) {
+  log.pause();
+  log.resume();
+  log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
+  disk.boot = boot(1);
+  begin(4, 2, at(10'000), seconds(100));
+  fold(at(10'000));
+  log.decide(2, 2, session(2), DecisionKind::kForced);
+  fold(at(10'010));
+  Beat b = beat(1, kFirst);
+  b.resumed = {{kPostgres, log.state.newest_resumed(kPostgres)}};
+  EXPECT_EQ(hear(b, at(20'000)), 'r') << "the log is higher, and this voter was blank";
+  EXPECT_EQ(promised(session(1), at(20'000)), at(22'020));
+  EXPECT_FALSE(votes(at(22'019)));
+  EXPECT_EQ(hear(2, kSecond, at(22'019)), 'r');
+  EXPECT_EQ(hear(2, kSecond, at(22'020)), 'a');
+}
+
+TEST_F(VoterTest, FencingConfirmedGivesWhatABlankVoterOwesOneLengthToo) {
+  log.pause();
+  log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
+  disk.boot = boot(1);
+  begin(4, 2, at(10'000), seconds(100));
+  fold(at(10'000));
+  log.add(FencingConfirmed{session(1), "powered off"}, node(1), kPostgres);
+  fold(at(20'000));
+  EXPECT_FALSE(votes(at(22'019)));
+  EXPECT_TRUE(votes(at(22'020)));
+}
+
 TEST_F(VoterTest, BlankVoterStaysSilentWhileANewerDecisionIsOpen) {
   log.pause();
   log.decide(2, 2, session(2), DecisionKind::kForced);
