@@ -495,8 +495,21 @@ void Agent::move_engine(const AgentContext& c, const LeaseState* lease, Instant 
     MARK(kEndStoppedUnderLease);
     return retire("the engine was stopped under its lease", out);
   }
+  if (holder_.claiming() && lease && engine_.state == EngineState::kStandby && owes_completion(c, *lease)) {
+    MARK(kOwesCompletion);
+    if (!switchover_waits_) waits("the log to show what " + self_.value + " wrote under an earlier epoch", "daarionctl status", now);
+    return;
+  }
   if (holder_.claiming()) return move_writer(now, out);
   if (lease) move_follower(c, *lease, now, out);
+}
+
+/// What these data were opened under before, and the log does not know of yet, is told first (report_ends): the next opening hides it, and
+/// without it others' data that parted from it look as if they were of this history.
+bool Agent::owes_completion(const AgentContext& c, const LeaseState& lease) const {
+  return std::ranges::any_of(lease.open, [&](const OpenDecision& d) {
+    return d.session == engine_.opened && d.session != holder_.current()->session && d.epoch > lease.completed.epoch && is_us(c, d.node, d.instance);
+  });
 }
 
 void Agent::move_writer(Instant now, AgentOutput& out) {

@@ -103,6 +103,7 @@
   X(kSwitchoverWaits, "agent: a switchover waits for its target", 200)                                                      \
   X(kKeeps, "agent: answers a needless nomination", 200)                                                                    \
   X(kLateCompletion, "agent: reports an opening after its end", 1000)                                                       \
+  X(kOwesCompletion, "agent: an earlier opening is told before the next", 1000)                                             \
   X(kSessionGone, "agent: named for a session that is gone", 200)                                                           \
   X(kReleasedClean, "agent: released with its final position", 200)                                                         \
   X(kReleasedFenced, "agent: released after a fence", 200)                                                                  \

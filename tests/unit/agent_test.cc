@@ -546,6 +546,26 @@ TEST_F(AgentTest, WhatWasWrittenUnderALostSessionIsCompletedFirst) {
   EXPECT_NE(wish<LeaseReleased>(advance(at(10))), nullptr);
 }
 
+TEST_F(AgentTest, WhatWasOpenedBeforeIsToldBeforeTheNextOpening) {
+  log.decide(1, 1, session(1));
+  log.decide(2, 1, session(2));
+  guard.next = session(2);
+  tell_guard(at(0));
+  engine(EngineState::kStandby, at(0), session(1));
+  advance(at(0));
+  majority_acks(2, session(2), at(0));
+  advance(at(0));
+  confirm(2, session(2), at(1480), at(0));
+  AgentOutput out = advance(at(0));
+  ASSERT_NE(wish<PromotionCompleted>(out), nullptr);
+  EXPECT_EQ(wish<PromotionCompleted>(out)->epoch, Epoch{1});
+  EXPECT_FALSE(drives(out, Verb::kPromote)) << "the data of epoch 2 would hide that of epoch 1";
+  ASSERT_TRUE(agent.wait());
+  log.complete(1, 1, session(1));
+  out = advance(at(10));
+  EXPECT_TRUE(drives(out, Verb::kPromote));
+}
+
 TEST_F(AgentTest, SessionThatAVoterIsBoundToAndTheGuardDoesNotHaveEnded) {
   tell_guard(at(0));
   agent.on_promise(session(33));
