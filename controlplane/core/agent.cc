@@ -244,9 +244,13 @@ void Agent::retire_again(Instant now, AgentOutput& out) {
 }
 
 /// The session that the guard would take next has ended in the log before it was taken (another host with this id may have said so,
-/// of a decision that named no instance): nobody would name it, so the guard makes another.
+/// of a decision that named no instance): nobody would name it, so the guard makes another. Likewise if a decision named it that others
+/// have overtaken: it will not be taken under that one, and until it has ended blank voters cannot know.
 void Agent::renew_next(const LeaseState& lease, Instant now, AgentOutput& out) {
-  if (holder_.claiming() || guard_.next == retiring_ || !lease.has_ended(guard_.next)) return;
+  if (holder_.claiming() || guard_.next == retiring_) return;
+  const bool overtaken = lease.session != guard_.next && std::ranges::find(lease.open, guard_.next, &OpenDecision::session) != lease.open.end();
+  MARK_IF(kRenewsOvertaken, overtaken);
+  if (!overtaken && !lease.has_ended(guard_.next)) return;
   if (renewed_at_ != Instant{} && now < later(renewed_at_, kSayAgain)) return;
   renewed_at_ = now;
   MARK(kRenewsNext);

@@ -111,6 +111,7 @@
   X(kReleasedLost, "agent: released after its guard or host was lost", 200)                                                 \
   X(kSaysLostSession, "agent: a voter is bound to a session that is gone", 200)                                             \
   X(kRenewsNext, "agent: the session to be taken next has ended in the log", 5000)                                          \
+  X(kRenewsOvertaken, "agent: the session to be taken next was named by a decision that was overtaken", 1000)              \
   X(kArmsAgain, "agent: says a deadline again", 200)                                                                        \
   X(kObservesAgain, "agent: asks for another observation, its own is old", 200)                                             \
   X(kRejoins, "agent: has its data rejoined", 200)                                                                          \

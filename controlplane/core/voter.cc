@@ -377,7 +377,10 @@ bool Voter::settle(const ResourceId& resource, const State& state) {
   const bool paused_since = !has_holder || state.paused(resource) || state.newest_paused(resource) > holder.decided ||
                             state.newest_resumed(resource) > holder.decided;
   if (!ever_paused || !paused_since || PLANTED(kBlankForgetsPause)) return true;
-  if (lease->phase == LeaseState::Phase::kDecided) return false;
+  // Any decision that is open, not the newest alone: one that was overtaken may have opened its engine, and its completion be on its way.
+  // One that names the holder's own session again leaves no doubt.
+  const auto open = [&](const OpenDecision& d) { return d.epoch > holder.epoch && d.session != holder.session; };
+  if (std::ranges::any_of(lease->open, open)) return false;
   if (!has_holder) return true;
   PromiseRecord& rec = record_.promises[resource];
   // A promise of that very epoch to another session (the log lost its decision, and named the epoch again): this voter never promised the

@@ -37,7 +37,8 @@ void Checker::one_writer(const Host& host) {
            ") are writable at once");
 }
 
-/// A writer stands on a majority of promises. A voter that is down or blank is silent, which is as good as a promise.
+/// A writer stands on a majority of promises. A voter that is down, blank, or does not know whom it owes what, is silent, which is as good
+/// as a promise for as long as it lasts.
 void Checker::majority_promised(const Host& host) {
   const VoterSet& set = world_.reference().voters;
   std::uint32_t for_it = 0;
@@ -45,7 +46,7 @@ void Checker::majority_promised(const Host& host) {
     bool in_set = false;
     for (const VoterInstance& v : set.voters) in_set |= v.node == other->id && other->record && v.instance == other->record->instance;
     if (!in_set) continue;
-    if (!other->core || other->core->voter().blank()) {
+    if (!other->core || other->core->voter().blank() || other->core->voter().withholds(kPostgres)) {
       ++for_it;
       continue;
     }

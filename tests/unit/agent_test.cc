@@ -660,6 +660,18 @@ TEST_F(AgentTest, AsksForAnotherSessionWhenTheNextOneEndedInTheLog) {
   EXPECT_FALSE(commands(advance(at(900)), GuardCommand::Kind::kRetire));
 }
 
+TEST_F(AgentTest, AsksForAnotherSessionWhenTheNextOneWasNamedAndOvertaken) {
+  log.decide(1, 1, session(1));
+  log.decide(2, 2, session(2));
+  tell_guard(at(0));
+  const AgentOutput out = advance(at(0));
+  ASSERT_TRUE(commands(out, GuardCommand::Kind::kRetire));
+  EXPECT_EQ(out.guard.front().session, session(1));
+  end(session(1), EndCause::kReleased, at(10));
+  engine(EngineState::kStopped, at(10));
+  EXPECT_NE(wish<PromotionFailed>(advance(at(10))), nullptr);
+}
+
 TEST_F(AgentTest, SwitchoverAskedOfAnotherHolderOrEpochIsVoid) {
   hold(at(0));
   log.add(SwitchoverRequested{.from = node(2), .to = node(1), .valid_ms = 8000}, node(1), kPostgres);

@@ -538,6 +538,35 @@ TEST_F(VoterTest, BlankVoterStaysSilentWhileANewerDecisionIsOpen) {
   EXPECT_EQ(hear(2, kSecond, at(10'020)), 'a');
 }
 
+TEST_F(VoterTest, BlankVoterStaysSilentAlsoWhileADecisionThatWasOvertakenIsOpen) {
+  log.release(1, 1, session(1));
+  log.decide(2, 2, session(2));
+  log.pause();
+  log.decide(3, 1, session(3), DecisionKind::kForced);
+  log.add(PromotionFailed{session(3), instance(1)}, node(1), kPostgres, Epoch{3});
+  log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
+  disk.boot = boot(1);
+  begin(4, 2, at(10'000), seconds(100));
+  fold(at(10'000));
+  EXPECT_FALSE(votes(at(10'001))) << "node2 may write under epoch 2, without an end";
+  log.complete(2, 2, session(2));
+  fold(at(10'010));
+  EXPECT_EQ(promised(session(2), at(99'000)), kNever);
+}
+
+/// A holder that raised its epoch must find voters for it, or it is fenced for nothing: seed 17731 of the simulator.
+TEST_F(VoterTest, BlankVoterAnswersAHolderThatRaisesItsEpoch) {
+  log.pause();
+  log.decide(3, 1, session(1), DecisionKind::kKeep);
+  log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
+  disk.boot = boot(1);
+  begin(4, 2, at(10'000), seconds(100));
+  fold(at(10'000));
+  EXPECT_EQ(promised(session(1), at(99'000)), kNever);
+  EXPECT_EQ(hear(1, claim_of(3, session(1)), at(10'010)), 'a');
+  EXPECT_EQ(promised(session(1), at(99'000)), kNever);
+}
+
 /// A lost tail lets the log name an epoch again: seed 58568 of the simulator.
 TEST_F(VoterTest, BlankVoterOwesNothingToAHolderOfAnEpochThatItPromisedToAnotherSession) {
   log.pause();
