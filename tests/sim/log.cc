@@ -89,8 +89,8 @@ AppendResult World::store(const NodeId& node, const AppendRequest& request) {
   std::vector<StateKey> touched;
   fold_into(*folded, event, touched);
   history_.push_back(std::move(folded));
-  note("stored " + std::to_string(event.sequence.value) + " " + payload_name(request.payload) + " " + request.aggregate.name + " v" +
-       std::to_string(request.version.value) + " e" + std::to_string(request.epoch.value) + " by " + node.value + ": " + request.reason);
+  note("stored " + std::to_string(event.sequence.value) + " " + payload_name(request.payload) + " " + request.aggregate.name + " e" +
+       std::to_string(request.epoch.value) + " by " + node.value + ": " + request.reason);
   checker_.stored(event);
   tell_tail(event);
   result.outcome = AppendResult::Outcome::kStored;
