@@ -13,6 +13,9 @@ constexpr Duration kFirstBackoff = std::chrono::milliseconds(250);
 constexpr Duration kMaxBackoff = std::chrono::seconds(15);
 // An observation that was asked for and did not come is asked for again: more than any driver takes to answer from memory.
 constexpr Duration kObserveAgain = std::chrono::milliseconds(500);
+// An observation this old is asked for anew: what changes by itself (a standby that parts from its upstream) is told by nothing else.
+// Shells look four times as often of their own accord; longer, and a node that has to rejoin stands still for that long.
+constexpr Duration kObservationHolds = std::chrono::seconds(1);
 // Sessions of earlier guards that are spoken of: one per voter is already more than can happen.
 constexpr std::size_t kMaxLost = 16;
 // A command that the guard's reports do not show done is given again: a socket may have been full, or just gone.
@@ -241,9 +244,13 @@ void Agent::retire_again(Instant now, AgentOutput& out) {
 }
 
 /// The session that the guard would take next has ended in the log before it was taken (another host with this id may have said so,
-/// of a decision that named no instance): nobody would name it, so the guard makes another.
+/// of a decision that named no instance): nobody would name it, so the guard makes another. Likewise if a decision named it that others
+/// have overtaken: it will not be taken under that one, and until it has ended blank voters cannot know.
 void Agent::renew_next(const LeaseState& lease, Instant now, AgentOutput& out) {
-  if (holder_.claiming() || guard_.next == retiring_ || !lease.has_ended(guard_.next)) return;
+  if (holder_.claiming() || guard_.next == retiring_) return;
+  const bool overtaken = lease.session != guard_.next && std::ranges::find(lease.open, guard_.next, &OpenDecision::session) != lease.open.end();
+  MARK_IF(kRenewsOvertaken, overtaken);
+  if (!overtaken && !lease.has_ended(guard_.next)) return;
   if (renewed_at_ != Instant{} && now < later(renewed_at_, kSayAgain)) return;
   renewed_at_ = now;
   MARK(kRenewsNext);
@@ -444,7 +451,10 @@ void Agent::run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutpu
 /// Moves the engine one step towards the role that log and lease give it.
 void Agent::move_engine(const AgentContext& c, const LeaseState* lease, Instant now, AgentOutput& out) {
   if (op_ || out.drive || guard_.fencing) return;
-  if (observe_wanted_ || (!engine_known_ && now >= later(asked_at_, kObserveAgain))) {
+  const bool missing = !engine_known_ && now >= later(asked_at_, kObserveAgain);
+  const bool old = engine_known_ && now >= later(std::max(asked_at_, engine_at_), kObservationHolds);
+  if (observe_wanted_ || missing || old) {
+    MARK_IF(kObservesAgain, old);
     observe_wanted_ = false;
     asked_at_ = now;
     out.drive = DriverCommand{0, resource_, Verb::kObserve, {}, {}};
@@ -489,8 +499,21 @@ void Agent::move_engine(const AgentContext& c, const LeaseState* lease, Instant 
     MARK(kEndStoppedUnderLease);
     return retire("the engine was stopped under its lease", out);
   }
+  if (holder_.claiming() && lease && engine_.state == EngineState::kStandby && owes_completion(c, *lease)) {
+    MARK(kOwesCompletion);
+    if (!switchover_waits_) waits("the log to show what " + self_.value + " wrote under an earlier epoch", "daarionctl status", now);
+    return;
+  }
   if (holder_.claiming()) return move_writer(now, out);
   if (lease) move_follower(c, *lease, now, out);
+}
+
+/// What these data were opened under before, and the log does not know of yet, is told first (report_ends): the next opening hides it, and
+/// without it others' data that parted from it look as if they were of this history.
+bool Agent::owes_completion(const AgentContext& c, const LeaseState& lease) const {
+  return std::ranges::any_of(lease.open, [&](const OpenDecision& d) {
+    return d.session == engine_.opened && d.session != holder_.current()->session && d.epoch > lease.completed.epoch && is_us(c, d.node, d.instance);
+  });
 }
 
 void Agent::move_writer(Instant now, AgentOutput& out) {

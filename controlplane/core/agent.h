@@ -87,6 +87,7 @@ class Agent {
   void hand_over(const AgentContext& c, const LeaseState* lease, Instant now, AgentOutput& out);
   bool may_hand_over(const AgentContext& c, const LeaseState& lease, Instant now);
   void move_engine(const AgentContext& c, const LeaseState* lease, Instant now, AgentOutput& out);
+  bool owes_completion(const AgentContext& c, const LeaseState& lease) const;
   void move_writer(Instant now, AgentOutput& out);
   void move_follower(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out);
   void report_replica(const AgentContext& c, AgentOutput& out);

@@ -27,8 +27,8 @@
 //   pause       a voter that folds Paused records its number and its promise has no end; the holder drops its deadline when a
 //               majority names that number. A beat that names a later Resumed ends it, nothing less. A voter that was blank
 //               owes the newest completed holder in the log an endless promise, unless no Paused stood at that holder's
-//               decision or came since; and while a newer decision is open it stays silent, for then the log does not show
-//               who holds. (That Paused no longer stands is not enough: the holder may not have folded Resumed yet.)
+//               decision or came since; and while any newer decision for another session is open it stays silent, for then
+//               the log does not show who holds. (That Paused no longer stands is not enough: the holder may not have folded Resumed yet.)
 //
 // TIME. ttl is one length. The holder counts ttl * (1 - drift) from the send, the voter length * (1 + drift) from the ack, so
 // for clocks that differ by no more than drift: valid_until <= end of promise. The guard begins to fence fence_budget before.

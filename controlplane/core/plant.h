@@ -103,6 +103,7 @@
   X(kSwitchoverWaits, "agent: a switchover waits for its target", 200)                                                      \
   X(kKeeps, "agent: answers a needless nomination", 200)                                                                    \
   X(kLateCompletion, "agent: reports an opening after its end", 1000)                                                       \
+  X(kOwesCompletion, "agent: an earlier opening is told before the next", 1000)                                             \
   X(kSessionGone, "agent: named for a session that is gone", 200)                                                           \
   X(kReleasedClean, "agent: released with its final position", 200)                                                         \
   X(kReleasedFenced, "agent: released after a fence", 200)                                                                  \
@@ -110,7 +111,9 @@
   X(kReleasedLost, "agent: released after its guard or host was lost", 200)                                                 \
   X(kSaysLostSession, "agent: a voter is bound to a session that is gone", 200)                                             \
   X(kRenewsNext, "agent: the session to be taken next has ended in the log", 5000)                                          \
+  X(kRenewsOvertaken, "agent: the session to be taken next was named by a decision that was overtaken", 1000)              \
   X(kArmsAgain, "agent: says a deadline again", 200)                                                                        \
+  X(kObservesAgain, "agent: asks for another observation, its own is old", 200)                                             \
   X(kRejoins, "agent: has its data rejoined", 200)                                                                          \
   X(kFollowsDecided, "agent: follows a writer whose completion is late", 1000)                                              \
   X(kUpstreamSilent, "agent: whom it should follow is silent", 200)                                                         \

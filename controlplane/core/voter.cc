@@ -15,7 +15,7 @@ bool same_holder(const PromiseRecord& promise, const NodeId& node, const Instanc
 }  // namespace
 
 Voter::Voter(NodeId self, const LeaseTimers& timers, VoterRecord record, RunId run, BootId boot, Instant now, Duration uptime)
-    : self_(std::move(self)), boot_(boot), drift_ppm_(PLANTED(kDriftIgnored) ? 0 : timers.drift_ppm), record_(std::move(record)), started_(now) {
+    : self_(std::move(self)), boot_(boot), drift_ppm_(PLANTED(kDriftIgnored) ? 0 : timers.drift_ppm), ttl_(timers.ttl), record_(std::move(record)), started_(now) {
   const bool same_boot = record_.boot == boot;
   if (PLANTED(kRecordForgotten)) record_.promises.clear();
   Duration longest = timers.ttl;  // the record may be an old one that lacks promises
@@ -128,6 +128,7 @@ void Voter::hear_resumed(const Beat& beat, const Claim& claim, Instant now, Vote
   if (rec->second.paused.value == 0 || note->resumed <= rec->second.paused) return;
   MARK(kVoterResumes);
   rec->second.paused = {};
+  rec->second.longest = std::max(rec->second.longest, claim.length);  // for so long the holder armed itself, whether this claim is acked or not
   promise.named_paused = {};
   promise.ends = later(now, promise_length(rec->second.longest, drift_ppm_));
   write(out);  // ungated: until it is on disk, the record errs to the longer promise
@@ -376,14 +377,21 @@ bool Voter::settle(const ResourceId& resource, const State& state) {
   const bool paused_since = !has_holder || state.paused(resource) || state.newest_paused(resource) > holder.decided ||
                             state.newest_resumed(resource) > holder.decided;
   if (!ever_paused || !paused_since || PLANTED(kBlankForgetsPause)) return true;
-  if (lease->phase == LeaseState::Phase::kDecided) return false;
+  // Any decision that is open, not the newest alone: one that was overtaken may have opened its engine, and its completion be on its way.
+  // One that names the holder's own session again leaves no doubt.
+  const auto open = [&](const OpenDecision& d) { return d.epoch > holder.epoch && d.session != holder.session; };
+  if (std::ranges::any_of(lease->open, open)) return false;
   if (!has_holder) return true;
   PromiseRecord& rec = record_.promises[resource];
   // A promise of that very epoch to another session (the log lost its decision, and named the epoch again): this voter never promised the
   // holder anything, and owes it nothing.
   if (rec.epoch > holder.epoch || (rec.epoch == holder.epoch && !rec.session.empty() && rec.session != holder.session)) return true;
   MARK(kVoterOwesPause);
-  if (rec.session != holder.session) rec = {.epoch = holder.epoch, .session = holder.session, .node = holder.node, .longest = {}, .paused = {}, .instance = holder.instance};
+  if (rec.session != holder.session)
+    rec = {.epoch = holder.epoch, .session = holder.session, .node = holder.node, .longest = {}, .paused = {}, .instance = holder.instance};
+  rec.epoch = holder.epoch;
+  // What ends the pause gives it one length more. How long it once was, this record does not tell.
+  rec.longest = std::max(rec.longest, ttl_);
   rec.paused = std::max(rec.paused, state.newest_paused(resource));
   promises_[resource].ended = false;
   promises_[resource].needs_log = true;

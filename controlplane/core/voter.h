@@ -78,6 +78,8 @@ class Voter {
   /// Whether it answers at all: it belongs to the voter set, is not blank, and no clone of it was heard.
   bool answers(const State& state, Instant now) const;
   bool blank() const { return blank_; }
+  /// Whether it is silent about this resource alone: it was blank, and the log does not show yet who holds.
+  bool withholds(const ResourceId& resource) const { return withheld_.contains(resource); }
   bool clone_heard() const { return clone_heard_; }
   /// Whether the log that is folded here is neither the record's nor its child: somebody else's, or made anew.
   bool foreign_log(const State& state) const;
@@ -124,6 +126,7 @@ class Voter {
   NodeId self_;
   BootId boot_;
   std::uint32_t drift_ppm_;
+  Duration ttl_;
   VoterRecord record_;
   std::map<ResourceId, Promise> promises_;
   std::map<ResourceId, Pending> pending_;

@@ -44,7 +44,9 @@ struct Batch {
     faults += faults_dealt;
     repeated += twice ? 1 : 0;
     unequal += same ? 0 : 1;
-    if (!out.failure.empty()) failures.push_back(out);
+    if (out.failure.empty()) return;
+    failures.push_back(out);
+    std::fprintf(stderr, "seed %llu: %s\n", static_cast<Count>(out.seed), out.failure.c_str());  // a long batch is not waited for
   }
 };
 

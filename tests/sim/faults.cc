@@ -6,6 +6,7 @@
 
 namespace daarion::sim {
 namespace {
+using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
@@ -21,10 +22,20 @@ struct Doing {
   Host& victim() {
     const bool at_holder = r.chance(0.5);
     Host& any = any_host();
-    if (at_holder)
-      for (auto& host : w.hosts())
-        if (host->engine.writable()) return *host;
-    return any;
+    Host* holder = at_holder ? writer() : nullptr;
+    return holder != nullptr ? *holder : any;
+  }
+  Host* writer() {
+    for (auto& host : w.hosts())
+      if (host->engine.writable()) return host.get();
+    return nullptr;
+  }
+  /// A later part of the fault, with a chance of its own.
+  void later_on(Duration in, void (*part)(Doing&)) {
+    w.after(in, [&w = w, part, chance = r.bits()] {
+      Doing d{w, Random(chance)};
+      part(d);
+    });
   }
 
   void daemon() {
@@ -66,17 +77,28 @@ struct Doing {
     });
   }
 
+  /// The links to a host, and those from it if it is not to be heard either.
+  std::vector<std::pair<int, int>> links_of(const Host& host, bool unheard) {
+    std::vector<std::pair<int, int>> links;
+    for (int i = 0; i < static_cast<int>(w.hosts().size()); ++i) {
+      if (i == host.index) continue;
+      links.emplace_back(i, host.index);
+      if (unheard) links.emplace_back(host.index, i);
+    }
+    return links;
+  }
+
   void partition() {
     const int n = static_cast<int>(w.hosts().size());
-    const int kind = static_cast<int>(r.between(0, 3));
+    const int kind = static_cast<int>(r.between(0, 4));
     const int one = victim().index;
     const int other = (one + static_cast<int>(r.between(1, n - 1))) % n;
     std::vector<std::pair<int, int>> links;
     for (int i = 0; i < n; ++i) {
       if (i == one) continue;
-      const bool alone = kind == 0, bridge = kind == 1 && i == other, one_way = kind == 2 && i == other, unheard = kind == 3;
+      const bool alone = kind == 0, bridge = kind == 1 && i == other, one_way = kind == 2 && i == other, unheard = kind == 3, deaf = kind == 4;
       if (alone || bridge || one_way || unheard) links.emplace_back(one, i);
-      if (alone || bridge) links.emplace_back(i, one);
+      if (alone || bridge || deaf) links.emplace_back(i, one);
     }
     w.note("partition kind " + std::to_string(kind) + " at node" + std::to_string(one + 1));
     cut_for(std::move(links), r.between(milliseconds(300), seconds(8)));
@@ -94,10 +116,10 @@ struct Doing {
       }
   }
 
-  void nats() {
+  void nats_for(Duration length) {
     w.set_nats(false);
     w.note("nats down");
-    w.after(r.between(milliseconds(100), seconds(4)), [&w = w] {
+    w.after(length, [&w = w] {
       w.set_nats(true);
       w.note("nats up");
     });
@@ -129,6 +151,27 @@ struct Doing {
     if (w.reference().paused(kPostgres)) return resume();
     w.append_by_hand(Paused{}, what, {}, "operator:sim", NodeId("node1"));
     w.after(r.between(milliseconds(500), seconds(8)), resume);
+    if (r.chance(0.2)) return half_told();
+    if (r.chance(0.2) && !w.knobs().tail_loss) forgotten();
+  }
+
+  /// What was just stored reaches some, and then all messages stop for longer than most leases: those who know of it may be a minority.
+  void half_told() {
+    later_on(r.between(microseconds(200), milliseconds(4)), [](Doing& d) {
+      if (!d.w.healed()) d.nats_for(d.r.between(seconds(2), seconds(6)));
+    });
+  }
+
+  /// Every voter but the holder's own loses what it wrote down of the pause, and does not hear the holder: the log alone can tell it.
+  void forgotten() {
+    later_on(r.between(milliseconds(300), seconds(2)), [](Doing& d) {
+      Host* holder = d.writer();
+      if (holder == nullptr || d.w.healed()) return;
+      d.w.note("only " + holder->id.value + " remembers the pause");
+      d.cut_for(d.links_of(*holder, true), d.r.between(seconds(7), seconds(14)));
+      for (auto& host : d.w.hosts())
+        if (host.get() != holder) d.lose(*host, true, true);
+    });
   }
 
   /// The operator looked: the host is off, and so its session is over for ever.
@@ -176,8 +219,24 @@ struct Doing {
     w.append_by_hand(decided, kPostgres, Epoch{static_cast<std::uint64_t>(std::max<std::int64_t>(1, epoch))}, "operator:chance", NodeId("node1"));
   }
 
+  /// A decision named no instance, and another host with the id of the one that offers the session says that it ended: true of itself,
+  /// and taken as such. The one that offers it hears nobody, so it goes on offering it when the holder is lost.
+  void end_of_offered() {
+    const LeaseState* lease = w.reference().lease(kPostgres);
+    Host* holder = writer();
+    Host& other = any_host();
+    if (holder == nullptr || &other == holder || other.id == holder->id || lease == nullptr || !other.guard.alive || other.guard.taken) return;
+    const SessionId offered = other.guard.next;
+    const Epoch epoch{lease->epoch.value + 1};
+    cut_for(links_of(other, false), r.between(seconds(3), seconds(10)));
+    w.append_by_hand(PromotionDecided{.to = other.id, .session = offered}, kPostgres, epoch, "operator:chance", NodeId("node1"));
+    w.append_by_hand(PromotionFailed{offered, InstanceId{r.bits() | 1, 1}}, kPostgres, epoch, "node:" + other.id.value, other.id);
+    lose(*holder, r.chance(0.5), false);
+  }
+
   /// Whoever is not the session's own node and instance may say what it likes.
   void false_end() {
+    if (r.chance(0.3)) return end_of_offered();
     const LeaseState* lease = w.reference().lease(kPostgres);
     if (lease == nullptr || !lease->has_holder()) return;
     const CompletedLease& holder = lease->completed;
@@ -194,12 +253,7 @@ struct Doing {
   void second_host() {
     if (w.hosts().size() > static_cast<std::size_t>(w.knobs().nodes)) return;
     Host& old = victim();
-    if (r.chance(0.5)) {
-      std::vector<std::pair<int, int>> links;
-      for (int i = 0; i < static_cast<int>(w.hosts().size()); ++i)
-        if (i != old.index) links.emplace_back(old.index, i), links.emplace_back(i, old.index);
-      cut_for(std::move(links), r.between(milliseconds(300), seconds(8)));
-    }
+    if (r.chance(0.5)) cut_for(links_of(old, true), r.between(milliseconds(300), seconds(8)));
     w.second_host(old);
   }
 };
@@ -241,7 +295,7 @@ void perform_fault(World& w, const Fault& fault) {
     case FaultKind::kPartition: return d.partition();
     case FaultKind::kSwizzle: return d.swizzle();
     case FaultKind::kElection: return w.lose_log_leader(d.r.between(w.knobs().log_faults_only ? seconds(1) : seconds(4), seconds(9)));
-    case FaultKind::kNats: return d.nats();
+    case FaultKind::kNats: return d.nats_for(d.r.between(milliseconds(100), seconds(4)));
     case FaultKind::kSwitchover: return d.switchover();
     case FaultKind::kPause: return d.pause();
     case FaultKind::kFencingWord: return d.fencing_word();

@@ -16,6 +16,7 @@ struct Off {
 };
 constexpr Off kOff[] = {
     {"tight", [](Knobs& k) { k.tight = false; }},
+    {"worst_clocks", [](Knobs& k) { k.worst_clocks = false; }},
     {"loss", [](Knobs& k) { k.loss = 0; }},
     {"duplicate", [](Knobs& k) { k.duplicate = 0; }},
     {"slow", [](Knobs& k) { k.slow = 0; }},
@@ -103,6 +104,7 @@ Knobs deal(std::uint64_t seed) {
   // Tight margins: what the fence budget would hide otherwise has to come to light.
   k.tight = r.chance(0.5);
   if (k.tight) k.timers.fence_budget = k.timers.ttl / 25;
+  k.worst_clocks = r.chance(0.5);
   k.max_lag_bytes = r.chance(0.3) ? 100'000 : 1 << 20;
   k.loss = r.chance(0.5) ? 0 : 0.01 * static_cast<double>(r.between(1, 10));
   k.duplicate = r.chance(0.5) ? 0 : 0.05;
@@ -147,10 +149,10 @@ bool turn_off(Knobs& knobs, const std::string& name) {
 std::string text_of(const Knobs& k) {
   char text[512];
   std::snprintf(text, sizeof text,
-                "%d nodes, %d voters, %lld ms of faults, ttl %lld ms, fence budget %lld ms%s, loss %.2f, duplicate %.2f, slow %.2f up to %lld ms, "
+                "%d nodes, %d voters, %lld ms of faults, ttl %lld ms, fence budget %lld ms%s%s, loss %.2f, duplicate %.2f, slow %.2f up to %lld ms, "
                 "slow_disk %.1f, append_unknown %.2f, append_late %.2f, append_twice %.2f, tail_gap %.1f, checkpoint %.1f%s%s%s%s",
                 k.nodes, k.voters, static_cast<long long>(to_ms(k.safety)), static_cast<long long>(to_ms(k.timers.ttl)),
-                static_cast<long long>(to_ms(k.timers.fence_budget)), k.tight ? ", tight" : "", k.loss, k.duplicate, k.slow,
+                static_cast<long long>(to_ms(k.timers.fence_budget)), k.tight ? ", tight" : "", k.worst_clocks ? ", worst clocks" : "", k.loss, k.duplicate, k.slow,
                 static_cast<long long>(to_ms(k.slow_by)), k.slow_disk, k.append_unknown, k.append_late, k.append_twice, k.tail_gap, k.checkpoint,
                 k.leaders ? ", leaders" : "", k.steered ? ", steered" : "", k.tail_loss ? ", tail_loss" : "", k.log_faults_only ? ", log faults only" : "");
   return text;

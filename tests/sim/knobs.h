@@ -41,6 +41,7 @@ struct Knobs {
   LeaseTimers timers;
   std::uint64_t max_lag_bytes = 1 << 20;
   bool tight = false;           // the fence budget is small, and fences take most of it
+  bool worst_clocks = false;    // as fast or as slow as drift allows, none between
   double loss = 0;              // of messages
   double duplicate = 0;
   double slow = 0;              // share of messages that take up to slow_by

@@ -546,6 +546,26 @@ TEST_F(AgentTest, WhatWasWrittenUnderALostSessionIsCompletedFirst) {
   EXPECT_NE(wish<LeaseReleased>(advance(at(10))), nullptr);
 }
 
+TEST_F(AgentTest, WhatWasOpenedBeforeIsToldBeforeTheNextOpening) {
+  log.decide(1, 1, session(1));
+  log.decide(2, 1, session(2));
+  guard.next = session(2);
+  tell_guard(at(0));
+  engine(EngineState::kStandby, at(0), session(1));
+  advance(at(0));
+  majority_acks(2, session(2), at(0));
+  advance(at(0));
+  confirm(2, session(2), at(1480), at(0));
+  AgentOutput out = advance(at(0));
+  ASSERT_NE(wish<PromotionCompleted>(out), nullptr);
+  EXPECT_EQ(wish<PromotionCompleted>(out)->epoch, Epoch{1});
+  EXPECT_FALSE(drives(out, Verb::kPromote)) << "the data of epoch 2 would hide that of epoch 1";
+  ASSERT_TRUE(agent.wait());
+  log.complete(1, 1, session(1));
+  out = advance(at(10));
+  EXPECT_TRUE(drives(out, Verb::kPromote));
+}
+
 TEST_F(AgentTest, SessionThatAVoterIsBoundToAndTheGuardDoesNotHaveEnded) {
   tell_guard(at(0));
   agent.on_promise(session(33));
@@ -640,6 +660,18 @@ TEST_F(AgentTest, AsksForAnotherSessionWhenTheNextOneEndedInTheLog) {
   EXPECT_FALSE(commands(advance(at(900)), GuardCommand::Kind::kRetire));
 }
 
+TEST_F(AgentTest, AsksForAnotherSessionWhenTheNextOneWasNamedAndOvertaken) {
+  log.decide(1, 1, session(1));
+  log.decide(2, 2, session(2));
+  tell_guard(at(0));
+  const AgentOutput out = advance(at(0));
+  ASSERT_TRUE(commands(out, GuardCommand::Kind::kRetire));
+  EXPECT_EQ(out.guard.front().session, session(1));
+  end(session(1), EndCause::kReleased, at(10));
+  engine(EngineState::kStopped, at(10));
+  EXPECT_NE(wish<PromotionFailed>(advance(at(10))), nullptr);
+}
+
 TEST_F(AgentTest, SwitchoverAskedOfAnotherHolderOrEpochIsVoid) {
   hold(at(0));
   log.add(SwitchoverRequested{.from = node(2), .to = node(1), .valid_ms = 8000}, node(1), kPostgres);
@@ -684,6 +716,27 @@ TEST_F(FollowerTest, PartedDataAreSaidBeforeTheyAreRejoined) {
   log.add(ReplicaDiverged{node(2), {}}, node(1), kPostgres);
   out = advance(at(10));
   EXPECT_TRUE(drives(out, Verb::kRejoin));
+}
+
+// A standby parts from its upstream when that opens, long after the follow was done: nothing but another look at it tells.
+TEST_F(FollowerTest, LooksAgainAtAnEngineThatNobodyToldOf) {
+  const auto follows = [&](Instant now, bool diverged) {
+    EngineReport r = standby_at(1000);
+    r.incarnation = guard.incarnation;
+    r.upstream = node(2);
+    r.streaming = !diverged;
+    r.diverged = diverged;
+    agent.on_engine(r, now);
+  };
+  engine(EngineState::kStandby, at(0));
+  follows(at(0), false);
+  advance(at(0));
+  follows(at(5), false);
+  EXPECT_FALSE(advance(at(900)).drive) << "its observation is fresh";
+  EXPECT_TRUE(drives(advance(at(1100)), Verb::kObserve));
+  EXPECT_FALSE(advance(at(1200)).drive) << "it was asked for";
+  follows(at(1300), true);
+  EXPECT_NE(wish<ReplicaDiverged>(advance(at(1300))), nullptr);
 }
 
 TEST_F(FollowerTest, ForeignDataAreNeverTouched) {

@@ -492,6 +492,38 @@ TEST_F(VoterTest, BlankVoterOwesItAlsoWhenResumedMeanwhile) {
   EXPECT_EQ(promised(session(1), at(99'000)), kNever) << "the holder may not have folded Resumed yet";
 }
 
+/// The holder armed itself for one length when it folded Resumed, and a voter that refuses its claim owes it that all the same. The record had
+/// no promise to it: seed 710 of the simulator.
+TEST_F(VoterTest, WhatABlankVoterOwesLastsOneLengthBeyondThePause) {
+  log.pause();
+  log.resume();
+  log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
+  disk.boot = boot(1);
+  begin(4, 2, at(10'000), seconds(100));
+  fold(at(10'000));
+  log.decide(2, 2, session(2), DecisionKind::kForced);
+  fold(at(10'010));
+  Beat b = beat(1, kFirst);
+  b.resumed = {{kPostgres, log.state.newest_resumed(kPostgres)}};
+  EXPECT_EQ(hear(b, at(20'000)), 'r') << "the log is higher, and this voter was blank";
+  EXPECT_EQ(promised(session(1), at(20'000)), at(22'020));
+  EXPECT_FALSE(votes(at(22'019)));
+  EXPECT_EQ(hear(2, kSecond, at(22'019)), 'r');
+  EXPECT_EQ(hear(2, kSecond, at(22'020)), 'a');
+}
+
+TEST_F(VoterTest, FencingConfirmedGivesWhatABlankVoterOwesOneLengthToo) {
+  log.pause();
+  log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
+  disk.boot = boot(1);
+  begin(4, 2, at(10'000), seconds(100));
+  fold(at(10'000));
+  log.add(FencingConfirmed{session(1), "powered off"}, node(1), kPostgres);
+  fold(at(20'000));
+  EXPECT_FALSE(votes(at(22'019)));
+  EXPECT_TRUE(votes(at(22'020)));
+}
+
 TEST_F(VoterTest, BlankVoterStaysSilentWhileANewerDecisionIsOpen) {
   log.pause();
   log.decide(2, 2, session(2), DecisionKind::kForced);
@@ -504,6 +536,35 @@ TEST_F(VoterTest, BlankVoterStaysSilentWhileANewerDecisionIsOpen) {
   fold(at(10'010));
   EXPECT_EQ(promised(session(2), at(99'000)), kNever);
   EXPECT_EQ(hear(2, kSecond, at(10'020)), 'a');
+}
+
+TEST_F(VoterTest, BlankVoterStaysSilentAlsoWhileADecisionThatWasOvertakenIsOpen) {
+  log.release(1, 1, session(1));
+  log.decide(2, 2, session(2));
+  log.pause();
+  log.decide(3, 1, session(3), DecisionKind::kForced);
+  log.add(PromotionFailed{session(3), instance(1)}, node(1), kPostgres, Epoch{3});
+  log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
+  disk.boot = boot(1);
+  begin(4, 2, at(10'000), seconds(100));
+  fold(at(10'000));
+  EXPECT_FALSE(votes(at(10'001))) << "node2 may write under epoch 2, without an end";
+  log.complete(2, 2, session(2));
+  fold(at(10'010));
+  EXPECT_EQ(promised(session(2), at(99'000)), kNever);
+}
+
+/// A holder that raised its epoch must find voters for it, or it is fenced for nothing: seed 17731 of the simulator.
+TEST_F(VoterTest, BlankVoterAnswersAHolderThatRaisesItsEpoch) {
+  log.pause();
+  log.decide(3, 1, session(1), DecisionKind::kKeep);
+  log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
+  disk.boot = boot(1);
+  begin(4, 2, at(10'000), seconds(100));
+  fold(at(10'000));
+  EXPECT_EQ(promised(session(1), at(99'000)), kNever);
+  EXPECT_EQ(hear(1, claim_of(3, session(1)), at(10'010)), 'a');
+  EXPECT_EQ(promised(session(1), at(99'000)), kNever);
 }
 
 /// A lost tail lets the log name an epoch again: seed 58568 of the simulator.
