@@ -8,6 +8,7 @@
 #include <array>
 #include <charconv>
 #include <filesystem>
+#include <sstream>
 #include <unordered_map>
 
 #include "consumers/state_codec.h"
@@ -24,6 +25,7 @@ namespace fs = std::filesystem;
 // Column families; each projection's keys are in one. "default" holds what belongs to all: where the fold is.
 const std::array<std::string, 5> kFamilies = {"default", "membership", "replication", "promotion", "routing"};
 constexpr const char* kMarkKey = "mark";
+const std::string kHeadPrefix = "head/";  // of kHeads keys, used in turn
 constexpr std::size_t kMemtableBuckets = 4096;   // of 8 bytes; beyond some keys per bucket a search costs again
 constexpr std::size_t kMemtableBytes = 8 << 20;  // the state is small: flushes are for the clock (60 s), not for space
 
@@ -85,6 +87,19 @@ bool parse_mark(const std::string& text, State& s, FoldMark& mark) {
   return mark.chain.size() == 64;
 }
 
+std::string head_key(Sequence sequence) { return kHeadPrefix + std::to_string(sequence.value % kHeads); }
+
+/// A head as one line of text: sequence, id, epoch, type, subject.
+std::string head_text(const EventHead& head) {
+  return std::to_string(head.sequence.value) + " " + to_text(head.id) + " " + std::to_string(head.epoch.value) + " " + head.type + " " + head.subject;
+}
+
+bool parse_head(const std::string& text, EventHead& head) {
+  std::istringstream in(text);
+  std::string id;
+  return (in >> head.sequence.value >> id >> head.epoch.value >> head.type >> head.subject) && parse_id_text(id, head.id.hi, head.id.lo);
+}
+
 class RocksStateStore final : public StateStore {
  public:
   ~RocksStateStore() override { close(); }
@@ -125,18 +140,21 @@ class RocksStateStore final : public StateStore {
     state_ = {};
     mark_ = {};
     hashes_.clear();
+    heads_.clear();
   }
 
   void say_rebuilt(std::string why) { rebuilt_ = std::move(why); }
 
   const State& state() const override { return state_; }
   FoldMark mark() const override { return mark_; }
+  const EventHeads& heads() const override { return heads_; }
   const std::string& rebuilt() const override { return rebuilt_; }
 
   Result<void> apply(const std::vector<StoredMessage>& messages) override {
     touched_.clear();
     tl::unexpected<Error> bad = fail(Remedy::kStop, "");
     bool failed = false;
+    const std::uint64_t named = messages.empty() ? 0 : messages.back().sequence.value - std::min<std::uint64_t>(messages.back().sequence.value, kHeads);
     for (const StoredMessage& message : messages) {
       DAARION_CHECK(message.sequence.value == state_.applied.value + 1, "events are applied without a gap");
       const auto event = decode_event(message);
@@ -147,6 +165,7 @@ class RocksStateStore final : public StateStore {
       }
       fold_into(state_, *event, touched_);
       mark_.chain = chain_next(mark_.chain, message);
+      if (message.sequence.value > named) heads_.push_back(head_of(*event));
     }
     if (state_.applied == mark_.sequence) return failed ? Result<void>(bad) : Result<void>();
     if (const auto written = write(); !written) return written;
@@ -182,6 +201,9 @@ class RocksStateStore final : public StateStore {
       add(mark_.digest, at->second);
       batch_.Put(family, name, *value);
     }
+    for (auto head = heads_.rbegin(); head != heads_.rend() && head->sequence > mark_.sequence; ++head)
+      batch_.Put(handles_[0], head_key(head->sequence), head_text(*head));
+    while (heads_.size() > kHeads) heads_.pop_front();
     mark_.sequence = state_.applied;
     mark_text(state_, mark_, mark_text_);
     batch_.Put(handles_[0], kMarkKey, mark_text_);
@@ -216,8 +238,20 @@ class RocksStateStore final : public StateStore {
       if (!it->status().ok()) return it->status().ToString();
     }
     if (empty && !hashes_.empty()) return "it holds a state but not where its fold was";
+    read_heads(options);
     if (sum != mark_.digest) return "its content does not have the digest that it names";
     return {};
+  }
+
+  /// What cannot be read is not known: nothing else is made of heads than names.
+  void read_heads(const rocksdb::ReadOptions& options) {
+    const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(options, handles_[0]));
+    for (it->SeekToFirst(); it->Valid(); it->Next()) {
+      EventHead head;
+      const bool ours = it->key().starts_with(kHeadPrefix) && parse_head(it->value().ToString(), head);
+      if (ours && head.sequence <= state_.applied && head.sequence.value + kHeads > state_.applied.value) heads_.push_back(std::move(head));
+    }
+    std::ranges::sort(heads_, {}, &EventHead::sequence);
   }
 
   std::unique_ptr<rocksdb::DB> db_;
@@ -225,13 +259,14 @@ class RocksStateStore final : public StateStore {
   State state_;
   FoldMark mark_;
   std::unordered_map<std::string, Digest> hashes_;  // of every live key: the digest moves by differences
+  EventHeads heads_;
   std::vector<StateKey> touched_;                   // by the batch being applied
   rocksdb::WriteBatch batch_;
   std::string mark_text_;
   std::string rebuilt_;
 };
 
-std::string set_aside(const std::string& folder, std::error_code& error) {
+std::string move_aside(const std::string& folder, std::error_code& error) {
   for (int n = 1;; ++n) {
     const std::string to = folder + ".bad-" + std::to_string(n);
     if (fs::exists(to)) continue;
@@ -253,12 +288,21 @@ Result<std::unique_ptr<StateStore>> StateStore::open(const std::string& folder) 
     return fail(Remedy::kFixInput, "open " + folder + ": another process has it; end the other daariond of this node first");
   store->close();
   if (!fs::exists(folder)) return fail(Remedy::kFixInput, "open " + folder + ": " + why);
-  const std::string aside = set_aside(folder, error);
+  const std::string aside = move_aside(folder, error);
   if (error) return fail(Remedy::kFixInput, "move " + folder + " aside: " + error.message() + "; it is unusable: " + why);
   const std::string again = store->try_open(folder, locked);
   if (!again.empty()) return fail(Remedy::kFixInput, "open " + folder + ": " + again);
   store->say_rebuilt("the state store was unusable (" + why + "): moved to " + aside + ", rebuilt by replay of the log");
   return store;
+}
+
+Result<std::string> StateStore::set_aside(const std::string& folder) {
+  std::error_code error;
+  const std::string aside = folder + ".lost";
+  fs::remove_all(aside, error);
+  if (!error && fs::exists(folder)) fs::rename(folder, aside, error);
+  if (error) return fail(Remedy::kRetry, "move " + folder + " aside: " + error.message());
+  return aside;
 }
 
 Digest state_digest(const State& state) {

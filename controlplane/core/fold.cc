@@ -30,7 +30,10 @@ struct Step {
     s.log.cluster = p.cluster;
     s.log.parent = p.parent;
   }
-  void on(const LogRegressed&) { s.log.regressions.push_back(log.sequence); }
+  void on(const LogRegressed& p) {
+    s.log.regressions.push_back({log.sequence, log.stored_ns, h.node, p.folded, p.head});
+    keep_newest(s.log.regressions, kMaxRegressions);
+  }
   void on(const FeatureLevelRaised& p) { s.log.feature_level = std::max(s.log.feature_level, p.level); }
   void on(const VoterSetChanged& p) {
     s.voters = {.id = h.id, .sequence = log.sequence, .voters = p.voters};
@@ -212,30 +215,54 @@ struct Step {
 
   /// Counts the event in its aggregate, whatever it says: the next append needs the next version.
   void count() {
+    set_version(h.version);
+    if (!s.log.voids.empty()) step_over();
+  }
+
+  void set_version(Version version) {
     const Aggregate& a = h.aggregate;
     if (a.kind == "cluster") {
-      s.log.version = h.version;
+      s.log.version = version;
       touch(Table::kLog);
     } else if (a.kind == "topology") {
-      s.topology.version = h.version;
+      s.topology.version = version;
       touch(Table::kTopology);
     } else if (a.kind == "member") {
-      s.members[NodeId(a.name)].version = h.version;
+      s.members[NodeId(a.name)].version = version;
       touch(Table::kMember, a.name);
     } else if (a.kind == "lease") {
-      s.leases[ResourceId(a.name)].version = h.version;
+      s.leases[ResourceId(a.name)].version = version;
       touch(Table::kLease, a.name);
     } else if (a.kind == "operator") {
-      s.operators[a.name].version = h.version;
+      s.operators[a.name].version = version;
       touch(Table::kOperator, a.name);
     } else if (a.kind == "route") {
-      s.routes[a.name].version = h.version;
+      s.routes[a.name].version = version;
       touch(Table::kRoute, a.name);
     } else if (a.kind == "replica") {
       const auto dot = a.name.find('.');
       if (dot == std::string::npos) return;
-      s.replicas[{ResourceId(a.name.substr(0, dot)), NodeId(a.name.substr(dot + 1))}].version = h.version;
+      s.replicas[{ResourceId(a.name.substr(0, dot)), NodeId(a.name.substr(dot + 1))}].version = version;
       touch(Table::kReplica, a.name);
+    }
+  }
+
+  /// The version came before its turn: nobody can append it any more, and it says nothing when its turn comes.
+  void set_void() {
+    MARK(kFoldVoid);
+    s.log.voids.push_back({h.aggregate, h.version});
+    keep_newest(s.log.voids, kMaxVoids);
+    touch(Table::kLog);
+  }
+
+  void step_over() {
+    for (Version next = h.version;;) {
+      ++next.value;
+      const auto at = std::ranges::find(s.log.voids, VoidVersion{h.aggregate, next});
+      if (at == s.log.voids.end()) return;
+      s.log.voids.erase(at);
+      touch(Table::kLog);
+      set_version(next);
     }
   }
 };
@@ -248,10 +275,12 @@ void fold_into(State& state, const LogEvent& event, std::vector<StateKey>& touch
   // A version that is not the next one, or a payload on another kind's subject, is not of our writing: it changes nothing.
   const Aggregate& aggregate = event.event.header.aggregate;
   const bool fits = aggregate.kind == kind_of(event.event.payload);
-  if (fits && event.event.header.version.value == state.version_of(aggregate).value + 1) {
+  const std::uint64_t version = event.event.header.version.value, next = state.version_of(aggregate).value + 1;
+  if (fits && version == next) {
     std::visit([&](const auto& payload) { step.on(payload); }, event.event.payload);
     step.count();
   } else {
+    if (fits && version > next) step.set_void();
     step.ignore();
   }
   state.applied = event.sequence;
