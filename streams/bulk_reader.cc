@@ -6,6 +6,7 @@
 #include <mutex>
 #include <thread>
 
+#include "streams/log_stream.h"
 #include "streams/nats_handles.h"
 
 namespace daarion {
@@ -17,6 +18,8 @@ using std::chrono::milliseconds;
 constexpr std::int64_t kHeartbeatNs = 500'000'000;  // of the ordered consumer: its default notices a dead server after 10 s
 constexpr Duration kSetUp = milliseconds(500);
 constexpr Duration kSilence = milliseconds(1500);
+// Of three servers one is the right one: all miss it once in 2000 times, and messages are fetched one by one for a while.
+constexpr int kPlacements = 19;
 constexpr std::int64_t kStepMs = 50;                // how soon a reader that ends lets go
 // One hand-over: enough to make its cost small, and few enough to overlap.
 constexpr std::size_t kGulp = 512;
@@ -71,7 +74,9 @@ class NatsBulkReader final : public BulkReader {
     jsMsgMetaData* raw_meta = nullptr;
     if (s != NATS_OK || natsMsg_GetMetaData(&raw_meta, message.get()) != NATS_OK) return Outcome::kStalled;
     const MetaPtr meta(raw_meta);
-    if (meta->Sequence.Stream != want_) return Outcome::kStalled;
+    // The library made another consumer, which may read elsewhere.
+    if (consumer_.empty()) consumer_ = meta->Consumer;
+    if (meta->Sequence.Stream != want_ || consumer_ != meta->Consumer) return Outcome::kStalled;
     ++want_;
     gulp.push_back({.sequence = {meta->Sequence.Stream}, .stored_ns = meta->Timestamp, .subject = natsMsg_GetSubject(message.get()),
                     .payload = data_of(message.get())});
@@ -90,6 +95,7 @@ class NatsBulkReader final : public BulkReader {
 
   Subscription subscription_;
   std::uint64_t want_;    // of the thread
+  std::string consumer_;  // of the thread; empty: nothing came yet
   bool drained_ = false;  // of the thread
   std::atomic<bool> closed_ = false;
   std::mutex mutex_;      // guards what follows
@@ -99,9 +105,20 @@ class NatsBulkReader final : public BulkReader {
   std::thread thread_;    // last: it uses all of the above
 };
 
+/// The server that the consumer reads at; empty: a standalone one, or unknown.
+std::string server_of(natsSubscription* subscription) {
+  jsConsumerInfo* info = nullptr;
+  if (natsSubscription_GetConsumerInfo(&info, subscription, nullptr, nullptr) != NATS_OK) return {};
+  std::string leader = info->Cluster != nullptr && info->Cluster->Leader != nullptr ? info->Cluster->Leader : "";
+  jsConsumerInfo_Destroy(info);
+  return leader;
+}
+
 }  // namespace
 
+/// At the stream's leader: another replica may hold what the log has lost. A consumer is put at a server by chance.
 std::unique_ptr<BulkReader> BulkReader::begin(const LogSource& source, std::uint64_t from) {
+  const std::string leader = stream_leader(*source.connection, source.stream, kSetUp);
   jsOptions limits{};
   jsOptions_Init(&limits);
   limits.Wait = to_wait_ms(kSetUp);
@@ -112,11 +129,16 @@ std::unique_ptr<BulkReader> BulkReader::begin(const LogSource& source, std::uint
   options.Config.DeliverPolicy = js_DeliverByStartSequence;
   options.Config.OptStartSeq = from;
   options.Config.Heartbeat = kHeartbeatNs;
-  natsSubscription* raw = nullptr;
-  jsErrCode error{};
   auto link = source.connection->handles().link();
-  if (js_SubscribeSync(&raw, link->js, "cluster.log.>", &limits, &options, &error) != NATS_OK) return nullptr;
-  return std::make_unique<NatsBulkReader>(std::move(link), raw, from);
+  for (int i = 0; i < kPlacements; ++i) {
+    natsSubscription* raw = nullptr;
+    jsErrCode error{};
+    if (js_SubscribeSync(&raw, link->js, "cluster.log.>", &limits, &options, &error) != NATS_OK) return nullptr;
+    if (leader.empty() || server_of(raw) == leader) return std::make_unique<NatsBulkReader>(std::move(link), raw, from);
+    Subscription elsewhere;
+    elsewhere.take(link, raw);
+  }
+  return nullptr;
 }
 
 }  // namespace daarion

@@ -50,17 +50,27 @@ class Appender {
 class LogReader {
  public:
   virtual ~LogReader() = default;
-  /// The next message in sequence, or nothing within `wait`. Errors: kStop on regression (the log ends before what was read).
+  /// The next message in sequence, or nothing within `wait`: also where the log ends before what was read (LogInfo::look tells that).
   virtual Result<std::optional<StoredMessage>> next(Duration wait) = 0;
   /// A head heard in a beat: what is missing up to it is fetched.
   virtual void heard_head(Sequence head) = 0;
 };
 
-/// What the stream's leader says of the log's end.
+/// What the log has in the place of an event.
+struct LogLook {
+  bool same = false;  // that very event
+  Sequence head;      // the log's end, where it is not
+};
+
+/// What the stream's leader says.
 class LogInfo {
  public:
   virtual ~LogInfo() = default;
+  /// Of the log's end.
   virtual Result<LogHead> head(Duration limit) = 0;
+  /// Whether the event of this id stands at the sequence. That it does not is said only by a leader that has just heard a majority of its
+  /// replicas. Errors: kRetry: nobody answers, or nobody who can know; there is no such stream.
+  virtual Result<LogLook> look(Sequence at, const EventId& id, Duration limit) = 0;
 };
 
 }  // namespace daarion
