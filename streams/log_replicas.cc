@@ -116,7 +116,8 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
   Result<std::string> take_out(const std::string& server, Json& config, Duration limit) {
     const auto out = js_request(*core_, "$JS.API.STREAM.PEER.REMOVE." + stream_, {{"peer", server}}, limit);
     if (!out) return tl::unexpected(out.error());
-    if (out->contains("error") && js_error_code(*out) != kRemapFailed) return fail(Remedy::kRetry, "take " + server + " out of " + stream_ + ": " + js_error_text(*out));
+    if (out->contains("error") && js_error_code(*out) != kRemapFailed)
+      return fail(Remedy::kRetry, "take " + server + " out of " + stream_ + ": " + js_error_text(*out));
     doubts_.clear();
     const auto in = take_in(config, limit);
     return "the replica of " + stream_ + " at " + server + " held events that the log has lost: taken out; " + (in ? *in : in.error().message);

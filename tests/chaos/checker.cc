@@ -132,12 +132,15 @@ class Check {
     std::vector<LogEvent> events = log_after(Sequence{were.front().sequence.value - 1}, head);
     const std::vector<LogEvent> lost = w_.lost_from(events);
     if (lost.empty()) violation("the log was to lose events, and lost none", false);
-    const auto is_new = [&](const LogEvent& e) { return std::ranges::none_of(were, [&](const LogEvent& was) { return was.event.header.id == e.event.header.id; }); };
+    const auto is_new = [&](const LogEvent& e) {
+      return std::ranges::none_of(were, [&](const LogEvent& was) { return was.event.header.id == e.event.header.id; });
+    };
     Epoch used;
     for (const LogEvent& e : lost) used = std::max(used, e.event.header.epoch);
     for (const LogEvent& e : events)
       if (std::holds_alternative<PromotionDecided>(e.event.payload) && is_new(e) && e.event.header.epoch <= used)
-        violation("event " + std::to_string(e.sequence.value) + " decides epoch " + std::to_string(e.event.header.epoch.value) + ", and the log has lost one of " + std::to_string(used.value), false);
+        violation("event " + std::to_string(e.sequence.value) + " decides epoch " + std::to_string(e.event.header.epoch.value) + ", and the log has lost one of " +
+                      std::to_string(used.value), false);
     std::erase_if(events, [&](const LogEvent& e) { return e.sequence <= before && !is_new(e); });
     w_.note("lost: " + summary_of(lost));
     events.insert(events.begin(), lost.begin(), lost.end());
