@@ -9,8 +9,12 @@ namespace daarion {
 
 // ---- proto/daarion/v1/state.proto
 template <class A>
+void describe(A& a, Is<Regression> auto& x) { a(1, x.sequence); a(2, x.stored_ns); a(3, x.node); a(4, x.folded); a(5, x.head); }
+template <class A>
+void describe(A& a, Is<VoidVersion> auto& x) { a(1, x.aggregate.kind); a(2, x.aggregate.name); a(3, x.version); }
+template <class A>
 void describe(A& a, Is<LogState> auto& x) {
-  a(1, x.version); a(2, x.log); a(3, x.cluster); a(4, x.parent); a(5, x.feature_level); a(6, x.regressions);
+  a(1, x.version); a(2, x.log); a(3, x.cluster); a(4, x.parent); a(5, x.feature_level); a(7, x.regressions); a(8, x.voids);
 }
 template <class A>
 void describe(A& a, Is<VoterSet> auto& x) { a(1, x.id); a(2, x.sequence); a(3, x.voters); }

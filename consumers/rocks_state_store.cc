@@ -9,6 +9,7 @@
 #include <array>
 #include <cstring>
 #include <filesystem>
+#include <sstream>
 #include <unordered_map>
 
 #include "consumers/state_codec.h"
@@ -25,6 +26,7 @@ namespace fs = std::filesystem;
 // Column families; each projection's keys are in one. "default" holds what belongs to all: where the fold is.
 const std::array<std::string, 5> kFamilies = {"default", "membership", "replication", "promotion", "routing"};
 constexpr const char* kMarkKey = "mark";
+const std::string kHeadPrefix = "head/";  // of kHeads keys, used in turn
 constexpr std::size_t kMemtableBuckets = 4096;   // of 8 bytes; beyond some keys per bucket a search costs again
 constexpr std::size_t kMemtableBytes = 8 << 20;  // the state is small: flushes are for the clock (60 s), not for space
 
@@ -82,6 +84,19 @@ bool parse_mark(const std::string& bytes, State& s, FoldMark& mark, ChainDigest&
   return true;
 }
 
+std::string head_key(Sequence sequence) { return kHeadPrefix + std::to_string(sequence.value % kHeads); }
+
+/// A head as one line of text: sequence, id, epoch, type, subject.
+std::string head_text(const EventHead& head) {
+  return std::to_string(head.sequence.value) + " " + to_text(head.id) + " " + std::to_string(head.epoch.value) + " " + head.type + " " + head.subject;
+}
+
+bool parse_head(const std::string& text, EventHead& head) {
+  std::istringstream in(text);
+  std::string id;
+  return (in >> head.sequence.value >> id >> head.epoch.value >> head.type >> head.subject) && parse_id_text(id, head.id.hi, head.id.lo);
+}
+
 class RocksStateStore final : public StateStore {
  public:
   ~RocksStateStore() override { close(); }
@@ -116,6 +131,7 @@ class RocksStateStore final : public StateStore {
   }
 
   void close() {
+    if (db_) (void)put_heads();  // RocksDB flushes what it has when it is closed
     for (rocksdb::ColumnFamilyHandle* handle : handles_) db_->DestroyColumnFamilyHandle(handle);
     handles_.clear();
     db_.reset();
@@ -123,18 +139,22 @@ class RocksStateStore final : public StateStore {
     mark_ = {};
     chain_ = ChainDigest();
     hashes_.clear();
+    heads_.clear();
+    heads_put_ = {};
   }
 
   void say_rebuilt(std::string why) { rebuilt_ = std::move(why); }
 
   const State& state() const override { return state_; }
   FoldMark mark() const override { return {mark_.sequence, mark_.digest, chain_.text()}; }
+  const EventHeads& heads() const override { return heads_; }
   const std::string& rebuilt() const override { return rebuilt_; }
 
   Result<void> apply(std::span<const StoredMessage> messages) override {
     touched_.clear();
     tl::unexpected<Error> bad = fail(Remedy::kStop, "");
     bool failed = false;
+    const std::uint64_t named = messages.empty() ? 0 : messages.back().sequence.value - std::min<std::uint64_t>(messages.back().sequence.value, kHeads);
     for (const StoredMessage& message : messages) {
       DAARION_CHECK(message.sequence.value == state_.applied.value + 1, "events are applied without a gap");
       if (const auto decoded = decode_event(message, event_); !decoded) {
@@ -144,6 +164,7 @@ class RocksStateStore final : public StateStore {
       }
       fold_into(state_, event_, touched_);
       chain_.add(message);
+      if (message.sequence.value > named) remember(event_);
     }
     if (state_.applied == mark_.sequence) return failed ? Result<void>(bad) : Result<void>();
     if (const auto written = write(); !written) return written;
@@ -153,7 +174,8 @@ class RocksStateStore final : public StateStore {
   Result<void> flush() override {
     rocksdb::FlushOptions options;
     options.wait = true;
-    const rocksdb::Status done = db_->Flush(options, handles_);
+    rocksdb::Status done = put_heads();
+    if (done.ok()) done = db_->Flush(options, handles_);
     if (!done.ok()) return fail(Remedy::kRetry, "flush the state store: " + done.ToString());
     return {};
   }
@@ -188,6 +210,28 @@ class RocksStateStore final : public StateStore {
     return {};
   }
 
+  void remember(const LogEvent& event) {
+    EventHead head;
+    if (heads_.size() >= kHeads) {
+      head = std::move(heads_.front());  // for its memory
+      heads_.pop_front();
+    }
+    head_of(event, head);
+    heads_.push_back(std::move(head));
+  }
+
+  /// The heads go to the database before it is flushed, not with each event: what is not flushed does not outlive this process anyway.
+  rocksdb::Status put_heads() {
+    rocksdb::WriteBatch batch;
+    for (const EventHead& head : heads_)
+      if (head.sequence > heads_put_) batch.Put(handles_[0], head_key(head.sequence), head_text(head));
+    if (heads_.empty() || batch.Count() == 0) return rocksdb::Status::OK();
+    heads_put_ = heads_.back().sequence;
+    rocksdb::WriteOptions options;
+    options.disableWAL = true;
+    return db_->Write(options, &batch);
+  }
+
   std::string read_all() {
     rocksdb::ReadOptions options;
     options.verify_checksums = true;
@@ -212,8 +256,20 @@ class RocksStateStore final : public StateStore {
       if (!it->status().ok()) return it->status().ToString();
     }
     if (empty && !hashes_.empty()) return "it holds a state but not where its fold was";
+    read_heads(options);
     if (sum != mark_.digest) return "its content does not have the digest that it names";
     return {};
+  }
+
+  /// What cannot be read is not known: nothing else is made of heads than names.
+  void read_heads(const rocksdb::ReadOptions& options) {
+    const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(options, handles_[0]));
+    for (it->SeekToFirst(); it->Valid(); it->Next()) {
+      EventHead head;
+      const bool ours = it->key().starts_with(kHeadPrefix) && parse_head(it->value().ToString(), head);
+      if (ours && head.sequence <= state_.applied && head.sequence.value + kHeads > state_.applied.value) heads_.push_back(std::move(head));
+    }
+    std::ranges::sort(heads_, {}, &EventHead::sequence);
   }
 
   std::unique_ptr<rocksdb::DB> db_;
@@ -222,6 +278,8 @@ class RocksStateStore final : public StateStore {
   FoldMark mark_;      // without its chain, whose text is made when it is asked for
   std::unordered_map<std::string, Digest> hashes_;  // of every live key: the digest moves by differences
   LogEvent event_;                                  // being applied; its memory is kept, as that of those below
+  EventHeads heads_;
+  Sequence heads_put_;                              // the newest of them that the database has
   std::vector<StateKey> touched_;                   // by the batch being applied
   rocksdb::WriteBatch batch_;
   ChainDigest chain_;
@@ -229,7 +287,7 @@ class RocksStateStore final : public StateStore {
   std::string rebuilt_;
 };
 
-std::string set_aside(const std::string& folder, std::error_code& error) {
+std::string move_aside(const std::string& folder, std::error_code& error) {
   for (int n = 1;; ++n) {
     const std::string to = folder + ".bad-" + std::to_string(n);
     if (fs::exists(to)) continue;
@@ -251,12 +309,21 @@ Result<std::unique_ptr<StateStore>> StateStore::open(const std::string& folder) 
     return fail(Remedy::kFixInput, "open " + folder + ": another process has it; end the other daariond of this node first");
   store->close();
   if (!fs::exists(folder)) return fail(Remedy::kFixInput, "open " + folder + ": " + why);
-  const std::string aside = set_aside(folder, error);
+  const std::string aside = move_aside(folder, error);
   if (error) return fail(Remedy::kFixInput, "move " + folder + " aside: " + error.message() + "; it is unusable: " + why);
   const std::string again = store->try_open(folder, locked);
   if (!again.empty()) return fail(Remedy::kFixInput, "open " + folder + ": " + again);
   store->say_rebuilt("the state store was unusable (" + why + "): moved to " + aside + ", rebuilt by replay of the log");
   return store;
+}
+
+Result<std::string> StateStore::set_aside(const std::string& folder) {
+  std::error_code error;
+  const std::string aside = folder + ".lost";
+  fs::remove_all(aside, error);
+  if (!error && fs::exists(folder)) fs::rename(folder, aside, error);
+  if (error) return fail(Remedy::kRetry, "move " + folder + " aside: " + error.message());
+  return aside;
 }
 
 Digest state_digest(const State& state) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "controlplane/core/peers.h"
+#include "controlplane/core/regression.h"
 #include "controlplane/core/result.h"
 #include "controlplane/core/state.h"
 #include "streams/message.h"
@@ -22,8 +23,14 @@ class StateStore {
   /// says so. Errors: kFixInput if the folder cannot be used at all (locked by another daemon, no space, no right).
   static Result<std::unique_ptr<StateStore>> open(const std::string& folder);
 
+  /// Moves `folder`, which no store has open, aside to `<folder>.lost`, in place of an earlier one. Returns where it is now.
+  /// Errors: kRetry.
+  static Result<std::string> set_aside(const std::string& folder);
+
   virtual const State& state() const = 0;
   virtual FoldMark mark() const = 0;      // sequence, digest and chain after the last applied event
+  /// The newest events applied, kHeads of them where this store has applied as many.
+  virtual const EventHeads& heads() const = 0;
   virtual const std::string& rebuilt() const = 0;  // why it was begun anew; empty: it was not
 
   /// Applies messages in order, as one batch. Pre: messages[0].sequence == mark().sequence + 1, without a gap.

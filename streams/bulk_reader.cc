@@ -10,6 +10,7 @@
 #include <string_view>
 #include <thread>
 
+#include "streams/log_stream.h"
 #include "streams/nats_handles.h"
 
 namespace daarion {
@@ -21,6 +22,8 @@ using std::chrono::milliseconds;
 constexpr std::int64_t kHeartbeatNs = 500'000'000;  // of the ordered consumer: its default notices a dead server after 10 s
 constexpr Duration kSetUp = milliseconds(500);
 constexpr Duration kSilence = milliseconds(1500);
+// Of three servers one is the right one: all miss it once in 2000 times, and messages are fetched one by one for a while.
+constexpr int kPlacements = 19;
 constexpr std::int64_t kStepMs = 50;                // how soon a reader that ends lets go
 // One hand-over: enough to make its cost small, and few enough to overlap.
 constexpr std::size_t kGulp = 512;
@@ -31,6 +34,7 @@ constexpr std::size_t kWaiting = 16'384;
 /// with domain and account before the stream, and a token behind. The library's own reader copies every token: with each message that cost
 /// as much as the message.
 struct Delivery {
+  std::string_view consumer;  // in the subject
   std::uint64_t sequence = 0;
   std::int64_t stored_ns = 0;
   std::uint64_t pending = 0;
@@ -51,7 +55,7 @@ std::optional<Delivery> parse_ack_subject(const char* reply) {
   const auto number = [](std::string_view text, auto& out) {
     return std::from_chars(text.data(), text.data() + text.size(), out).ptr == text.data() + text.size() && !text.empty();
   };
-  Delivery out;
+  Delivery out{.consumer = tokens[at - 2]};
   if (!number(tokens[at], out.sequence) || !number(tokens[at + 2], out.stored_ns) || !number(tokens[at + 3], out.pending)) return std::nullopt;
   return out;
 }
@@ -102,7 +106,10 @@ class NatsBulkReader final : public BulkReader {
     drained_ = s == NATS_TIMEOUT;
     if (drained_) return Outcome::kGoing;
     const auto delivery = s == NATS_OK ? parse_ack_subject(natsMsg_GetReply(message.get())) : std::nullopt;
-    if (!delivery || delivery->sequence != want_) return Outcome::kStalled;
+    if (!delivery) return Outcome::kStalled;
+    // The library made another consumer, which may read elsewhere.
+    if (consumer_.empty()) consumer_ = delivery->consumer;
+    if (delivery->sequence != want_ || consumer_ != delivery->consumer) return Outcome::kStalled;
     ++want_;
     StoredMessage& to = gulp.add();
     to.sequence = {delivery->sequence};
@@ -125,6 +132,7 @@ class NatsBulkReader final : public BulkReader {
 
   Subscription subscription_;
   std::uint64_t want_;    // of the thread
+  std::string consumer_;  // of the thread; empty: nothing came yet
   bool drained_ = false;  // of the thread
   std::atomic<bool> closed_ = false;
   std::mutex mutex_;      // guards what follows
@@ -134,9 +142,20 @@ class NatsBulkReader final : public BulkReader {
   std::thread thread_;    // last: it uses all of the above
 };
 
+/// The server that the consumer reads at; empty: a standalone one, or unknown.
+std::string server_of(natsSubscription* subscription) {
+  jsConsumerInfo* info = nullptr;
+  if (natsSubscription_GetConsumerInfo(&info, subscription, nullptr, nullptr) != NATS_OK) return {};
+  std::string leader = info->Cluster != nullptr && info->Cluster->Leader != nullptr ? info->Cluster->Leader : "";
+  jsConsumerInfo_Destroy(info);
+  return leader;
+}
+
 }  // namespace
 
+/// At the stream's leader: another replica may hold what the log has lost. A consumer is put at a server by chance.
 std::unique_ptr<BulkReader> BulkReader::begin(const LogSource& source, std::uint64_t from) {
+  const std::string leader = stream_leader(*source.connection, source.stream, kSetUp);
   jsOptions limits{};
   jsOptions_Init(&limits);
   limits.Wait = to_wait_ms(kSetUp);
@@ -147,11 +166,16 @@ std::unique_ptr<BulkReader> BulkReader::begin(const LogSource& source, std::uint
   options.Config.DeliverPolicy = js_DeliverByStartSequence;
   options.Config.OptStartSeq = from;
   options.Config.Heartbeat = kHeartbeatNs;
-  natsSubscription* raw = nullptr;
-  jsErrCode error{};
   auto link = source.connection->handles().link();
-  if (js_SubscribeSync(&raw, link->js, "cluster.log.>", &limits, &options, &error) != NATS_OK) return nullptr;
-  return std::make_unique<NatsBulkReader>(std::move(link), raw, from);
+  for (int i = 0; i < kPlacements; ++i) {
+    natsSubscription* raw = nullptr;
+    jsErrCode error{};
+    if (js_SubscribeSync(&raw, link->js, "cluster.log.>", &limits, &options, &error) != NATS_OK) return nullptr;
+    if (leader.empty() || server_of(raw) == leader) return std::make_unique<NatsBulkReader>(std::move(link), raw, from);
+    Subscription elsewhere;
+    elsewhere.take(link, raw);
+  }
+  return nullptr;
 }
 
 }  // namespace daarion

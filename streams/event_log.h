@@ -51,10 +51,10 @@ class Appender {
 class LogReader {
  public:
   virtual ~LogReader() = default;
-  /// The next messages in sequence: what is there, up to `most` (from 1 on), or none within `wait`. They stand, and may be moved from, until
-  /// the next call. Errors: kStop on regression (the log ends before what was read).
+  /// The next messages in sequence: what is there, up to `most` (from 1 on), or none within `wait`: also where the log ends before what was read
+  /// (LogInfo::look tells that). They stand, and may be moved from, until the next call.
   virtual Result<std::span<StoredMessage>> read(std::size_t most, Duration wait) = 0;
-  /// The next one alone, or nothing within `wait`. Errors: as read().
+  /// The next one alone, or nothing within `wait`.
   Result<std::optional<StoredMessage>> next(Duration wait) {
     const auto messages = read(1, wait);
     if (!messages) return tl::unexpected(messages.error());
@@ -65,11 +65,21 @@ class LogReader {
   virtual void heard_head(Sequence head) = 0;
 };
 
-/// What the stream's leader says of the log's end.
+/// What the log has in the place of an event.
+struct LogLook {
+  bool same = false;  // that very event
+  Sequence head;      // the log's end, where it is not
+};
+
+/// What the stream's leader says.
 class LogInfo {
  public:
   virtual ~LogInfo() = default;
+  /// Of the log's end.
   virtual Result<LogHead> head(Duration limit) = 0;
+  /// Whether the event of this id stands at the sequence. That it does not is said only by a leader that has just heard a majority of its
+  /// replicas. Errors: kRetry: nobody answers, or nobody who can know; there is no such stream.
+  virtual Result<LogLook> look(Sequence at, const EventId& id, Duration limit) = 0;
 };
 
 }  // namespace daarion

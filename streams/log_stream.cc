@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "streams/js_request.h"
+#include "streams/nats_handles.h"
 
 namespace daarion {
 namespace {
@@ -10,7 +11,9 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr int kNoSuchStream = 10059;
+constexpr int kNoMessage = 10037;
 constexpr std::int64_t kNs = 1'000'000'000;
+constexpr std::int64_t kInTouchNs = 2 * kNs + kNs / 2;
 constexpr std::int64_t kDuplicateWindowNs = 600 * kNs;  // longer than any retry; correctness does not rest on it
 constexpr std::int64_t kTelemetryAgeNs = 7 * 86'400 * kNs;
 constexpr std::int64_t kTelemetryBytes = 1LL << 30;
@@ -68,6 +71,16 @@ Json external(const std::string& domain, const std::string& here) {
   return {{"api", "$JS." + domain + ".API"}, {"deliver", "cluster.sync." + here}};
 }
 
+/// Whether the leader that answered has heard a majority, itself counted, within the last heartbeats (raft's are 1 s): one that was cut off
+/// or frozen answers for up to 20 s of a log that goes on elsewhere.
+bool in_touch(const Json& info) {
+  if (!info.contains("cluster") || !info["cluster"].contains("replicas")) return true;  // a server alone
+  std::size_t heard = 1;
+  for (const Json& replica : info["cluster"]["replicas"])
+    heard += !replica.value("offline", false) && replica.value("active", kNs * 3600) < kInTouchNs ? 1 : 0;
+  return heard >= (info["cluster"]["replicas"].size() + 1) / 2 + 1;
+}
+
 class NatsLogInfo final : public LogInfo {
  public:
   NatsLogInfo(std::shared_ptr<Connection> connection, std::string stream) : connection_(std::move(connection)), stream_(std::move(stream)) {}
@@ -78,6 +91,26 @@ class NatsLogInfo final : public LogInfo {
     if (js_error_code(*info) == kNoSuchStream) return LogHead{.exists = false, .head = {}};
     if (info->contains("error")) return fail(Remedy::kRetry, "look at stream " + stream_ + ": " + js_error_text(*info));
     return LogHead{.exists = true, .head = {info->at("state").value("last_seq", std::uint64_t{0})}};
+  }
+
+  Result<LogLook> look(Sequence at, const EventId& id, Duration limit) override {
+    // By the API that only the leader answers; a direct get may be any replica's.
+    jsOptions options{};
+    jsOptions_Init(&options);
+    options.Wait = to_wait_ms(limit);
+    natsMsg* raw = nullptr;
+    jsErrCode error{};
+    const auto link = connection_->handles().link();
+    const natsStatus s = js_GetMsg(&raw, link->js, stream_.c_str(), at.value, &options, &error);
+    const MsgPtr message(raw);
+    if (s != NATS_OK && static_cast<int>(error) != kNoMessage)
+      return fail(Remedy::kRetry, "look at event " + std::to_string(at.value) + " of " + stream_ + ": " + natsStatus_GetText(s));
+    if (s == NATS_OK && header_of(message.get(), "Nats-Msg-Id") == to_text(id)) return LogLook{.same = true, .head = at};
+    const auto range = range_in_touch(*connection_, stream_, limit);
+    if (!range) return tl::unexpected(range.error());
+    const Sequence head{range->last};
+    if (s != NATS_OK && head >= at) return fail(Remedy::kRetry, "look at event " + std::to_string(at.value) + " of " + stream_ + ": it came just now");
+    return LogLook{.same = false, .head = head};
   }
 
  private:
@@ -161,6 +194,14 @@ Result<void> provision_edge_mirrors(Connection& leaf, const std::string& core_do
 
 std::shared_ptr<LogInfo> make_nats_log_info(std::shared_ptr<Connection> connection, std::string stream) {
   return std::make_shared<NatsLogInfo>(std::move(connection), std::move(stream));
+}
+
+Result<StreamRange> range_in_touch(Connection& connection, const std::string& stream, Duration limit) {
+  const auto info = js_request(connection, "$JS.API.STREAM.INFO." + stream, nullptr, limit);
+  if (!info) return tl::unexpected(info.error());
+  if (!info->contains("state")) return fail(Remedy::kRetry, "look at stream " + stream + ": " + js_error_text(*info));
+  if (!in_touch(*info)) return fail(Remedy::kRetry, "look at stream " + stream + ": its leader has not heard a majority of its replicas");
+  return StreamRange{.first = info->at("state").value("first_seq", std::uint64_t{0}), .last = info->at("state").value("last_seq", std::uint64_t{0})};
 }
 
 std::string stream_leader(Connection& connection, const std::string& stream, Duration limit) {

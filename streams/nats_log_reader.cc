@@ -23,8 +23,8 @@ using std::chrono::milliseconds;
 constexpr std::uint64_t kBulkGap = 64;
 // What the tail may run ahead of the reader. More is dropped here, and fetched when its turn comes.
 constexpr std::size_t kAhead = 8192;
-// One direct get: 1 ms from a healthy replica, and on Debian's server every live event costs one. A frozen replica gets its share of the
-// gets until its server is noticed: waiting longer for it would be felt in a failover, asking another is cheap.
+// One get: 1 ms from a healthy server, and on Debian's every live event costs one. Waiting longer for a frozen one would be felt in a
+// failover, asking another is cheap.
 constexpr Duration kGetLimit = milliseconds(100);
 // A fresh message may reach the follower that answers a direct get a little later than us.
 constexpr Duration kGetAgain = milliseconds(2);
@@ -32,8 +32,6 @@ constexpr Duration kGetAgain = milliseconds(2);
 constexpr Duration kLookEvery = milliseconds(500);
 constexpr Duration kLookLimit = milliseconds(500);
 constexpr Duration kLookStep = milliseconds(50);  // how soon a reader that ends lets go
-// The leader's word is believed the second time: a server that was frozen as leader may say an old end once.
-constexpr int kRegressions = 2;
 constexpr std::int64_t kTailStepMs = 50;            // how soon a reader that ends lets go of its tail
 // No consumer could be made (no meta leader), or it was silent: meanwhile messages are fetched one by one, thousands a second.
 constexpr Duration kBulkAgain = std::chrono::seconds(3);
@@ -65,7 +63,6 @@ class NatsLogReader final : public LogReader {
         continue;
       }
       if (from_tail(most)) return give(most);
-      if (auto lost = regression()) return tl::unexpected(*lost);
       if (known_end() < want_) {
         await_news(end);
         continue;
@@ -78,7 +75,10 @@ class NatsLogReader final : public LogReader {
     return std::span<StoredMessage>{};
   }
 
-  void heard_head(Sequence head) override { heard_ = std::max(heard_, head.value); }
+  void heard_head(Sequence head) override {
+    const std::lock_guard lock(mutex_);
+    heard_ = std::max(heard_, head.value);
+  }
 
  private:
   void hear_tail(Listener& tail) {
@@ -91,29 +91,37 @@ class NatsLogReader final : public LogReader {
 
   /// Asks for the log's end, on a thread of its own: while the stream has no leader nobody answers, and the tail must not wait for that.
   void look_on(const std::vector<LogSource>& sources) {
-    std::vector<int> regressions(sources.size());
     while (!closed_) {
       for (std::size_t i = 0; i < sources.size(); ++i)
-        if (!closed_ && sources[i].connection->connected()) look(sources[i], regressions[i]);
+        if (!closed_ && sources[i].connection->connected()) look(sources[i]);
       const auto again = Clock::now() + kLookEvery;
       while (!closed_ && Clock::now() < again) std::this_thread::sleep_for(kLookStep);
     }
     nats_ReleaseThreadMemory();
   }
 
-  /// A mirror may be behind what was read elsewhere; the log itself may not.
-  void look(const LogSource& source, int& regressions) {
-    const std::uint64_t read = want_ - 1;  // before the question, so that the answer is newer
+  /// The log's own end is the end, also where more was heard of: a log that lost events does not have them, and asking for them again and
+  /// again would be in vain. A mirror may be behind.
+  void look(const LogSource& source) {
+    std::uint64_t tail = 0, heard = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      tail = tail_end_;
+      heard = heard_;
+    }
     const auto head = make_nats_log_info(source.connection, source.stream)->head(kLookLimit);
     if (!head) return;
     const std::uint64_t last = head->head.value;
-    if (source.stream == kClusterLog) regressions = last < read ? regressions + 1 : 0;
     {
       const std::lock_guard lock(mutex_);
       asked_end_ = std::max(asked_end_, last);
-      if (regressions >= kRegressions)
-        regression_ = Error{Remedy::kStop, Effect::kNone, "read " + source.stream + ": it ends at " + std::to_string(last) + ", but " +
-                                                              std::to_string(read) + " was read before: the log lost events"};
+      // Nothing newer was heard since the question.
+      if (source.stream == kClusterLog && last < std::max({tail, heard, asked_end_}) && tail == tail_end_ && heard == heard_) {
+        tail_end_ = std::min(tail_end_, last);
+        heard_ = std::min(heard_, last);
+        asked_end_ = last;
+        ahead_.erase(ahead_.upper_bound(last), ahead_.end());
+      }
     }
     news_.notify_one();
   }
@@ -130,7 +138,7 @@ class NatsLogReader final : public LogReader {
       tail_end_ = std::max(tail_end_, at);
       StoredMessage message{.sequence = {at}, .stored_ns = parse_time(header_of(m, "Nats-Time-Stamp")),
                             .subject = header_of(m, "Nats-Subject"), .payload = data_of(m)};
-      if (message.stored_ns != 0 && ahead_.size() < kAhead) ahead_.emplace(at, std::move(message));
+      if (message.stored_ns != 0 && ahead_.size() < kAhead) ahead_.insert_or_assign(at, std::move(message));
     }
     news_.notify_one();
   }
@@ -166,14 +174,9 @@ class NatsLogReader final : public LogReader {
     return std::max({tail_end_, heard_, asked_end_});
   }
 
-  std::optional<Error> regression() {
-    const std::lock_guard lock(mutex_);
-    return regression_;
-  }
-
   void await_news(Clock::time_point until) {
     std::unique_lock lock(mutex_);
-    news_.wait_until(lock, until, [&] { return std::max(tail_end_, asked_end_) >= want_ || regression_; });
+    news_.wait_until(lock, until, [&] { return std::max(tail_end_, asked_end_) >= want_; });
   }
 
   void begin_taking() {
@@ -189,7 +192,9 @@ class NatsLogReader final : public LogReader {
     return out;
   }
 
-  /// Each source in turn: a replica or a mirror that is not there yet answers "no message". One that does not answer goes to the end.
+  /// Each source in turn: a mirror that is not there yet answers "no message". One that does not answer goes to the end.
+  /// The stream's leader is asked: a replica that came back with what the log has lost may keep it, beside what came later, and a direct get
+  /// is answered by any. Only while nobody leads does any do; whoever folds looks at each event once more (LogJudge).
   bool get(std::uint64_t sequence) {
     begin_taking();
     for (std::size_t i = 0; i < sources_.size(); ++i) {
@@ -198,12 +203,15 @@ class NatsLogReader final : public LogReader {
       jsOptions options{};
       jsOptions_Init(&options);
       options.Wait = to_wait_ms(kGetLimit);
-      jsDirectGetMsgOptions by{};
-      jsDirectGetMsgOptions_Init(&by);
-      by.Sequence = sequence;
-      natsMsg* raw = nullptr;
       const auto link = source.connection->handles().link();
-      const natsStatus s = js_DirectGetMsg(&raw, link->js, source.stream.c_str(), &options, &by);
+      natsMsg* raw = nullptr;
+      natsStatus s = js_GetMsg(&raw, link->js, source.stream.c_str(), sequence, &options, nullptr);
+      if (s == NATS_TIMEOUT) {
+        jsDirectGetMsgOptions by{};
+        jsDirectGetMsgOptions_Init(&by);
+        by.Sequence = sequence;
+        s = js_DirectGetMsg(&raw, link->js, source.stream.c_str(), &options, &by);
+      }
       const MsgPtr message(raw);
       if (s == NATS_OK && natsMsg_GetSequence(message.get()) == sequence) {
         taken_.add() = {.sequence = {sequence}, .stored_ns = natsMsg_GetTime(message.get()), .subject = natsMsg_GetSubject(message.get()),
@@ -244,7 +252,6 @@ class NatsLogReader final : public LogReader {
 
   std::vector<LogSource> sources_;         // in the order in which they are asked
   std::atomic<std::uint64_t> want_;        // the next sequence to give; only the reader writes it
-  std::uint64_t heard_ = 0;                // from beats
   std::vector<std::unique_ptr<Listener>> tails_;
   std::atomic<bool> closed_ = false;
   std::unique_ptr<BulkReader> bulk_;
@@ -255,9 +262,9 @@ class NatsLogReader final : public LogReader {
   std::mutex mutex_;                       // guards what follows: the listening threads write it
   std::condition_variable news_;
   std::map<std::uint64_t, StoredMessage> ahead_;
+  std::uint64_t heard_ = 0;                // from beats
   std::uint64_t tail_end_ = 0;
   std::uint64_t asked_end_ = 0;
-  std::optional<Error> regression_;
   std::vector<std::thread> threads_;       // last: they use all of the above
 };
 

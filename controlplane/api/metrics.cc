@@ -45,6 +45,7 @@ void of_cluster(const v1::Status& s, Families& f) {
   f.family("waits", "Named waits of this node; `daarionctl status` says for what.").sample(s.waits_size());
   f.family("warnings", "Warnings in the status.").sample(s.warnings_size());
   f.family("digest_disagreements", "Nodes whose digest differed from this one's at the same sequence.").sample(s.disagreeing_size());
+  f.family("log_regressions", "How often the log was found to have lost events; the newest 16 at most.").sample(s.log_regressions());
   f.family("node_silence_ms", "Since this node last heard the other's beat.");
   for (const v1::NodeStatus& n : s.nodes()) f.sample(static_cast<double>(n.age_ms()), {{"peer", n.id()}});
   f.family("node_reachable", "1 if heard within one lease.");

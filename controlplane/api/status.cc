@@ -13,6 +13,8 @@ namespace {
 
 // From the last promise's end to the first write: votes, decision, claim and promotion, rounded up.
 constexpr std::int64_t kAfterVotesMs = 300;
+// A log that lost events makes the status "degraded" for a day, so that somebody looks; its warning stays.
+constexpr std::int64_t kRegressionFreshNs = 86'400 * std::int64_t{1'000'000'000};
 
 const char* node_state(const NodeCore& core, const NodeId& node, Instant now) {
   if (core.peers().find(node) == nullptr) return "unheard";
@@ -126,6 +128,19 @@ void fill_warnings(const NodeCore& core, const std::vector<std::string>& said, v
   if (core.state().voters.voters.size() == 1) out.add_warnings("one voter: nothing fails over by itself, and a lost host is an outage");
 }
 
+/// It stays: what was lost may have been acted on. What it means for the status wears off.
+bool fill_regressions(const NodeCore& core, std::int64_t wall_ns, v1::Status& out) {
+  bool fresh = core.refolding();
+  if (fresh) out.add_warnings("the log has lost events that this node had folded: it folds the log anew, and decides nothing until then");
+  for (const Regression& r : core.state().log.regressions) {
+    out.add_warnings("the log lost events " + std::to_string(r.head.value + 1) + " to " + std::to_string(r.folded.value) + ", " + r.node.value + " found at " +
+                     time_text(r.stored_ns) + ": see daarionctl events --from " + std::to_string(r.sequence.value));
+    fresh = fresh || wall_ns - r.stored_ns < kRegressionFreshNs;
+  }
+  out.set_log_regressions(static_cast<std::uint32_t>(core.state().log.regressions.size()));
+  return fresh;
+}
+
 void fill_notes(const NodeCore& core, v1::Status& out) {
   for (const ResourceSpec& spec : core.spec().resources) {
     const LeaseState* lease = core.state().lease(spec.id);
@@ -166,7 +181,9 @@ v1::Status status_of(const NodeCore& core, const StatusView& view, const std::ve
   fill_warnings(core, said, out);
   fill_notes(core, out);
   for (const std::string& reason : view.reasons) out.add_not_ready(reason);
-  const bool whole = writable && out.quorum().reachable() == out.quorum().voters() && out.warnings().empty();
+  const bool calm = out.warnings().empty();
+  const bool regressed = fill_regressions(core, wall_ns, out);
+  const bool whole = writable && out.quorum().reachable() == out.quorum().voters() && calm && !regressed;
   out.set_status(paused ? "maintenance" : whole ? "ok" : "degraded");
   return out;
 }

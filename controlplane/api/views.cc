@@ -27,9 +27,15 @@ std::string names(const std::vector<VoterInstance>& voters) {
   return out;
 }
 
+std::string one_per_semicolon(std::string lines) {
+  while (lines.ends_with('\n')) lines.pop_back();
+  for (std::size_t at = 0; (at = lines.find('\n', at)) != std::string::npos; at += 2) lines.replace(at, 1, "; ");
+  return lines.empty() ? "no node knows which" : lines;
+}
+
 struct Summary {
   std::string operator()(const LogCreated& p) const { return "cluster " + p.cluster + ", log " + to_text(p.log); }
-  std::string operator()(const LogRegressed& p) const { return "folded " + number(p.folded.value) + ", the log ends at " + number(p.head.value); }
+  std::string operator()(const LogRegressed& p) const { return "events " + number(p.head.value + 1) + " to " + number(p.folded.value) + " were lost: " + one_per_semicolon(p.known_lost); }
   std::string operator()(const FeatureLevelRaised& p) const { return "to " + number(p.level); }
   std::string operator()(const VoterSetChanged& p) const { return "voters " + names(p.voters); }
   std::string operator()(const TopologyChanged& p) const { return "file " + p.file_hash; }

@@ -149,8 +149,9 @@ void Agent::advance(const AgentContext& c, Instant now, AgentOutput& out) {
       }
       report_ends(c, out);
       take_named(c, *lease, now, out);
-      keep_lease(c, *lease, now, out);
     }
+    const LeaseState none;  // a log that lost the first decision of all
+    keep_lease(c, lease ? *lease : none, now, out);
   }
   arm(now, out);
   if (std::exchange(opened_now_, false)) out.beat_now = true;  // others may have to know of it before the log can tell them
@@ -323,6 +324,15 @@ void Agent::keep_lease(const AgentContext& c, const LeaseState& lease, Instant n
                                               .evidence = {}, .verdicts = {}, .instance = c.cluster.instance},
                              Epoch{lease.epoch.value + 1}, lease.decided_event,
                              "the lease of epoch " + std::to_string(claim.epoch.value) + " lives: the nomination was needless", {}});
+  }
+  // The log lost the decision that this lease stands on: it is told again, above any epoch that was promised meanwhile.
+  const bool lost = lease.epoch < claim.epoch || (lease.epoch == claim.epoch && !names_it);
+  if (earned && lost && c.cluster.caught_up && holder_.has_lease(now)) {
+    MARK(kSaysLeaseAgain);
+    out.appends.push_back({PromotionDecided{.to = self_, .session = claim.session, .kind = DecisionKind::kKeep, .loss_bytes = 0,
+                                            .evidence = {}, .verdicts = {}, .instance = c.cluster.instance},
+                           Epoch{claim.epoch.value + 1}, {},
+                           "the lease of epoch " + std::to_string(claim.epoch.value) + " lives, and the log does not show it: it lost events", {}});
   }
   if (!earned) {
     const Instant limit = later(holder_.claimed_at(), timers_.ttl);
@@ -505,7 +515,9 @@ void Agent::move_engine(const AgentContext& c, const LeaseState* lease, Instant 
     return;
   }
   if (holder_.claiming()) return move_writer(now, out);
-  if (lease) move_follower(c, *lease, now, out);
+  if (lease) return move_follower(c, *lease, now, out);
+  // Opened here once, and the log knows of no epoch: it lost them all. A standby's position can be judged.
+  if (engine_.state == EngineState::kStopped && !engine_.opened.empty()) run(Verb::kStart, {}, {}, now, out);
 }
 
 /// What these data were opened under before, and the log does not know of yet, is told first (report_ends): the next opening hides it, and
@@ -556,6 +568,14 @@ NodeId Agent::writer_of(const AgentContext& c, const LeaseState& lease) const {
 void Agent::move_follower(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out) {
   const ResourceSpec* spec = c.cluster.spec.resource(resource_);
   if (spec == nullptr || !spec->has_member(self_)) return;
+  // Beats showed a writer under an epoch that this fold lacks: the log lost it, or the fold is behind. Whom to follow, and whether these data
+  // have parted, is judged by what comes to be in the log.
+  const PrimaryTrack* track = c.cluster.peers.primary(resource_);
+  if (track != nullptr && track->epoch > lease.epoch) {
+    MARK(kWriterAboveLog);
+    if (engine_.state == EngineState::kStopped) run(Verb::kStart, lease.completed.epoch, {}, now, out);
+    return;
+  }
   const NodeId upstream = writer_of(c, lease);
   if (upstream.empty() || upstream == self_) {
     if (lease.has_holder() && upstream == self_ && !is_us(c, lease.completed.node, lease.completed.instance)) {

@@ -47,6 +47,8 @@ class Agent {
   void on_ack(const Ack& ack, Instant sent_at, const VoterSet& voters, const State& state, Instant now);
   /// A voter is bound to this session of ours: if the guard does not have it, beats will say that it ended.
   void on_promise(const SessionId& session);
+  /// The log lost events, and the state is folded anew.
+  void refold(std::uint64_t next_counter) { holder_.refold(next_counter); }
   /// A vote says that the lease is over: a fresh position will be asked for.
   void on_vote() { observe_wanted_ = true; }
 

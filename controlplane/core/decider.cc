@@ -71,6 +71,26 @@ void note_holder(const LeaseState& lease, const DeciderContext& c, const Resourc
   e.write_rate = track->rate;
 }
 
+/// A timeline above all that the log shows, which a candidate's data say was opened on that very node, under a session of which the log
+/// knows nothing: the log lost its decision and its completion, and what was written there is history all the same.
+void note_lost_opening(const LeaseState& lease, Evidence& e) {
+  const CandidateEvidence* newest = nullptr;
+  for (const CandidateEvidence& c : e.candidates) {
+    const EngineReport& engine = c.engine;
+    if (!c.heard || engine.opened.empty() || lease.knows(engine.opened) || engine.position.timeline <= lease.newest_timeline()) continue;
+    const auto at = [](const CandidateEvidence& x) { return std::pair(x.engine.position.timeline, x.engine.position.lsn); };
+    if (newest == nullptr || at(*newest) < at(c)) newest = &c;
+  }
+  if (newest == nullptr || (!e.timelines.empty() && e.timelines.back().timeline >= newest->engine.position.timeline)) return;
+  MARK(kLostOpening);
+  if (e.kind == DecisionKind::kBootstrap) e.kind = DecisionKind::kFailover;
+  e.last_holder = newest->node;
+  e.last_position = newest->engine.position;
+  e.last_position_age_ms = newest->engine.age_ms;
+  e.final_position = false;
+  e.timelines.push_back({newest->engine.position.timeline, newest->engine.timeline_start});
+}
+
 /// A pause is ended where it was said: resuming the cluster leaves that of a resource, and the other way round.
 std::string unblock_of(const Evidence& e, const Decision& d, const DeciderContext& c) {
   const OperatorState* own = c.state.operator_of(e.resource);
@@ -110,7 +130,7 @@ const SwitchoverState* DeciderContext::wish(const ResourceId& resource) const {
 
 std::optional<LostHolder> lost_holder(const ResourceId& resource, const DeciderContext& c, Instant now) {
   const Sequence paused = c.state.newest_paused(resource);
-  if (paused.value == 0) return std::nullopt;  // then every promise has an end
+  if (paused.value == 0 && c.state.log.regressions.empty()) return std::nullopt;  // then every promise has an end
   const OperatorState* said = c.state.operator_of(resource);
   // A promise with an end is over by then, whoever heard the holder last, and a beat has said so.
   const Duration longest = promise_length(c.spec.lease.ttl, c.spec.lease.drift_ppm) + 2 * c.spec.lease.beat;
@@ -185,6 +205,7 @@ Evidence Decider::gather(const ResourceId& resource, const DeciderContext& c, In
   std::vector<NodeId> members = spec->members;
   std::ranges::sort(members);
   for (const NodeId& node : members) e.candidates.push_back(candidate(node, *spec, c, now));
+  note_lost_opening(*lease, e);
   for (CandidateEvidence& cand : e.candidates)
     if (lag_bytes(e, cand) > 0) cand.lag_ms = cand.engine.contact_age_ms;
   return e;

@@ -31,7 +31,10 @@ struct Step {
     s.log.cluster = p.cluster;
     s.log.parent = p.parent;
   }
-  void on(const LogRegressed&) { s.log.regressions.push_back(log.sequence); }
+  void on(const LogRegressed& p) {
+    s.log.regressions.push_back({log.sequence, log.stored_ns, h.node, p.folded, p.head});
+    keep_newest(s.log.regressions, kMaxRegressions);
+  }
   void on(const FeatureLevelRaised& p) { s.log.feature_level = std::max(s.log.feature_level, p.level); }
   void on(const VoterSetChanged& p) {
     s.voters = {.id = h.id, .sequence = log.sequence, .voters = p.voters};
@@ -240,6 +243,24 @@ struct Step {
       return in(s.replicas, std::pair(ResourceId(a.name.substr(0, dot)), NodeId(a.name.substr(dot + 1))), Table::kReplica);
     return {};
   }
+
+  /// The version came before its turn: nobody can append it any more, and it says nothing when its turn comes.
+  void set_void() {
+    MARK(kFoldVoid);
+    s.log.voids.push_back({h.aggregate, h.version});
+    keep_newest(s.log.voids, kMaxVoids);
+    touch(Table::kLog);
+  }
+
+  void step_over(Version& version) {
+    for (;;) {
+      const auto at = std::ranges::find(s.log.voids, VoidVersion{h.aggregate, Version{version.value + 1}});
+      if (at == s.log.voids.end()) return;
+      s.log.voids.erase(at);
+      touch(Table::kLog);
+      ++version.value;
+    }
+  }
 };
 
 }  // namespace
@@ -249,14 +270,18 @@ void fold_into(State& state, const LogEvent& event, std::vector<StateKey>& touch
   Step step{.s = state, .log = event, .h = event.event.header, .touched = touched};
   // A version that is not the next one, or a payload on another kind's subject, is not of our writing: it changes nothing.
   const Aggregate& aggregate = event.event.header.aggregate;
-  const Step::Slot slot = aggregate.kind == kind_of(event.event.payload) ? step.slot() : Step::Slot{};
-  if (slot.version != nullptr && event.event.header.version.value == slot.version->value + 1) {
+  const bool fits = aggregate.kind == kind_of(event.event.payload);
+  const Step::Slot slot = fits ? step.slot() : Step::Slot{};
+  const std::uint64_t version = event.event.header.version.value, next = slot.version == nullptr ? 1 : slot.version->value + 1;
+  if (slot.version != nullptr && version == next) {
     std::visit([&](const auto& payload) { step.on(payload); }, event.event.payload);
     // Counted whatever it says: the next append needs the next version.
     *slot.version = event.event.header.version;
+    if (!state.log.voids.empty()) step.step_over(*slot.version);
     const bool one_of_many = slot.table != Table::kLog && slot.table != Table::kTopology;
     step.touch(slot.table, one_of_many ? aggregate.name : std::string{});
   } else {
+    if (fits && version > next) step.set_void();
     step.ignore();
   }
   state.applied = event.sequence;

@@ -118,6 +118,12 @@ bool Holder::on_state(const State& state, Instant now, std::uint64_t next_counte
   return true;
 }
 
+void Holder::refold(std::uint64_t next_counter) {
+  resumed_ = {};
+  armed_counter_ = std::max(armed_counter_, next_counter);
+  named_.clear();
+}
+
 bool Holder::refused(const VoterSet& voters) const {
   if (!claim_) return false;
   std::uint32_t refusals = 0;

@@ -50,6 +50,10 @@ class Holder {
   /// The state moved. Returns whether valid_until changed (a Resumed arms it again).
   bool on_state(const State& state, Instant now, std::uint64_t next_counter);
 
+  /// The log lost events, and the state is folded anew: which Resumed this holder was armed for is no longer known by its number, and acks
+  /// of beats that named one count towards no pause.
+  void refold(std::uint64_t next_counter);
+
   bool claiming() const { return claim_.has_value(); }
   const std::optional<Claim>& current() const { return claim_; }
   Instant claimed_at() const { return claimed_at_; }

@@ -23,8 +23,8 @@ std::vector<NodeId> suspects(const DeciderContext& c, Instant now) {
   return out;
 }
 
-/// Declared voters that are heard act in the order of their ids, each kTurn after the one before it.
-bool Housekeeper::my_turn(const DeciderContext& c, const std::string& what, Instant now) {
+/// Declared voters that are heard act in the order of their ids, each kTurn after the one before it; other nodes, where they may, last.
+bool Housekeeper::my_turn(const DeciderContext& c, const std::string& what, Instant now, bool voters_only) {
   const auto [since, fresh] = since_.try_emplace(what, now);
   int rank = 0;
   bool mine = false;
@@ -37,21 +37,22 @@ bool Housekeeper::my_turn(const DeciderContext& c, const std::string& what, Inst
     }
     if (c.peers.silent(voter, now, Instant{}) <= c.spec.lease.ttl) ++rank;
   }
-  if (!mine) return false;
+  if (!mine && voters_only) return false;
   const Instant turn = later(since->second, kSettle + kTurn * rank);
   if (now < turn) next_ = std::min(next_, turn);
   return now >= turn;
 }
 
-std::vector<MemberWish> Housekeeper::advance(const DeciderContext& c, const LogHead& log, bool blank, Instant now) {
+std::vector<MemberWish> Housekeeper::advance(const DeciderContext& c, const LogHead& log, bool blank, Instant now, const LogId& recorded) {
   next_ = kNever;
   std::vector<MemberWish> out;
   if (c.state.log.log.empty() || c.state.topology.version.value == 0 || c.state.voters.id.empty()) {
-    bootstrap(c, log, now, out);
+    bootstrap(c, log, recorded, now, out);
   } else {
     wait_.reset();
   }
   if (c.state.log.log.empty() || !c.caught_up) return out;
+  tell_loss(c, now, out);
   announce(c, blank, now, out);
   if (c.state.voters.has(c.self, c.instance)) {
     watch(c, now, out);
@@ -60,10 +61,30 @@ std::vector<MemberWish> Housekeeper::advance(const DeciderContext& c, const LogH
   return out;
 }
 
-void Housekeeper::bootstrap(const DeciderContext& c, const LogHead& log, Instant now, std::vector<MemberWish>& out) {
+/// Another node may have said it already: of at least these events, after what this node had in common with the log.
+void Housekeeper::tell_loss(const DeciderContext& c, Instant now, std::vector<MemberWish>& out) {
+  if (!lost_) return;
+  const bool told = std::ranges::any_of(c.state.log.regressions, [&](const Regression& r) {
+    return r.sequence > lost_->head && r.head <= lost_->head && r.folded >= lost_->folded;
+  });
+  if (told || lost_->log != c.state.log.log) {
+    lost_.reset();
+    since_.erase("loss");
+    return;
+  }
+  if (!my_turn(c, "loss", now, false)) return;
+  MARK(kReportsLoss);
+  out.push_back({{}, wish(LogRegressed{lost_->folded, lost_->head, lost_->known}, "the log has lost events that this node had folded")});
+}
+
+void Housekeeper::bootstrap(const DeciderContext& c, const LogHead& log, const LogId& recorded, Instant now, std::vector<MemberWish>& out) {
   if (c.state.log.log.empty()) {
     if (!log.exists) {
       wait_ = Wait{{}, "the log CLUSTER_LOG: a majority of core nats-servers", "daarionctl nodes", c.start};
+      return;
+    }
+    if (log.head.value == 0 && !recorded.empty()) {
+      wait_ = Wait{{}, "the events of log " + to_text(recorded) + ": CLUSTER_LOG is empty; restore it from a backup", "daarionctl nodes", c.start};
       return;
     }
     if (log.head.value == 0 && c.state.applied.value == 0 && my_turn(c, "log", now))

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "controlplane/core/agent.h"
+#include "controlplane/core/regression.h"
 
 namespace daarion {
 
@@ -36,21 +37,27 @@ class Housekeeper {
 
   /// What the log should be told now. `log` is what the log itself last said of itself; `blank` that the voter waits for its
   /// own MemberReturned.
-  std::vector<MemberWish> advance(const DeciderContext& context, const LogHead& log, bool blank, Instant now);
+  /// `recorded`: the log that the voter's record names; empty: none yet.
+  std::vector<MemberWish> advance(const DeciderContext& context, const LogHead& log, bool blank, Instant now, const LogId& recorded = {});
+
+  /// The log lost events that this node had folded: it will say so, once the state is folded anew, unless another node has.
+  void on(const LogLost& lost) { lost_ = lost_ ? joined(*lost_, lost) : lost; }
 
   /// What it waits for while there is no voter set.
   const std::optional<Wait>& wait() const { return wait_; }
   Instant next_change() const { return next_; }
 
  private:
-  bool my_turn(const DeciderContext& context, const std::string& what, Instant now);
-  void bootstrap(const DeciderContext& context, const LogHead& log, Instant now, std::vector<MemberWish>& out);
+  bool my_turn(const DeciderContext& context, const std::string& what, Instant now, bool voters_only = true);
+  void bootstrap(const DeciderContext& context, const LogHead& log, const LogId& recorded, Instant now, std::vector<MemberWish>& out);
+  void tell_loss(const DeciderContext& context, Instant now, std::vector<MemberWish>& out);
   void announce(const DeciderContext& context, bool blank, Instant now, std::vector<MemberWish>& out);
   void watch(const DeciderContext& context, Instant now, std::vector<MemberWish>& out);
   void follow_topology(const DeciderContext& context, Instant now, std::vector<MemberWish>& out);
 
   Identity id_;
   std::map<std::string, Instant> since_;  // since when each thing has been due
+  std::optional<LogLost> lost_;           // not in the log yet
   std::optional<Wait> wait_;
   bool said_ = false;        // the log showed this instance in this boot
   Instant doubled_since_{};  // another instance since; the epoch of time: none

@@ -11,6 +11,7 @@
 #include "controlplane/core/event.h"
 #include "controlplane/core/messages.h"
 #include "controlplane/core/peers.h"
+#include "controlplane/core/regression.h"
 #include "controlplane/core/state.h"
 #include "controlplane/core/voter.h"
 
@@ -113,10 +114,12 @@ struct VoteHeard {
 struct StateMoved {
   std::shared_ptr<const State> state;
   FoldMark mark;
+  bool anew = false;  // after LogLost: folded from event 1 to the log's end
 };
 struct LogHead {  // what the log itself says, asked by the shell at times
   bool exists = false;
   Sequence head;
+  Instant asked = kNever;  // beats heard before it know nothing newer; kNever: it cannot be told
 };
 struct RecordWritten {
   std::uint64_t generation = 0;
@@ -139,7 +142,7 @@ struct LeadersSeen {  // raft leaders, by the node whose server leads; empty: un
 };
 struct StopRequested {};  // planned end of this daemon: hand over what can be handed over
 
-using Input = std::variant<TimerFired, BeatHeard, AckHeard, VoteHeard, StateMoved, LogHead, RecordWritten, GuardChanged,
+using Input = std::variant<TimerFired, BeatHeard, AckHeard, VoteHeard, StateMoved, LogHead, LogLost, RecordWritten, GuardChanged,
                            EngineObserved, DriverDone, AppendDone, LeadersSeen, StopRequested>;
 
 // ---- outputs

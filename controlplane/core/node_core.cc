@@ -38,7 +38,7 @@ NodeCore::NodeCore(NodeConfig config, Instant now)
 bool NodeCore::state_loaded() const { return state_->applied.value != 0; }
 
 bool NodeCore::caught_up() const {
-  return state_loaded() && state_->applied >= peers_.head(state_->log.log);
+  return state_loaded() && !refolding_ && state_->applied >= peers_.head(state_->log.log);
 }
 
 DeciderContext NodeCore::context(Instant now) const {
@@ -108,7 +108,21 @@ void NodeCore::on(const VoteHeard& in, Instant now) {
   if (const auto agent = agents_.find(in.vote.resource); agent != agents_.end()) agent->second.on_vote();
 }
 
+/// Sequences, versions and what was compared were of events that are gone. What is claimed, promised and heard stays.
+void NodeCore::refold(Instant now) {
+  refolding_ = false;
+  peers_.refold();
+  in_flight_.clear();
+  voting_.clear();
+  // A wish that the log shows again may have been carried out by what it lost: it is not carried out again.
+  wishes_.clear();
+  ever_caught_up_ = false;
+  folded_at_ = now;
+  for (auto& [resource, agent] : agents_) agent.refold(counter_ + 1);
+}
+
 void NodeCore::on(const StateMoved& in, Instant now) {
+  if (in.anew) refold(now);
   if (in.state->applied != state_->applied) folded_at_ = now;
   state_ = in.state;
   mark_ = in.mark;
@@ -124,7 +138,16 @@ void NodeCore::on(const StateMoved& in, Instant now) {
   flush(out, now);
 }
 
-void NodeCore::on(const LogHead& in, Instant) { log_ = in; }
+void NodeCore::on(const LogHead& in, Instant) {
+  log_ = in;
+  if (in.exists && in.asked != kNever) peers_.log_ends(state_->log.log, in.head, in.asked);
+}
+
+void NodeCore::on(const LogLost& in, Instant) {
+  refolding_ = true;
+  beat_now_ = true;
+  if (in.folded.value != 0) housekeeper_.on(in);  // 0: what was lost is not known until the fold is done
+}
 
 void NodeCore::on(const RecordWritten& in, Instant now) {
   VoterOutput out;
@@ -179,6 +202,7 @@ void NodeCore::flush(VoterOutput& out, Instant now) {
 }
 
 void NodeCore::append(const AppendWish& wish, const NodeId& about, const ResourceId& resource, Instant now) {
+  if (refolding_) return;  // a version of events that are gone
   const Aggregate aggregate = aggregate_of(wish.payload, about, resource);
   Version version{state_->version_of(aggregate).value + 1};
   if (const auto it = in_flight_.find(aggregate); it != in_flight_.end()) {
@@ -241,7 +265,12 @@ void NodeCore::advance_agents(Instant now) {
     AgentOutput out;
     agent.advance(c, now, out);
     for (GuardCommand& command : out.guard) out_.push_back(Guard{std::move(command)});
-    for (const AppendWish& wish : out.appends) append(wish, config_.identity.self, resource, now);
+    for (AppendWish& wish : out.appends) {
+      // The log may have lost epochs that this node's voter still knows.
+      if (std::holds_alternative<PromotionDecided>(wish.payload))
+        wish.epoch = std::max(wish.epoch, Epoch{voter_.vote(resource, *state_, now).highest.value + 1});
+      append(wish, config_.identity.self, resource, now);
+    }
     if (out.drive) out_.push_back(Drive{std::move(*out.drive)});
     // A fresh position is news only while somebody may have to decide on it.
     if (agent.take_observed() && !voting_.empty()) beat_now_ = true;
@@ -263,6 +292,7 @@ void NodeCore::send_beat(Instant now) {
     if (agent.resumed().value != 0) beat.resumed.push_back({resource, agent.resumed()});
     beat.engines.push_back(agent.engine(now));
   }
+  if (refolding_) beat.applied = {}, beat.digest = {}, beat.chain = {};
   beat.promises = voter_.promises(now);
   sent_.sent(beat.counter, now);
   beat_now_ = false;
@@ -315,7 +345,7 @@ void NodeCore::advance_deciders(Instant now) {
 
 void NodeCore::advance_housekeeping(Instant now) {
   const DeciderContext c = context(now);
-  for (const MemberWish& wish : housekeeper_.advance(c, log_, voter_.wants_return(*state_), now)) append(wish.wish, wish.about, {}, now);
+  for (const MemberWish& wish : housekeeper_.advance(c, log_, voter_.wants_return(*state_), now, voter_.record().log)) append(wish.wish, wish.about, {}, now);
 }
 
 void NodeCore::follow_wishes(Instant now) {

@@ -45,6 +45,8 @@ class NodeCore {
   const Identity& identity() const { return config_.identity; }
   Instant started() const { return start_; }
   bool caught_up() const;
+  /// The log lost events that were folded here: the state is of before, and a new one is being folded (regression.h).
+  bool refolding() const { return refolding_; }
   std::vector<Wait> waits() const;
   LeadersSeen leaders() const { return leaders_; }
   DeciderContext context(Instant now) const;
@@ -71,6 +73,8 @@ class NodeCore {
   void on(const VoteHeard& in, Instant now);
   void on(const StateMoved& in, Instant now);
   void on(const LogHead& in, Instant now);
+  void on(const LogLost& in, Instant now);
+  void refold(Instant now);
   void on(const RecordWritten& in, Instant now);
   void on(const GuardChanged& in, Instant now);
   void on(const EngineObserved& in, Instant now);
@@ -96,6 +100,7 @@ class NodeCore {
   Instant start_{};
   std::shared_ptr<const State> state_;
   FoldMark mark_;
+  bool refolding_ = false;
   Instant folded_at_{};  // when the newest event was folded here
   LogHead log_;
   Peers peers_;

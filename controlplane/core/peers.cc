@@ -39,6 +39,18 @@ Sequence Peers::head(const LogId& log) const {
   return head;
 }
 
+void Peers::log_ends(const LogId& log, Sequence head, Instant asked) {
+  for (auto& [node, peer] : peers_)
+    if (peer.beat.log == log && peer.heard < asked && peer.beat.applied > head) peer.beat.applied = head;
+  std::erase_if(ahead_, [&](const auto& entry) { return entry.second.sequence > head && peers_[entry.first].heard < asked; });
+}
+
+void Peers::refold() {
+  marks_.clear();
+  ahead_.clear();
+  disagreeing_.clear();
+}
+
 const PrimaryTrack* Peers::primary(const ResourceId& resource) const {
   const auto it = primaries_.find(resource);
   return it == primaries_.end() ? nullptr : &it->second;
@@ -73,11 +85,10 @@ void Peers::folded(const FoldMark& mark) {
   if (!marks_.empty() && mark.sequence <= marks_.back().sequence) marks_.clear();  // folded anew
   marks_.push_back(mark);
   if (marks_.size() > kMarks) marks_.pop_front();
-  std::erase_if(ahead_, [&](const auto& entry) {
-    if (entry.second.sequence > mark.sequence) return false;
-    compare(entry.first, entry.second);
-    return true;
-  });
+  for (auto it = ahead_.begin(); it != ahead_.end();) {
+    const auto reached = it++;  // comparing ends its entry
+    if (reached->second.sequence <= mark.sequence) compare(NodeId(reached->first), FoldMark(reached->second));
+  }
 }
 
 void Peers::compare(const NodeId& node, const FoldMark& theirs) {
@@ -86,6 +97,7 @@ void Peers::compare(const NodeId& node, const FoldMark& theirs) {
     ahead_[node] = theirs;
     return;
   }
+  ahead_.erase(node);  // it was further once, and folds anew
   const auto it = std::ranges::lower_bound(marks_, theirs.sequence, {}, &FoldMark::sequence);
   if (it == marks_.end() || it->sequence != theirs.sequence) return;
   if (*it == theirs) {

@@ -59,9 +59,13 @@ class Peers {
 
   /// The highest sequence that any beat of this log names.
   Sequence head(const LogId& log) const;
+  /// The log ended at `head` when it was asked: beats from before that name more speak of events that it has lost.
+  void log_ends(const LogId& log, Sequence head, Instant asked);
 
   const PrimaryTrack* primary(const ResourceId& resource) const;
 
+  /// Own fold begins anew: what was compared was of another log.
+  void refold();
   /// Own fold moved: remembers the mark, and compares it with what others said of the same sequence.
   void folded(const FoldMark& mark);
   /// Nodes whose digest or chain differed from ours at the same sequence, with the sequence.

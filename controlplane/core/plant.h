@@ -139,7 +139,12 @@
   X(kFoldOldEpoch, "fold: a decision that is not higher", 1000)                                                             \
   X(kFoldEndedNamed, "fold: a decision for a session that ended", 1000)                                                     \
   X(kFoldLateCompletion, "fold: the completion of a decision that was overtaken", 1000)                                     \
-  X(kFoldForeignEnd, "fold: an end that another node or instance said", 200)
+  X(kFoldForeignEnd, "fold: an end that another node or instance said", 200)                                                \
+  X(kFoldVoid, "fold: a version that came before its turn, after the log lost events", 5000)                                \
+  X(kSaysLeaseAgain, "agent: has a lease decided again that the log lost", 5000)                                            \
+  X(kLostOpening, "decider: counts a timeline whose opening the log lost", 5000)                                             \
+  X(kWriterAboveLog, "agent: leaves its engine beside a writer whose epoch the log does not show", 1000)                    \
+  X(kReportsLoss, "housekeeper: says what the log lost", 1000)
 
 namespace daarion {
 

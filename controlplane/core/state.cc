@@ -17,6 +17,14 @@ bool VoterSet::has(const NodeId& node, const InstanceId& instance) const {
   return std::ranges::find(voters, VoterInstance{node, instance}) != voters.end();
 }
 
+bool LeaseState::knows(const SessionId& s) const {
+  return completed.session == s || has_ended(s) || std::ranges::find(open, s, &OpenDecision::session) != open.end();
+}
+
+std::uint64_t LeaseState::newest_timeline() const {
+  return std::max(position.timeline, timelines.empty() ? std::uint64_t{0} : timelines.back().timeline);
+}
+
 bool LeaseState::has_ended(const SessionId& s) const {
   return std::ranges::find(ended, s, &EndedSession::session) != ended.end();
 }

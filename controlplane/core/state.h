@@ -21,6 +21,25 @@ inline constexpr std::size_t kMaxDecisions = 16;      // an older decision's com
 inline constexpr std::size_t kMaxTimelines = 64;      // a candidate on an older fork than these is refused
 inline constexpr std::size_t kMaxPromotions = 64;     // more than any sensible max_promotions
 inline constexpr std::size_t kMaxRequests = 64;       // idempotency keys
+inline constexpr std::size_t kMaxRegressions = 16;    // what `status` can still name
+inline constexpr std::size_t kMaxVoids = 256;         // each regression leaves a few; one forgotten stops its aggregate where it stands
+
+/// A LogRegressed of this log: the events after `head`, up to `folded`, were lost.
+struct Regression {
+  Sequence sequence;  // where it stands
+  std::int64_t stored_ns = 0;
+  NodeId node;        // that had folded them
+  Sequence folded, head;
+  bool operator==(const Regression&) const = default;
+};
+
+/// A version that stands in the log before its turn: its appender knew events that the log has lost since. It says nothing, and its
+/// subject is taken, so the aggregate steps over it.
+struct VoidVersion {
+  Aggregate aggregate;
+  Version version;
+  bool operator==(const VoidVersion&) const = default;
+};
 
 struct LogState {
   Version version;
@@ -28,7 +47,8 @@ struct LogState {
   std::string cluster;
   LogId parent;
   std::uint32_t feature_level = 1;
-  std::vector<Sequence> regressions;  // where LogRegressed stands, newest last
+  std::vector<Regression> regressions;  // newest last
+  std::vector<VoidVersion> voids;       // not yet stepped over
   bool operator==(const LogState&) const = default;
 };
 
@@ -122,6 +142,10 @@ struct LeaseState {
   bool operator==(const LeaseState&) const = default;
 
   bool has_ended(const SessionId& s) const;
+  /// Whether the log shows the session at all: decided, completed or ended.
+  bool knows(const SessionId& s) const;
+  /// Of the history that it shows; 0: none.
+  std::uint64_t newest_timeline() const;
   /// Whether the newest completed holder still holds, as far as the log knows.
   bool has_holder() const { return completed.epoch.value != 0 && !has_ended(completed.session); }
 };

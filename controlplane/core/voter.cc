@@ -410,6 +410,8 @@ Vote Voter::vote(const ResourceId& resource, const State& state, Instant now) co
     const Promise& p = promises_.at(resource);
     since = p.ended ? p.over_since : std::max(p.ends, p.over_since);
   }
+  // What it folded once counts also where the log has lost it.
+  if (const auto floor = record_.floors.find(resource); floor != record_.floors.end()) highest = std::max(highest, floor->second);
   if (const LeaseState* lease = state.lease(resource)) highest = std::max(highest, lease->epoch);
   return Vote{.voter = self_, .instance = record_.instance, .run = record_.run, .log = record_.log,
               .voter_set = record_.voters.id, .resource = resource, .highest = highest,

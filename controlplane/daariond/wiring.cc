@@ -1,11 +1,14 @@
 #include "controlplane/daariond/wiring.h"
 
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 #include "controlplane/drivers/registry.h"
 #include "controlplane/topology/render.h"
+#include "streams/edge_mirrors.h"
+#include "streams/log_replicas.h"
 #include "streams/log_stream.h"
 #include "streams/meta_leader.h"
 #include "streams/nats_appender.h"
@@ -19,6 +22,7 @@ namespace {
 using std::chrono::seconds;
 using Kind = NatsServerPlan::Kind;
 
+constexpr Duration kLookLimit = std::chrono::milliseconds(500);
 constexpr Duration kApiLimit = seconds(2);  // of one JetStream request: above a healthy answer, below an election
 
 /// The core's servers as this node should try them: its own first, then round from there, so that nodes spread.
@@ -187,9 +191,11 @@ DaemonPorts make_ports(const Setup& setup, const TopologySpec& spec, const Links
   const int replicas = spec.voters.size() >= 3 ? 3 : 1;
   std::map<std::string, NodeId> node_of;
   std::vector<EdgeDomain> edges;
+  std::string own_leaf;
   for (const NatsServerPlan& server : nats_plan(setup.file)) {
     node_of[server.name] = server.node;
     if (server.kind == Kind::kLeaf) edges.push_back({server.node, server.domain});
+    if (server.kind == Kind::kLeaf && server.node == setup.self) own_leaf = server.name;
   }
   ports.provision = [links, votes, replicas, edges, self = setup.self]() -> Result<void> {
     if (votes)
@@ -198,6 +204,25 @@ DaemonPorts make_ports(const Setup& setup, const TopologySpec& spec, const Links
     if (auto done = provision_edge_outbox(*links.leaf, self, kApiLimit); !done) return done;
     return provision_edge_mirrors(*links.leaf, kCoreDomain, self, kApiLimit);
   };
+  std::string own_core;
+  for (const auto& [server, node] : node_of)
+    if (node == setup.self && server != own_leaf) own_core = server;
+  const std::shared_ptr<ReplicaKeeper> replica_keeper = make_replica_keeper(links.control, kClusterLog, own_core, replicas);
+  if (votes)
+    ports.tend_replicas = [replica_keeper](const EventHeads& events) {
+      const auto done = replica_keeper->tend(events, kLookLimit);
+      if (!done) spdlog::info("replicas of the log: {}", done.error().message);
+      else if (!done->empty()) spdlog::warn("{}", *done);
+    };
+  if (links.leaf) {
+    const std::shared_ptr<MirrorKeeper> keeper = make_mirror_keeper(links.leaf, links.control, kCoreDomain, setup.self);
+    const auto say = [](const Result<std::string>& done) {
+      if (!done) spdlog::info("mirrors: {}", done.error().message);
+      else if (!done->empty()) spdlog::warn("mirrors: {}", *done);
+    };
+    ports.tend_mirrors = [keeper, say] { say(keeper->tend(kLookLimit)); };
+    ports.log_lost = [keeper, say](Sequence first) { say(keeper->log_lost(first, kApiLimit)); };
+  }
   ports.telemetry = [publisher = make_nats_telemetry(links.leaf ? links.leaf : links.near)](const std::string& subject, const std::string& payload) {
     publisher->publish(subject, payload);
   };
@@ -208,10 +233,11 @@ DaemonPorts make_ports(const Setup& setup, const TopologySpec& spec, const Links
     };
     return LeadersSeen{.log = named(stream_leader(*links.control, kClusterLog, kApiLimit)), .meta = named(meta_leader(*links.sys, kApiLimit))};
   };
-  ports.step_down = [links](bool meta) {
-    // A refusal shows in who leads: it is asked again as long as it leads from the wrong node.
+  ports.step_down = [links, replica_keeper](bool meta) {
+    // A refusal shows in who leads: it is asked again as long as it leads from the wrong node. Nor does the log's leader hand over while a
+    // follower may hold what the log has lost.
     if (meta) (void)step_down_meta_leader(*links.sys, kApiLimit);
-    else (void)step_down_stream_leader(*links.control, kClusterLog, kApiLimit);
+    else if (replica_keeper->may_lead(kLookLimit).value_or(false)) (void)step_down_stream_leader(*links.control, kClusterLog, kApiLimit);
   };
   for (const ResourceSpec& resource : spec.resources) {
     if (!resource.leased || !resource.has_member(setup.self)) continue;

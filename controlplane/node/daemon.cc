@@ -7,6 +7,7 @@
 #include "controlplane/core/check.h"
 #include "controlplane/node/clock.h"
 #include "controlplane/node/ids.h"
+#include "controlplane/node/log_judge.h"
 #include "streams/codec.h"
 
 namespace daarion {
@@ -29,6 +30,11 @@ constexpr Duration kInfoLimit = seconds(2);
 // Both bound the tail that a restart folds again; the second is about a second of catch-up.
 constexpr Duration kFlushEvery = seconds(60);
 constexpr std::uint64_t kFlushEvents = 50'000;
+// A log that lost events is suspected so soon after its first answer, and believed to have lost them a beat later.
+constexpr Duration kJudgeEvery = milliseconds(200);
+constexpr Duration kJudgeStep = milliseconds(50);  // between looks while something is missing; how soon the thread ends
+constexpr Duration kJudgeLimit = milliseconds(500);
+constexpr int kTendEvery = 5;                      // looks at the log for one at an edge's mirrors
 constexpr Duration kWatchEvery = milliseconds(200);
 constexpr Duration kTryAgain = seconds(1);
 constexpr std::size_t kBatch = 4096;  // messages folded as one batch in catch-up
@@ -39,6 +45,16 @@ void raise_priority() {
   if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &low) != 0)
     spdlog::info("protocol thread stays at ordinary priority: SCHED_FIFO is not allowed here");
   if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) spdlog::info("memory is not locked: mlockall is not allowed here");
+}
+
+/// The newest of the events that stand where the log lost others; older ones are not known by name.
+EventHeads in_lost_places(const EventHeads& heads, const std::vector<Regression>& regressions) {
+  Sequence first = heads.empty() ? Sequence{} : heads.back().sequence, last;
+  for (const Regression& r : regressions) first = std::min(first, Sequence{r.head.value + 1}), last = std::max(last, r.folded);
+  EventHeads out;
+  for (const EventHead& head : heads)
+    if (head.sequence >= first && head.sequence <= last) out.push_back(head);
+  return out;
 }
 
 }  // namespace
@@ -77,6 +93,7 @@ void Daemon::start() {
   threads_.emplace_back([this] { run_protocol(); });
   for (auto& [resource, seat] : seats_) seat->thread = std::thread([this, s = seat.get()] { run_driver(*s); });
   threads_.emplace_back([this] { run_fold(); });
+  threads_.emplace_back([this] { run_judge(); });
   for (int i = 0; i < kAppenders; ++i) threads_.emplace_back([this] { run_append(); });
   threads_.emplace_back([this] { run_info(); });
 }
@@ -117,10 +134,9 @@ void Daemon::run_protocol() {
     std::optional<Input> input = inbox_.pop(wait);
     const Instant now = node_now();
     for (Output& output : core.step(input ? *input : Input(TimerFired{}), now)) perform(std::move(output));
-    if (const Sequence heard = core.peers().head(core.state().log.log); heard > head) {
-      head = heard;
-      heads_.push(heard);
-    }
+    const Sequence heard = core.peers().head(core.state().log.log);
+    if (heard > head) heads_.push(heard);
+    head = heard;  // it goes back with a log that lost events
     if (watch_ && now >= watched + kWatchEvery) {
       watched = now;
       watch_(core, now);
@@ -222,7 +238,11 @@ void Daemon::run_info() {
       if (!done) spdlog::info("streams are not in place yet: {}", done.error().message);
     }
     if (provisioned) {
-      if (const auto head = ports_.info->head(kInfoLimit)) post(*head);
+      const Instant asked = node_now();
+      if (auto head = ports_.info->head(kInfoLimit)) {
+        head->asked = asked;
+        post(*head);
+      }
       if (ports_.leaders) post(ports_.leaders());
     }
     if (const auto wish = step_downs_.pop(kInfoEvery); wish && ports_.step_down) {
@@ -232,21 +252,34 @@ void Daemon::run_info() {
   }
 }
 
-void Daemon::run_fold() {
-  std::unique_ptr<StateStore> store;
-  while (!ending_ && !store) {
+/// Null: this daemon ends.
+std::unique_ptr<StateStore> Daemon::open_store() {
+  while (!ending_) {
     auto opened = StateStore::open(ports_.state_folder);
-    if (opened) {
-      store = std::move(*opened);
-    } else {
-      warn("the state store does not open: " + opened.error().message);
-      std::this_thread::sleep_for(kTryAgain);
-    }
+    if (opened) return std::move(*opened);
+    warn("the state store does not open: " + opened.error().message);
+    std::this_thread::sleep_for(kTryAgain);
   }
+  return nullptr;
+}
+
+void Daemon::run_fold() {
+  std::unique_ptr<StateStore> store = open_store();
   if (!store) return;
   if (!store->rebuilt().empty()) warn(store->rebuilt());
   post(StateMoved{std::make_shared<const State>(store->state()), store->mark()});
+  publish_heads(*store);
   while (!ending_) {
+    if (refold_) {
+      store.reset();
+      const auto aside = StateStore::set_aside(ports_.state_folder);
+      if (!aside) warn(aside.error().message + "; the log lost events, and this node cannot fold it anew");
+      else spdlog::warn("folding the log anew; the state of before is in {}", *aside);
+      if (!(store = open_store())) return;
+      anew_ = true;
+      publish_heads(*store);
+      refold_ = false;
+    }
     if (const auto followed = follow_log(*store); !followed) {
       warn("the log is not followed: " + followed.error().message);
       std::this_thread::sleep_for(kTryAgain);
@@ -255,19 +288,54 @@ void Daemon::run_fold() {
   if (const auto flushed = store->flush(); !flushed) warn(flushed.error().message);
 }
 
-/// Reads and folds until the end of this daemon, or an error.
+/// For the judge.
+void Daemon::publish_heads(const StateStore& store) {
+  auto heads = std::make_shared<const EventHeads>(store.heads());
+  const std::lock_guard lock(folded_mutex_);
+  folded_heads_ = std::move(heads);
+  folded_log_ = store.state().log.log;
+  folded_regressions_ = store.state().log.regressions;
+}
+
+/// The core goes on with the state of before until the new one has come to the log's end. Returns whether it has.
+/// The new fold is also the proof of what was lost: a leader that had just been elected may not have known its newest events yet.
+bool Daemon::tell_anew(const StateStore& store) {
+  const auto head = ports_.info->head(kInfoLimit);
+  if (!head || !head->exists || store.mark().sequence < head->head) return false;
+  LogLost lost;
+  EventId newest;
+  {
+    const std::lock_guard lock(folded_mutex_);
+    lost = lost_;
+    newest = lost_newest_;
+  }
+  const auto same = std::ranges::find(store.heads(), lost.folded, &EventHead::sequence);
+  const bool there = same != store.heads().end() && same->id == newest;
+  spdlog::warn("folded anew to {}: {}", store.mark().sequence.value, there ? "nothing was lost" : "the events named before are lost");
+  if (!there) post(lost);
+  {
+    const std::lock_guard lock(folded_mutex_);
+    lost_ = {};
+  }
+  post(StateMoved{std::make_shared<const State>(store.state()), store.mark(), true});
+  return true;
+}
+
+/// Reads and folds until the end of this daemon, an error, or word that the log lost what was folded.
 Result<void> Daemon::follow_log(StateStore& store) {
   auto reader = ports_.reader(Sequence{store.mark().sequence.value + 1});
   if (!reader) return tl::unexpected(reader.error());
   Instant flushed = node_now();
   std::uint64_t flushed_at = store.mark().sequence.value;
-  while (!ending_) {
+  while (!ending_ && !refold_) {
     while (const auto head = heads_.pop({})) (*reader)->heard_head(*head);
     const auto messages = (*reader)->read(kBatch, milliseconds(20));
     if (!messages) return tl::unexpected(messages.error());
+    if (messages->empty() && anew_) anew_ = !tell_anew(store);
     if (!messages->empty()) {
       const auto applied = store.apply(*messages);
-      post(StateMoved{std::make_shared<const State>(store.state()), store.mark()});
+      publish_heads(store);
+      if (!anew_) post(StateMoved{std::make_shared<const State>(store.state()), store.mark()});
       if (!applied) return applied;
     }
     if (node_now() > flushed + kFlushEvery || store.mark().sequence.value >= flushed_at + kFlushEvents) {
@@ -277,6 +345,40 @@ Result<void> Daemon::follow_log(StateStore& store) {
     }
   }
   return {};
+}
+
+void Daemon::run_judge() {
+  LogJudge judge(config_.spec.lease.beat);
+  for (int looks = 0; !ending_; ++looks) {
+    for (Duration slept{}; slept < (judge.doubts() ? kJudgeStep : kJudgeEvery) && !ending_; slept += kJudgeStep) std::this_thread::sleep_for(kJudgeStep);
+    if (ports_.tend_mirrors && looks % kTendEvery == 0) ports_.tend_mirrors();
+    if (refold_) continue;
+    std::shared_ptr<const EventHeads> heads;
+    LogId log;
+    std::vector<Regression> regressions;
+    {
+      const std::lock_guard lock(folded_mutex_);
+      heads = folded_heads_;
+      log = folded_log_;
+      regressions = folded_regressions_;
+    }
+    if (!heads) continue;
+    const auto look = [&](const EventHead& head) { return ports_.info->look(head.sequence, head.id, kJudgeLimit); };
+    const auto lost = judge.judge(log, *heads, look, node_now());
+    if (!lost) {
+      if (ports_.tend_replicas && !judge.doubts() && !regressions.empty() && looks % kTendEvery == 0) ports_.tend_replicas(in_lost_places(*heads, regressions));
+      continue;
+    }
+    spdlog::warn("the log does not have what was folded here, after {} up to {}:\n{}", lost->head.value, lost->folded.value, lost->known);
+    if (ports_.log_lost) ports_.log_lost(Sequence{lost->head.value + 1});
+    post(LogLost{.log = log, .folded = {}, .head = {}, .known = {}});
+    {
+      const std::lock_guard lock(folded_mutex_);
+      lost_ = lost_.folded.value != 0 ? joined(lost_, *lost) : *lost;
+      if (lost_.folded == lost->folded) lost_newest_ = std::ranges::find(*heads, lost->folded, &EventHead::sequence)->id;
+    }
+    refold_ = true;
+  }
 }
 
 void Daemon::run_driver(Seat& seat) {

@@ -5,6 +5,7 @@
 //   record     writes and syncs the voter's record (persist comes before send: the core itself waits for RecordWritten)
 //   fold       opens the state store, reads the log, folds, publishes each State as a whole
 //   append     a few: an append waits for a stream quorum, and different aggregates need not wait for each other
+//   judge      looks whether what was folded is still in the log, and has it folded anew where it is not (core/regression.h)
 //   info       asks the log's leader for its end, and who leads; carries out step-downs
 //   driver     one per resource on this node
 #pragma once
@@ -45,6 +46,9 @@ struct DaemonPorts {
   std::function<Result<std::unique_ptr<LogReader>>(Sequence from)> reader;  // the first message it gives has sequence `from`
   std::shared_ptr<LogInfo> info;
   std::function<Result<void>()> provision;               // creates or repairs the streams; null: not this node's to do
+  std::function<void()> tend_mirrors;                    // of an edge: looked at and made again where they are no copies; null: it has none
+  std::function<void(Sequence first)> log_lost;          // before the fold begins anew: the log lost events from there on; null: nothing to do
+  std::function<void(const EventHeads& events)> tend_replicas;  // events in the places of lost ones: each replica of the log has them, or is made again; null
   std::function<LeadersSeen()> leaders;                  // null: unknown
   std::function<void(bool meta)> step_down;              // null: cannot
   std::function<void(const std::string& subject, const std::string& payload)> telemetry;  // must not block; may lose
@@ -84,9 +88,13 @@ class Daemon {
   void run_protocol();
   void run_record();
   void run_fold();
+  void run_judge();
   void run_append();
   void run_info();
   void run_driver(Seat& seat);
+  std::unique_ptr<StateStore> open_store();
+  void publish_heads(const StateStore& store);
+  bool tell_anew(const StateStore& store);
   Result<void> follow_log(StateStore& store);
   void perform(Output output);
   void post(Input input);
@@ -107,6 +115,14 @@ class Daemon {
   std::map<ResourceId, std::unique_ptr<Seat>> seats_;
   std::vector<std::thread> threads_;
   std::atomic<bool> ending_ = false;
+  std::atomic<bool> refold_ = false;      // the judge's word for the fold thread
+  bool anew_ = false;                     // of the fold thread: it folds anew, and has not come to the log's end
+  std::mutex folded_mutex_;               // guards what follows
+  std::shared_ptr<const EventHeads> folded_heads_;
+  LogId folded_log_;
+  std::vector<Regression> folded_regressions_;
+  LogLost lost_;                          // the judge's word, until the new fold is told; folded 0: none
+  EventId lost_newest_;                   // of the event at lost_.folded
   mutable std::mutex warnings_mutex_;
   std::vector<std::string> warnings_;
 };

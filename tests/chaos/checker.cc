@@ -118,7 +118,7 @@ class Check {
     if (v_.outage_ms > k_.outage_ms) violation("writes were out for " + text(v_.outage_ms) + ", limit " + text(k_.outage_ms), true);
     if (!wait_was_named(w_, from, to)) violation("writes were out for more than 5 s, and no node said what it waits for", false);
     const Sequence head = w_.head();
-    const auto events = head > before ? need(test::read_log(w_.cluster(), Sequence{before.value + 1}, head, NodeId())).events : std::vector<LogEvent>{};
+    const auto events = w_.remembered().empty() ? log_after(before, head) : log_that_lost(before, head);
     const Promotions p = promotions_of(events, test::wall_of(Instant{}));
     w_.note("log " + std::to_string(before.value + 1) + ".." + std::to_string(head.value) + ": " + summary_of(events));
     v_.promotions = p.decided;
@@ -135,6 +135,33 @@ class Check {
   }
 
  private:
+  std::vector<LogEvent> log_after(Sequence before, Sequence head) {
+    return head > before ? need(test::read_log(w_.cluster(), Sequence{before.value + 1}, head, NodeId())).events : std::vector<LogEvent>{};
+  }
+
+  /// What the fault had the log lose happened all the same: it is judged with what the log holds now, in the order of time. Epochs given
+  /// afterwards are above all of its.
+  std::vector<LogEvent> log_that_lost(Sequence before, Sequence head) {
+    const std::vector<LogEvent>& were = w_.remembered();
+    std::vector<LogEvent> events = log_after(Sequence{were.front().sequence.value - 1}, head);
+    const std::vector<LogEvent> lost = w_.lost_from(events);
+    if (lost.empty()) violation("the log was to lose events, and lost none", false);
+    const auto is_new = [&](const LogEvent& e) {
+      return std::ranges::none_of(were, [&](const LogEvent& was) { return was.event.header.id == e.event.header.id; });
+    };
+    Epoch used;
+    for (const LogEvent& e : lost) used = std::max(used, e.event.header.epoch);
+    for (const LogEvent& e : events)
+      if (std::holds_alternative<PromotionDecided>(e.event.payload) && is_new(e) && e.event.header.epoch <= used)
+        violation("event " + std::to_string(e.sequence.value) + " decides epoch " + std::to_string(e.event.header.epoch.value) + ", and the log has lost one of " +
+                      std::to_string(used.value), false);
+    std::erase_if(events, [&](const LogEvent& e) { return e.sequence <= before && !is_new(e); });
+    w_.note("lost: " + summary_of(lost));
+    events.insert(events.begin(), lost.begin(), lost.end());
+    std::ranges::stable_sort(events, {}, &LogEvent::stored_ns);
+    return events;
+  }
+
   void writers(Instant from, const NodeId& holder_then, const Promotions& p, LostRows& lost) {
     std::vector<NodeWrites> all;
     for (const char* node : {"node1", "node2"}) all.push_back({NodeId(node), w_.writer(NodeId(node)).writes_since(from)});
@@ -174,6 +201,7 @@ Verdict run_fault(World& w, const Kind& kind, std::uint64_t seed, std::size_t ro
   Verdict v;
   v.kind = kind.name;
   Check check(w, kind, v);
+  w.forget();
   w.begin(Chance(seed, kind.name, round));
   const NodeId holder = w.holder();
   const Sequence before = w.head();

@@ -5,6 +5,7 @@
 
 #include "controlplane/node/clock.h"
 #include "tests/chaos/kind.h"
+#include "tests/chaos/stream_backup.h"
 #include "tests/chaos/world.h"
 
 namespace daarion::chaos {
@@ -113,11 +114,13 @@ void stores_as_before(World& w) {
   servers.erase(third);
   const auto store = [&](const std::pair<NodeId, Part>& s) { return w.disk_of(s.first, s.second == Part::kNats ? "nats" : "witness"); };
   const auto copy = [&](const std::pair<NodeId, Part>& s) { return w.cluster().folder() + "/before-" + s.first.value; };
+  const Sequence head = w.head();
   for (const auto& s : servers) std::filesystem::copy(store(s), copy(s), std::filesystem::copy_options::recursive);
   const Instant from = node_now();
   need(test::switchover(w.cluster(), w.edge(), w.replica(), "chaos: events that will be lost"));
   w.until_writes_at(w.replica(), from, seconds(30));
   w.hold(seconds(10));
+  w.about_to_lose(head);
   need(w.cluster().kill(late.first, late.second));
   for (const auto& s : servers) need(w.cluster().kill(s.first, s.second));
   for (const auto& s : servers) {
@@ -129,6 +132,21 @@ void stores_as_before(World& w) {
   for (const auto& s : servers) need(w.cluster().start(s.first, s.second));
   w.hold(seconds(12));
   need(w.cluster().start(late.first, late.second));
+  w.until_loss_is_told(seconds(30));
+}
+
+/// The log is taken from a backup: its stream is deleted and restored as it was a switchover before. The edge's mirrors are told by nobody.
+void origin_recreated(World& w) {
+  const auto core = need(test::core_connection(w.cluster(), w.holder(), seconds(5)));
+  const Sequence head = w.head();
+  const StreamBackup backup = need(back_up(*core, "CLUSTER_LOG", seconds(10)));
+  const Instant from = node_now();
+  need(test::switchover(w.cluster(), w.edge(), w.replica(), "chaos: events that will be lost"));
+  w.until_writes_at(w.replica(), from, seconds(30));
+  w.about_to_lose(head);
+  need(restore(*core, "CLUSTER_LOG", backup, seconds(20)));
+  w.note("CLUSTER_LOG was deleted and restored as it was after event " + std::to_string(head.value));
+  w.until_loss_is_told(seconds(30));
 }
 
 }  // namespace
@@ -147,9 +165,10 @@ void add_store_kinds(std::vector<Kind>& to) {
   add({.name = "replica_data_lost", .text = "the replica's data directory is gone", .cost_s = 6, .outage_ms = kNoneMs, .run = replica_data_lost});
   add({.name = "promises_have_no_room", .text = "the holder is lost while the other voters have no room, for 8 s", .cost_s = 28, .outage_ms = 20'000, .fewest_promotions = 1, .most_promotions = 2,
        .run = promises_have_no_room});
-  add({.name = "mirror_origin_recreated", .text = "an edge's mirror whose origin was made again", .not_yet = "the log made again is a log that lost its events; nothing mends that yet (LogRegressed)"});
-  add({.name = "nats_stores_old", .text = "two of three nats-servers come back with their stores as they were 10 s before", .cost_s = 60, .outage_ms = 30'000, .fewest_promotions = 1, .most_promotions = 3,
-       .not_yet = "a log that lost its tail stops every node that had folded it; nothing mends that yet (LogRegressed)", .run = stores_as_before});
+  add({.name = "mirror_origin_recreated", .text = "the log's stream is deleted and restored from a backup that lacks a switchover", .cost_s = 30, .outage_ms = 3500, .fewest_promotions = 1,
+       .most_promotions = 1, .run = origin_recreated});
+  add({.name = "nats_stores_old", .text = "two of three nats-servers come back with their stores as they were 10 s before", .cost_s = 60, .outage_ms = 3500, .fewest_promotions = 1, .most_promotions = 1,
+       .run = stores_as_before});
 }
 
 }  // namespace daarion::chaos

@@ -29,6 +29,7 @@ constexpr Duration kLeaders = seconds(40);
 constexpr Duration kLook = milliseconds(250);
 constexpr Duration kQuiet = seconds(2);         // nobody wrote for so long: the nodes are asked what they wait for
 constexpr std::size_t kRows = 100;
+constexpr std::uint64_t kBefore = 30;           // events before those that are to be lost: a store that was copied while it ran may lack some
 
 struct Disk {
   const char* store;
@@ -91,6 +92,47 @@ void World::begin(Chance chance) {
   until("a leader of the log that has both its followers", kLeaders, [&] { return log_is_whole(); });
   const std::size_t rows = writer(holder_).count();
   until("rows acknowledged by " + holder_.value, seconds(30), [&] { return writer(holder_).count() >= rows + kRows; });
+}
+
+void World::about_to_lose(Sequence head) {
+  // Nothing may come to be lost that is not remembered: so the log is read when it has stood still.
+  std::uint64_t end = 0;
+  until("a log that stands still", seconds(20), [&] {
+    const std::uint64_t now = this->head().value;
+    const bool still = now == end && now > head.value;
+    end = now;
+    if (!still) std::this_thread::sleep_for(seconds(1));
+    return still;
+  });
+  const std::uint64_t from = head.value > kBefore ? head.value - kBefore : 1;
+  remembered_ = need(test::read_log(*cluster_, Sequence{from}, Sequence{end}, NodeId())).events;
+  note("the log, of " + std::to_string(end) + " events, is about to lose those after about " + std::to_string(head.value));
+}
+
+std::vector<LogEvent> World::lost_from(const std::vector<LogEvent>& log) const {
+  std::vector<LogEvent> lost;
+  std::ranges::copy_if(remembered_, std::back_inserter(lost), [&](const LogEvent& was) {
+    return std::ranges::none_of(log, [&](const LogEvent& is) { return is.event.header.id == was.event.header.id; });
+  });
+  return lost;
+}
+
+void World::until_loss_is_told(Duration limit) {
+  until("every lost event named in the log, and a warning at every node", limit, [&] {
+    const auto view = cluster_->view(edge_);
+    if (!view || view->sequence < remembered_.front().sequence.value) return false;
+    const auto log = test::read_log(*cluster_, remembered_.front().sequence, Sequence{view->sequence}, NodeId());
+    if (!log) return false;
+    std::string told;
+    for (const LogEvent& e : log->events)
+      if (const auto* regressed = std::get_if<LogRegressed>(&e.event.payload)) told += regressed->known_lost;
+    const std::vector<LogEvent> lost = lost_from(log->events);
+    const bool named = !lost.empty() && std::ranges::all_of(lost, [&](const LogEvent& e) { return told.find(to_text(e.event.header.id)) != std::string::npos; });
+    return named && std::ranges::all_of(cluster_->nodes(), [&](const NodeId& node) {
+      const auto seen = cluster_->view(node);
+      return seen && std::ranges::any_of(seen->warnings, [](const std::string& warning) { return warning.find("the log lost events") != std::string::npos; });
+    });
+  });
 }
 
 /// Source: the stream's leader itself; what servers say of it in passing may be of a leader that is gone.

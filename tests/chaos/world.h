@@ -61,6 +61,17 @@ class World {
   void fill_disk(const NodeId& node, const std::string& store);
   void free_disk(const NodeId& node, const std::string& store);
 
+  // ---- a log that loses events
+  /// Remembers what the log holds now: the fault is about to lose what comes after about `head`.
+  void about_to_lose(Sequence head);
+  /// Every event lost is named by a LogRegressed in the log, and no node is without its warning. Throws after `limit`.
+  void until_loss_is_told(Duration limit);
+  void forget() { remembered_.clear(); }
+  /// What the log held then, from a little before `head` on; empty: the fault has it lose nothing.
+  const std::vector<LogEvent>& remembered() const { return remembered_; }
+  /// Of those, what is not in this log.
+  std::vector<LogEvent> lost_from(const std::vector<LogEvent>& log) const;
+
   // ---- what was seen
   dev::ProbeWriter& writer(const NodeId& node) { return *writers_[node == NodeId("node1") ? 0 : 1]; }
   std::vector<const dev::ProbeWriter*> writers() const;
@@ -81,6 +92,7 @@ class World {
   const NodeId edge_{"node3"};
   Chance chance_{0};
   double row_bytes_ = 0;
+  std::vector<LogEvent> remembered_;
   mutable std::mutex mutex_;
   std::vector<NamedWait> waits_;
   std::atomic<bool> ending_ = false;

@@ -3,6 +3,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "streams/edge_mirrors.h"
 #include "streams/js_request.h"
 #include "streams/log_stream.h"
 #include "streams/nats_appender.h"
@@ -151,6 +152,38 @@ TEST_F(Edge, AMirrorOfAnotherOriginIsNamedAndLeftAlone) {
   for (const char* part : {"mend stream CLUSTER_LOG_MIRROR", "$JS.core.API", "$JS.elsewhere.API", "delete it on this edge"})
     EXPECT_NE(refused.error().message.find(part), std::string::npos) << refused.error().message;
   EXPECT_EQ(info_of(*leaf, kLogMirror)["config"]["mirror"]["external"]["api"], "$JS.core.API");
+}
+
+/// A mirror notices neither that its origin was made again nor that it lost events: it keeps what it has and goes on after it.
+TEST_F(Edge, AMirrorThatIsNoCopyAnyMoreIsMadeAgain) {
+  const auto keeper = make_mirror_keeper(leaf, core, "core", kEdge);
+  const auto appender = make_nats_appender(core);
+  const auto tend = [&] {
+    const auto done = keeper->tend(seconds(2));
+    EXPECT_TRUE(done) << done.error().message;
+    return done ? *done : std::string();
+  };
+  for (std::uint64_t i = 1; i <= 20; ++i) ASSERT_EQ(appender->append(subject(i), "old" + std::to_string(i), {1, i}, seconds(5)).outcome, Outcome::kStored);
+  ASSERT_TRUE(becomes([&] { return messages(*leaf, kLogMirror) == 20; }, seconds(60)));
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(tend(), "") << "a copy is left alone";
+  const auto gone = js_request(*core, "$JS.API.STREAM.DELETE.CLUSTER_LOG", nullptr, seconds(2));
+  ASSERT_TRUE(gone && gone->value("success", false));
+  EXPECT_EQ(tend(), "") << "no origin is no word on its messages";
+  provision(*core, 1, {{kEdge, "edge"}});
+  for (std::uint64_t i = 1; i <= 5; ++i) ASSERT_EQ(appender->append(subject(i), "new" + std::to_string(i), {2, i}, seconds(5)).outcome, Outcome::kStored);
+  EXPECT_EQ(tend(), "") << "once may be a stale word";
+  EXPECT_NE(tend().find("deleted CLUSTER_LOG_MIRROR"), std::string::npos);
+  ASSERT_TRUE(becomes([&] { return tend(), messages(*leaf, kLogMirror) == 5; }, seconds(60)));
+  EXPECT_EQ(payloads(*leaf, kLogMirror).count("old1"), 0u);
+  EXPECT_EQ(payloads(*leaf, kLogMirror)["new5"], 1);
+  // The log is known to have lost events from 3 on: whatever the mirror holds there goes.
+  const auto lost = keeper->log_lost({3}, seconds(2));
+  ASSERT_TRUE(lost);
+  EXPECT_NE(lost->find("deleted"), std::string::npos);
+  const auto beyond = keeper->log_lost({30}, seconds(2));
+  ASSERT_TRUE(beyond);
+  EXPECT_EQ(beyond->find("deleted"), std::string::npos);
+  EXPECT_TRUE(becomes([&] { return tend(), messages(*leaf, kLogMirror) == 5; }, seconds(60)));
 }
 
 /// Publishing must never wait: not for a server that is away, and not for a full queue.

@@ -183,16 +183,46 @@ TEST(LogReader, CatchesUpThenFollowsWithoutGapOrRepeat) {
   for (std::size_t i = 0; i < again.size(); ++i) EXPECT_EQ(again[i], seen[249 + i]);
 }
 
-TEST(LogReader, SaysThatTheLogLostEvents) {
+TEST(LogInfo, TellsWhetherAnEventStandsInItsPlace) {
   const NatsServers servers({.size = 1});
   const auto connection = connect(servers, {0});
   provision(*connection, 1);
   ASSERT_EQ(make_nats_appender(connection)->append(subject(1), "one", {1, 1}, seconds(5)).outcome, Outcome::kStored);
-  const auto reader = make_nats_log_reader({connection}, kClusterLog, {10});
-  const auto next = reader->next(seconds(3));
-  ASSERT_FALSE(next);
-  EXPECT_EQ(next.error().remedy, Remedy::kStop);
-  EXPECT_NE(next.error().message.find("ends at 1"), std::string::npos) << next.error().message;
+  const auto info = make_nats_log_info(connection);
+  const auto there = info->look({1}, {1, 1}, seconds(2)), other = info->look({1}, {1, 2}, seconds(2)), beyond = info->look({10}, {1, 10}, seconds(2));
+  ASSERT_TRUE(there && other && beyond);
+  EXPECT_TRUE(there->same);
+  EXPECT_FALSE(other->same);
+  EXPECT_FALSE(beyond->same);
+  EXPECT_EQ(beyond->head, Sequence{1});
+  EXPECT_FALSE(make_nats_log_info(connection, "NO_SUCH_STREAM")->look({1}, {1, 1}, seconds(2))) << "no stream is no word on an event";
+  // A reader beyond the end waits.
+  const auto next = make_nats_log_reader({connection}, kClusterLog, {10})->next(milliseconds(300));
+  ASSERT_TRUE(next);
+  EXPECT_FALSE(next->has_value());
+}
+
+/// A leader that hears no other server may be one that was cut off: the log may go on elsewhere.
+TEST(LogInfo, ALeaderAloneSaysNothingOfWhatIsLost) {
+  NatsServers servers({.size = 3});
+  const auto connection = connect(servers, {0, 1, 2});
+  provision(*connection, 3);
+  ASSERT_EQ(make_nats_appender(connection)->append(subject(1), "one", {1, 1}, seconds(20)).outcome, Outcome::kStored);
+  const auto info = make_nats_log_info(connection);
+  ASSERT_TRUE(becomes([&] {
+    const auto beyond = info->look({10}, {1, 10}, seconds(2));
+    return beyond && !beyond->same;
+  })) << "a majority is there";
+  const std::string leader = stream_leader(*connection, kClusterLog, seconds(2));
+  int kept = 0;
+  for (int s = 0; s < 3; ++s)
+    if (servers.name(s) == leader) kept = s;
+  const auto alone = connect(servers, {kept});
+  for (int s = 0; s < 3; ++s)
+    if (s != kept) servers.kill(s);
+  std::this_thread::sleep_for(seconds(3));
+  const auto of_alone = make_nats_log_info(alone)->look({10}, {1, 10}, seconds(1));
+  EXPECT_FALSE(of_alone) << "it leads on for some 10 s, and hears nobody";
 }
 
 TEST(LogReader, AnEdgeReadsItsMirrorWithTheSameBytesAndTimes) {

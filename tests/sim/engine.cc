@@ -184,6 +184,7 @@ void World::tick_engines() {
     // Not everything arrives at once.
     const std::uint64_t to = up->engine.data.position.lsn.value - static_cast<std::uint64_t>(random_.chance(0.3) ? random_.between(0, 2000) : 0);
     s.data.history = up->engine.data.history;
+    if (s.data.position.timeline != up->engine.data.position.timeline) s.data.opened = {};
     s.data.position.timeline = up->engine.data.position.timeline;
     s.data.position.lsn.value = std::max(s.data.position.lsn.value, to);
     const TimelineStart* start = s.data.history.empty() ? nullptr : &s.data.history.back();

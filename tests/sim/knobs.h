@@ -55,7 +55,7 @@ struct Knobs {
   double checkpoint = 0;        // daemon starts that find a folded state on disk
   bool leaders = false;         // the log's leader is on a host, and lost with it
   bool steered = false;         // a leader that is asked to step down does so
-  bool tail_loss = false;       // a power loss takes the newest events; then only safety is asked for
+  bool tail_loss = false;       // a power loss takes the newest events
   bool log_faults_only = false; // JetStream alone suffers: nobody may be demoted
 };
 

@@ -110,7 +110,10 @@ void World::lose_tail(std::size_t events) {
   log_.resize(keep);
   history_.resize(keep + 1);
   for (auto& host : hosts_) {
-    host->ahead_of_log |= host->state && host->state->applied.value > keep;
+    if (host->state && host->state->applied.value > keep) {
+      host->common = Sequence{host->ahead_of_log ? std::min<std::uint64_t>(host->common.value, keep) : keep};
+      host->ahead_of_log = true;
+    }
     if (host->stored && host->stored->applied.value > keep) host->stored.reset();
   }
   checker_.tail_lost();
@@ -188,14 +191,40 @@ void World::poll_log(Host& host) {
     const bool stale = random_.chance(knobs_.stale_read) && !log_.empty();
     const std::size_t count = stale ? static_cast<std::size_t>(random_.between(0, static_cast<std::int64_t>(log_.size()))) : log_.size();
     if (count < host.state->applied.value) counters_.add("stale reads");
-    const LogHead head{.exists = true, .head = Sequence{count}};
+    const LogHead head{.exists = true, .head = Sequence{count}, .asked = local(host)};
     if (!host.told_head.exists || host.told_head.head != head.head) host.told_head = head, give(host, head);
     const LeadersSeen leaders{.log = knobs_.leaders ? hosts_[leader_]->id : NodeId{}, .meta = {}};
     if (host.told_leaders.log != leaders.log) host.told_leaders = leaders, give(host, leaders);
-    fold_up_to(host, count, false);
+    if (host.ahead_of_log) refold(host);
+    else fold_up_to(host, count, false);
   }
   after(kPollLog, [this, h, life] {
     if (h->life == life) poll_log(*h);
+  });
+}
+
+/// The leader's word, twice, that the newest event folded here is not the log's: as of this look.
+void World::refold(Host& host) {
+  if (now_ < host.paused_until || host.refolding) return;
+  counters_.add("folds begun anew");
+  note(host.id.value + " notices that the log lost what it folded");
+  host.refolding = true;
+  give(host, LogLost{.log = host.state->log.log, .folded = {}, .head = {}, .known = {}});
+  refolded(host, {.log = host.state->log.log, .folded = host.state->applied, .head = host.common, .known = "of the simulator"});
+}
+
+void World::refolded(Host& host, LogLost lost) {
+  Host* h = &host;
+  const std::uint64_t life = host.life;
+  after(random_.between(milliseconds(5), milliseconds(600)), [this, h, life, lost] {
+    if (h->life != life) return;
+    if (now_ < h->paused_until || !reaches_log(*h)) return refolded(*h, lost);
+    give(*h, lost);
+    h->refolding = h->ahead_of_log = false;
+    h->state = history_.back();
+    checker_.folded(*h);
+    flush_fold(*h);
+    give(*h, StateMoved{h->state, {h->state->applied, {}, "sim"}, true});
   });
 }
 

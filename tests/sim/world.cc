@@ -125,11 +125,6 @@ std::string World::run(const std::vector<Fault>& faults) {
   checker_.healed();
   healed_ = true;
   heal();
-  if (tail_lost_) {
-    run_until(safe_end + kStaysWell);
-    checker_.last_look();
-    return checker_.failure();
-  }
   after(kLookAgain, [this, safe_end] { await_settled(safe_end, kNever); });
   run_until(safe_end + kLiveness + kStaysWell);
   if (!checker_.broken()) checker_.finish();
@@ -220,7 +215,7 @@ void World::start_daemon(Host& host) {
     host.state = host.stored;
     checker_.folded(host);
   }
-  host.ahead_of_log = false;
+  host.ahead_of_log = host.refolding = false;
   const std::uint64_t life = host.life;
   Host* h = &host;
   start_guard(host);

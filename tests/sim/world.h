@@ -2,8 +2,8 @@
 // engines and drivers. The core that runs in it is the daemon's own. One thread, one source of chance, no clock.
 //
 // A run has two phases. Safety: faults come as they were dealt, and the checker watches every instant. Liveness: all is healed, and
-// within a bound there must be a writer that everybody follows, and one state everywhere, and it must stay so for a while. A run whose
-// log lost its tail has the first phase only: a node that folded what the log lost stops folding, by design.
+// within a bound there must be a writer that everybody follows, and one state everywhere, and it must stay so for a while. A node that
+// folded what the log lost notices, and folds anew.
 #pragma once
 
 #include <array>
@@ -80,7 +80,9 @@ struct Host {
   std::unique_ptr<NodeCore> core;
   std::shared_ptr<const State> state;   // folded by this daemon
   std::shared_ptr<const State> stored;  // the fold on disk, as of its last flush
-  bool ahead_of_log = false;       // it folded what the log lost: it folds no more
+  bool ahead_of_log = false;       // it folded what the log lost: it folds nothing until it folds anew
+  Sequence common;                 // up to there its fold is of the log all the same
+  bool refolding = false;
   LogHead told_head;               // the log's head as this daemon was told
   LeadersSeen told_leaders;
   Instant timer{};                 // world time of the pending timer event
@@ -176,6 +178,8 @@ class World {
   int reached_voters(int from) const;
   AppendResult store(const NodeId& node, const AppendRequest& request);
   void tell_tail(const LogEvent& event);
+  void refold(Host& host);
+  void refolded(Host& host, LogLost lost);
   void fold_up_to(Host& host, std::size_t count, bool live);
   void flush_fold(Host& host);
   void poll_log(Host& host);

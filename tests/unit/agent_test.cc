@@ -799,5 +799,48 @@ TEST_F(AgentTest, ARetirementThatTheGuardDoesNotShowIsSaidAgain) {
   EXPECT_FALSE(commands(advance(at(2900)), GuardCommand::Kind::kRetire));
 }
 
+// ---- a log that lost events
+TEST_F(AgentTest, ALeaseThatTheLogHasLostIsDecidedAgainAboveItself) {
+  hold(at(0));
+  log = log_with_voters();
+  log.decide(1, 2, session(22), DecisionKind::kBootstrap);
+  log.complete(1, 2, session(22));
+  AgentOutput out = advance(at(100));
+  const AppendWish* again = wish<PromotionDecided>(out);
+  ASSERT_NE(again, nullptr) << "epoch 1 is another's in this log";
+  EXPECT_EQ(again->epoch, Epoch{2});
+  EXPECT_EQ(std::get<PromotionDecided>(again->payload).session, session(1));
+  EXPECT_EQ(std::get<PromotionDecided>(again->payload).kind, DecisionKind::kKeep);
+  EXPECT_TRUE(agent.claim()) << "and it goes on";
+  log.decide(2, 1, session(1), DecisionKind::kKeep);
+  out = advance(at(110));
+  EXPECT_EQ(agent.claim()->epoch, Epoch{2});
+  EXPECT_EQ(wish<PromotionDecided>(out), nullptr);
+}
+
+TEST_F(AgentTest, ALeaseIsDecidedAgainAlsoWhereTheLogLostAllOfThem) {
+  hold(at(0));
+  log = log_with_voters();
+  const AgentOutput out = advance(at(100));
+  const AppendWish* again = wish<PromotionDecided>(out);
+  ASSERT_NE(again, nullptr);
+  EXPECT_EQ(again->epoch, Epoch{2});
+}
+
+TEST_F(AgentTest, LeavesItsEngineBesideAWriterWhoseEpochTheLogDoesNotShow) {
+  log.decide(1, 2, session(22), DecisionKind::kBootstrap);
+  log.complete(1, 2, session(22), {1, Lsn{100}, "db"});
+  engine(EngineState::kStandby, at(0));
+  Beat beat = beat_of(2, 1, log.state);
+  beat.claims = {claim_of(5, session(23))};
+  EngineReport writer = standby_at(2000, 4);
+  writer.state = EngineState::kPrimary;
+  beat.engines = {writer};
+  peers.hear(beat, at(0));
+  const AgentOutput out = advance(at(0));
+  EXPECT_TRUE(!out.drive || out.drive->verb == Verb::kObserve) << "neither follows nor rejoins by a log that lacks epoch 5";
+  EXPECT_EQ(wish<ReplicaDiverged>(out), nullptr);
+}
+
 }  // namespace
 }  // namespace daarion

@@ -247,5 +247,21 @@ RC_GTEST_PROP(HolderProperty, ValidUntilIsTheMajoritysSendTimeAndNeverMovesBack,
   }
 }
 
+/// Numbers of Paused are sequences, and a lost tail's are given again: acks of beats from before name nothing any more.
+TEST_F(HolderTest, FoldedAnewItCountsNoAckOfAnOlderBeatTowardsAPause) {
+  ack(1, 10, 0, 1);
+  ack(2, 10, 0, 1);
+  const Sequence paused = log.pause();
+  holder.refold(20);
+  EXPECT_EQ(holder.resumed(), Sequence{});
+  ack(1, 19, 100, 101, 1, paused);
+  ack(2, 19, 100, 101, 1, paused);
+  EXPECT_FALSE(holder.endless());
+  EXPECT_EQ(holder.valid_until(), at(100 + 1980)) << "they are acks all the same";
+  ack(1, 20, 200, 201, 1, paused);
+  ack(2, 20, 200, 201, 1, paused);
+  EXPECT_TRUE(holder.endless());
+}
+
 }  // namespace
 }  // namespace daarion

@@ -24,7 +24,7 @@ class HousekeeperTest : public testing::Test {
   std::vector<MemberWish> advance(Instant now, bool blank = false) {
     const DeciderContext c{.state = log.state, .peers = peers, .spec = spec, .self = node(1), .instance = instance(1),
                            .caught_up = true, .start = at(0)};
-    return housekeeper.advance(c, head, blank, now);
+    return housekeeper.advance(c, head, blank, now, recorded);
   }
   static Identity identity(const std::string& topology = "hash") {
     return {.self = node(1), .run = run(1), .boot = boot(1), .instance = instance(1), .software = "1", .fresh_log = log_id(7),
@@ -43,6 +43,7 @@ class HousekeeperTest : public testing::Test {
   Peers peers{node(1)};
   Housekeeper housekeeper{identity()};
   LogHead head{.exists = true};
+  LogId recorded;
   std::uint64_t counter = 0;
 };
 
@@ -165,6 +166,42 @@ TEST_F(HousekeeperTest, SuspectsAreSilentForLongerThanATtl) {
   const DeciderContext c{.state = log.state, .peers = peers, .spec = spec, .self = node(1), .start = at(0)};
   EXPECT_TRUE(suspects(c, at(2000)).empty());
   EXPECT_EQ(suspects(c, at(2001)), (std::vector{node(2), node(3)}));
+}
+
+// ---- a log that lost events
+TEST_F(HousekeeperTest, AnEmptyLogIsNotBegunAnewWhereTheRecordNamesOne) {
+  recorded = log_id(3);
+  EXPECT_TRUE(advance(at(0)).empty());
+  EXPECT_TRUE(advance(at(10'000)).empty());
+  ASSERT_TRUE(housekeeper.wait());
+  EXPECT_NE(housekeeper.wait()->what.find("restore it from a backup"), std::string::npos);
+}
+
+TEST_F(HousekeeperTest, TellsWhatTheLogLostUnlessAnotherNodeHas) {
+  log = log_with_voters();
+  for (int n = 1; n <= 3; ++n) join(n);
+  const std::uint64_t head_now = log.state.applied.value;
+  housekeeper.on(LogLost{log_id(), Sequence{head_now + 9}, Sequence{head_now}, "what was there"});
+  advance(at(0));
+  const auto out = advance(at(1000));
+  const auto* told = wish<LogRegressed>(out);
+  ASSERT_NE(told, nullptr);
+  EXPECT_EQ(told->folded, Sequence{head_now + 9});
+  EXPECT_EQ(told->head, Sequence{head_now});
+  EXPECT_EQ(told->known_lost, "what was there");
+  log.add(LogRegressed{Sequence{head_now + 8}, Sequence{head_now}, ""}, node(2));
+  EXPECT_NE(wish<LogRegressed>(advance(at(1100))), nullptr) << "the other one had folded less";
+  log.add(LogRegressed{Sequence{head_now + 9}, Sequence{head_now}, ""}, node(2));
+  EXPECT_EQ(wish<LogRegressed>(advance(at(1200))), nullptr);
+}
+
+TEST_F(HousekeeperTest, AnEarlierLossIsNotThisOne) {
+  log = log_with_voters();
+  for (int n = 1; n <= 3; ++n) join(n);
+  log.add(LogRegressed{Sequence{100}, Sequence{1}, ""}, node(2));
+  housekeeper.on(LogLost{log_id(), Sequence{20}, log.state.applied, ""});
+  advance(at(0));
+  EXPECT_NE(wish<LogRegressed>(advance(at(1000))), nullptr);
 }
 
 }  // namespace

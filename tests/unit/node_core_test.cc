@@ -223,5 +223,23 @@ TEST_F(NodeCoreTest, SameInputsSameOutputs) {
   EXPECT_EQ(first, play(other));
 }
 
+TEST_F(NodeCoreTest, AppendsNothingWhileItFoldsTheLogAnewAndBeatsNameNoSequence) {
+  give(TimerFired{}, at(0));
+  give(LogLost{log_id(), log.state.applied, Sequence{1}, "lost"}, at(1));
+  EXPECT_TRUE(all<Append>(move(at(10))).empty()) << "a version of events that are gone";
+  EXPECT_FALSE(core.caught_up());
+  for (const SendBeat& b : all<SendBeat>(give(TimerFired{}, at(250)))) {
+    EXPECT_EQ(b.beat.applied, Sequence{});
+    EXPECT_TRUE(b.beat.chain.empty());
+  }
+  const auto out = give(StateMoved{std::make_shared<State>(log.state), {log.state.applied, {}, "c"}, true}, at(260));
+  EXPECT_TRUE(core.caught_up());
+  EXPECT_FALSE(all<Append>(out).empty());
+  bool told = false;
+  for (std::int64_t ms = 260; ms < 1000; ms += 20)
+    for (const Append& a : all<Append>(give(TimerFired{}, at(ms)))) told |= std::holds_alternative<LogRegressed>(a.request.payload);
+  EXPECT_TRUE(told);
+}
+
 }  // namespace
 }  // namespace daarion

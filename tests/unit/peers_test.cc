@@ -137,5 +137,17 @@ TEST(Peers, SequencesThatWereSkippedAreNotJudged) {
   EXPECT_TRUE(peers.disagreeing().empty());
 }
 
+TEST(Peers, BeatsFromBeforeTheLogEndedEarlierNameNoMore) {
+  Log log = log_with_voters();
+  Peers peers{node(1)};
+  Beat beat = beat_of(2, 1, log.state);
+  beat.applied = Sequence{50};
+  peers.hear(beat, at(0));
+  peers.log_ends(log_id(), Sequence{40}, at(0));
+  EXPECT_EQ(peers.head(log_id()), Sequence{50}) << "asked no later than it was heard";
+  peers.log_ends(log_id(), Sequence{40}, at(1));
+  EXPECT_EQ(peers.head(log_id()), Sequence{40});
+}
+
 }  // namespace
 }  // namespace daarion

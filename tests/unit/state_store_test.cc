@@ -181,5 +181,30 @@ TEST(StateStore, ADamagedFolderIsRebuiltOrRight) {
   EXPECT_GT(rebuilt, 5u);
 }
 
+TEST(StateStore, KnowsItsNewestEventsByNameAlsoAfterARestart) {
+  const auto log = long_log(3, 2 * kHeads);
+  const TempFolder folder;
+  EventHeads heads;
+  {
+    auto store = StateStore::open(folder / "state");
+    ASSERT_TRUE((*store)->apply({log.begin(), log.begin() + 10}));
+    EXPECT_EQ((*store)->heads().size(), 10u);
+    for (std::size_t i = 10; i < log.size(); ++i) ASSERT_TRUE((*store)->apply({&log[i], 1}));
+    heads = (*store)->heads();
+    ASSERT_TRUE((*store)->flush());
+  }
+  ASSERT_EQ(heads.size(), kHeads);
+  EXPECT_EQ(heads.back(), head_of(*decode_event(log.back())));
+  auto store = StateStore::open(folder / "state");
+  ASSERT_TRUE(store);
+  EXPECT_EQ((*store)->heads(), heads);
+  store->reset();
+  ASSERT_TRUE(StateStore::set_aside(folder / "state"));
+  store = StateStore::open(folder / "state");
+  EXPECT_TRUE((*store)->heads().empty());
+  EXPECT_EQ((*store)->rebuilt(), "") << "begun anew on purpose";
+  EXPECT_TRUE(std::filesystem::exists(folder / "state.lost"));
+}
+
 }  // namespace
 }  // namespace daarion

@@ -743,5 +743,14 @@ RC_GTEST_PROP(VoterProperty, OnePromiseAtATime, ()) {
   }
 }
 
+/// The log may lose an epoch that this voter folded and never promised: its votes name it all the same.
+TEST_F(VoterTest, VotesNameAnEpochThatTheLogHasLost) {
+  log.decide(1, 1, session(1));
+  log.decide(7, 2, session(7));
+  fold(at(0));
+  log = log_with_voters();
+  EXPECT_EQ(voter->vote(kPostgres, log.state, at(10)).highest, Epoch{7});
+}
+
 }  // namespace
 }  // namespace daarion

@@ -1,0 +1,113 @@
+#include "streams/edge_mirrors.h"
+
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "streams/js_request.h"
+#include "streams/log_stream.h"
+#include "streams/nats_handles.h"
+
+namespace daarion {
+namespace {
+
+struct Mirror {
+  std::string name, origin;
+  int doubts = 0;  // looks in a row that found it no copy
+};
+
+constexpr int kBelieved = 2;
+
+class NatsMirrorKeeper final : public MirrorKeeper {
+ public:
+  NatsMirrorKeeper(std::shared_ptr<Connection> leaf, std::shared_ptr<Connection> core, std::string core_domain, NodeId edge)
+      : leaf_(std::move(leaf)), core_(std::move(core)), core_domain_(std::move(core_domain)), edge_(std::move(edge)) {}
+
+  Result<std::string> tend(Duration limit) override {
+    if (!leaf_->connected() || !core_->connected()) return std::string();
+    std::string done;
+    for (Mirror& mirror : mirrors_) {
+      const auto is_copy = look(mirror, limit);
+      if (!is_copy) continue;  // nobody can tell now
+      mirror.doubts = *is_copy ? 0 : mirror.doubts + 1;
+      if (mirror.doubts < kBelieved) continue;
+      if (auto gone = remove(mirror, limit); !gone) return tl::unexpected(gone.error());
+      done += "deleted " + mirror.name + ": " + mirror.origin + " does not have its newest message; ";
+    }
+    return make_again(std::move(done), limit);
+  }
+
+  Result<std::string> log_lost(Sequence first, Duration limit) override {
+    const std::string& mirror = mirrors_[0].name;
+    const auto last = last_of(mirror, limit);
+    if (!last) return tl::unexpected(last.error());
+    if (*last < first.value) return std::string();
+    if (auto gone = remove(mirrors_[0], limit); !gone) return tl::unexpected(gone.error());
+    return make_again("deleted " + mirror + ": it has events from " + std::to_string(first.value) + " on, which the log lost; ", limit);
+  }
+
+ private:
+  /// The last sequence; 0: it is empty, or there is none.
+  Result<std::uint64_t> last_of(const std::string& mirror, Duration limit) {
+    const auto info = js_request(*leaf_, "$JS.API.STREAM.INFO." + mirror, nullptr, limit);
+    if (!info) return tl::unexpected(info.error());
+    return info->contains("state") ? info->at("state").value("last_seq", std::uint64_t{0}) : 0;
+  }
+
+  /// The message, by the API that only the leader answers; null: it cannot be had.
+  static MsgPtr get(Connection& connection, const std::string& stream, std::uint64_t sequence, Duration limit) {
+    jsOptions options{};
+    jsOptions_Init(&options);
+    options.Wait = to_wait_ms(limit);
+    natsMsg* raw = nullptr;
+    const auto link = connection.handles().link();
+    const natsStatus s = js_GetMsg(&raw, link->js, stream.c_str(), sequence, &options, nullptr);
+    MsgPtr message(raw);
+    return s == NATS_OK ? std::move(message) : MsgPtr();
+  }
+
+  /// Whether the mirror's newest message is its origin's. The mirror is asked first: what it has then, its origin had before.
+  Result<bool> look(const Mirror& mirror, Duration limit) {
+    const auto last = last_of(mirror.name, limit);
+    if (!last) return tl::unexpected(last.error());
+    if (*last == 0) return true;
+    const MsgPtr copy = get(*leaf_, mirror.name, *last, limit);
+    if (!copy) return fail(Remedy::kRetry, "look at the newest message of " + mirror.name + ": no answer");
+    const MsgPtr original = get(*core_, mirror.origin, *last, limit);
+    if (original && natsMsg_GetTime(original.get()) == natsMsg_GetTime(copy.get()) && data_of(original.get()) == data_of(copy.get())) return true;
+    const auto range = range_in_touch(*core_, mirror.origin, limit);
+    if (!range) return tl::unexpected(range.error());
+    // What an origin let go because it was old, its mirror may still have.
+    return !original && *last < range->first;
+  }
+
+  Result<void> remove(Mirror& mirror, Duration limit) {
+    const auto gone = js_request(*leaf_, "$JS.API.STREAM.DELETE." + mirror.name, nullptr, limit);
+    if (!gone) return tl::unexpected(gone.error());
+    if (gone->contains("error")) return fail(Remedy::kRetry, "delete the mirror " + mirror.name + ": " + js_error_text(*gone));
+    mirror.doubts = 0;
+    missing_ = true;
+    return {};
+  }
+
+  Result<std::string> make_again(std::string done, Duration limit) {
+    if (!missing_) return done;
+    if (const auto made = provision_edge_mirrors(*leaf_, core_domain_, edge_, limit); !made)
+      return done.empty() ? Result<std::string>(tl::unexpected(made.error())) : Result<std::string>(std::move(done));  // and again at the next look
+    missing_ = false;
+    return done + "made again what was missing";
+  }
+
+  std::shared_ptr<Connection> leaf_, core_;
+  std::string core_domain_;
+  NodeId edge_;
+  std::array<Mirror, 2> mirrors_{{{kLogMirror, kClusterLog}, {kTelemetryMirror, kClusterTelemetry}}};
+  bool missing_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<MirrorKeeper> make_mirror_keeper(std::shared_ptr<Connection> leaf, std::shared_ptr<Connection> core, std::string core_domain, NodeId edge) {
+  return std::make_unique<NatsMirrorKeeper>(std::move(leaf), std::move(core), std::move(core_domain), std::move(edge));
+}
+
+}  // namespace daarion
