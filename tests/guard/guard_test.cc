@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <mutex>
+#include <sstream>
 #include <thread>
 
 #include "controlplane/node/clock.h"
@@ -36,8 +37,9 @@ bool until(const std::function<bool()>& what, Duration limit = seconds(10)) {
 }
 
 std::string text_of_file(const fs::path& path) {
-  std::ifstream in(path);
-  return {std::istreambuf_iterator<char>(in), {}};
+  std::ostringstream text;  // iterators would throw where a process ends while its file in /proc is read
+  text << std::ifstream(path).rdbuf();
+  return text.str();
 }
 
 class Guards : public testing::Test {

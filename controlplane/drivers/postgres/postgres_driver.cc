@@ -219,7 +219,9 @@ std::string Engine::log_tail() const {
   const std::streamoff size = log.tellg();
   if (size <= 0) return {};
   log.seekg(std::max<std::streamoff>(0, size - kTailBytes));
-  return {std::istreambuf_iterator<char>(log), {}};
+  std::ostringstream text;  // iterators would throw on a disk that fails
+  text << log.rdbuf();
+  return text.str();
 }
 
 Result<void> Engine::launch(const PeerAddress* upstream) {
