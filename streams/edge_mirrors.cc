@@ -1,5 +1,6 @@
 #include "streams/edge_mirrors.h"
 
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 
@@ -12,10 +13,13 @@ namespace {
 
 struct Mirror {
   std::string name, origin;
-  int doubts = 0;  // looks in a row that found it no copy
+  int doubts = 0;              // looks in a row that found it no copy
+  std::uint64_t back = 1;      // how far behind the newest the next older message is that is looked at
+  std::uint64_t suspect = 0;   // an older one that was found to be another than the origin's
 };
 
 constexpr int kBelieved = 2;
+constexpr std::uint64_t kBack = 32;  // older messages looked at in turn
 
 class NatsMirrorKeeper final : public MirrorKeeper {
  public:
@@ -31,7 +35,7 @@ class NatsMirrorKeeper final : public MirrorKeeper {
       mirror.doubts = *is_copy ? 0 : mirror.doubts + 1;
       if (mirror.doubts < kBelieved) continue;
       if (auto gone = remove(mirror, limit); !gone) return tl::unexpected(gone.error());
-      done += "deleted " + mirror.name + ": " + mirror.origin + " does not have its newest message; ";
+      done += "deleted " + mirror.name + ": " + mirror.origin + " does not have what it has; ";
     }
     return make_again(std::move(done), limit);
   }
@@ -65,19 +69,31 @@ class NatsMirrorKeeper final : public MirrorKeeper {
     return s == NATS_OK ? std::move(message) : MsgPtr();
   }
 
-  /// Whether the mirror's newest message is its origin's. The mirror is asked first: what it has then, its origin had before.
-  Result<bool> look(const Mirror& mirror, Duration limit) {
+  /// Whether the mirror's newest message is its origin's, and one of those before it, another one with each look: a mirror may have taken a
+  /// message of a server that did not lead any more, and what came later from the one that leads.
+  Result<bool> look(Mirror& mirror, Duration limit) {
     const auto last = last_of(mirror.name, limit);
     if (!last) return tl::unexpected(last.error());
     if (*last == 0) return true;
-    const MsgPtr copy = get(*leaf_, mirror.name, *last, limit);
-    if (!copy) return fail(Remedy::kRetry, "look at the newest message of " + mirror.name + ": no answer");
-    const MsgPtr original = get(*core_, mirror.origin, *last, limit);
+    const auto newest = same_at(mirror, *last, limit);
+    if (!newest || !*newest) return newest;
+    const std::uint64_t at = mirror.suspect != 0 ? mirror.suspect : *last - std::min(*last, mirror.back);
+    mirror.back = mirror.back % kBack + 1;
+    const bool same = at == 0 || same_at(mirror, at, limit).value_or(true);  // not there, or nobody can tell: no reason to doubt
+    mirror.suspect = same ? 0 : at;
+    return same;
+  }
+
+  /// The mirror is asked first: what it has then, its origin had before. Errors: nobody can tell.
+  Result<bool> same_at(const Mirror& mirror, std::uint64_t sequence, Duration limit) {
+    const MsgPtr copy = get(*leaf_, mirror.name, sequence, limit);
+    if (!copy) return fail(Remedy::kRetry, "look at message " + std::to_string(sequence) + " of " + mirror.name + ": no answer");
+    const MsgPtr original = get(*core_, mirror.origin, sequence, limit);
     if (original && natsMsg_GetTime(original.get()) == natsMsg_GetTime(copy.get()) && data_of(original.get()) == data_of(copy.get())) return true;
     const auto range = range_in_touch(*core_, mirror.origin, limit);
     if (!range) return tl::unexpected(range.error());
     // What an origin let go because it was old, its mirror may still have.
-    return !original && *last < range->first;
+    return !original && sequence < range->first;
   }
 
   Result<void> remove(Mirror& mirror, Duration limit) {
@@ -85,6 +101,7 @@ class NatsMirrorKeeper final : public MirrorKeeper {
     if (!gone) return tl::unexpected(gone.error());
     if (gone->contains("error")) return fail(Remedy::kRetry, "delete the mirror " + mirror.name + ": " + js_error_text(*gone));
     mirror.doubts = 0;
+    mirror.suspect = 0;
     missing_ = true;
     return {};
   }
