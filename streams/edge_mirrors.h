@@ -2,8 +2,8 @@
 // events or was made again, a mirror keeps what it has, takes nothing at the sequences that it has, and goes on after them.
 //
 // A mirror is deleted, and made again, only here, only on the edge's own server, and only if its origin's leader, in touch with a majority,
-// said twice that it does not have the mirror's newest message or one of those before it; or when the log is known to have lost events and the mirror reaches as far
-// (core/regression.h). An origin is never deleted. What is deleted wrongly is copied again.
+// said twice that it does not have the mirror's newest message or one of those before it; or when the log is known to have lost events and the
+// mirror reaches as far (core/regression.h). An origin is never deleted. What is deleted wrongly is copied again.
 #pragma once
 
 #include <memory>
