@@ -29,6 +29,13 @@ class NodeCoreTest : public testing::Test {
   }
   std::vector<Output> move(Instant now) { return give(StateMoved{std::make_shared<State>(log.state), {log.state.applied, {}, "c"}}, now); }
   void sync(Instant now) { give(RecordWritten{generation}, now); }
+  /// Its record is on disk, and `log` is folded.
+  void settle() {
+    give(TimerFired{}, at(0));
+    sync(at(1));
+    move(at(10));
+    sync(at(11));
+  }
   template <class T>
   static std::vector<T> all(const std::vector<Output>& out) {
     std::vector<T> found;
@@ -93,10 +100,7 @@ TEST_F(NodeCoreTest, StoredEventIsNotAppendedAgainBeforeItIsFolded) {
 }
 
 TEST_F(NodeCoreTest, OwnBeatIsAckedInProcessAndVotesGoOut) {
-  give(TimerFired{}, at(0));
-  sync(at(1));
-  move(at(10));
-  sync(at(11));
+  settle();
   const auto votes = all<SendVote>(give(TimerFired{}, at(250)));
   ASSERT_EQ(votes.size(), 1u);
   EXPECT_EQ(votes[0].vote.voter, node(1));
@@ -105,11 +109,8 @@ TEST_F(NodeCoreTest, OwnBeatIsAckedInProcessAndVotesGoOut) {
 
 /// A server that stood still gives back what it held: votes about an epoch that is gone, which look as if they came just now.
 TEST_F(NodeCoreTest, VotesOfEarlierBeatsAreNotCounted) {
-  give(TimerFired{}, at(0));
-  sync(at(1));
   log.decide(1, 2, session(2));
-  move(at(10));
-  sync(at(11));
+  settle();
   const auto heard = [&](std::uint64_t counter, std::uint64_t voted, Instant now) {
     for (const int n : {2, 3}) {
       const Beat b = beat_of(n, counter, log.state);
@@ -128,11 +129,8 @@ TEST_F(NodeCoreTest, VotesOfEarlierBeatsAreNotCounted) {
 }
 
 TEST_F(NodeCoreTest, AcksABeatOnlyAfterItsRecord) {
-  give(TimerFired{}, at(0));
-  sync(at(1));
   log.decide(1, 2, session(2));
-  move(at(10));
-  sync(at(11));
+  settle();
   Beat b = beat_of(2, 1, log.state);
   b.claims = {claim_of(1, session(2))};
   const auto out = give(BeatHeard{b}, at(20));

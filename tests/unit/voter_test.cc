@@ -22,6 +22,13 @@ class VoterTest : public testing::Test {
     voter->start(out);
     sync(now);
   }
+  /// The voter's host was rebooted, so that it is blank, and it has folded its own return, at 10 s.
+  void reboot() {
+    log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
+    disk.boot = boot(1);
+    begin(4, 2, at(10'000), seconds(100));
+    fold(at(10'000));
+  }
   /// Writes what is to be written, until nothing is.
   void sync(Instant now) {
     while (out.record) {
@@ -468,10 +475,7 @@ TEST_F(VoterTest, FencingConfirmedDoesNotShortenAPromiseWithAnEnd) {
 
 TEST_F(VoterTest, BlankVoterOwesThePausedHolderAnEndlessPromise) {
   log.pause();
-  log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
-  disk.boot = boot(1);
-  begin(4, 2, at(10'000), seconds(100));
-  fold(at(10'000));
+  reboot();
   EXPECT_FALSE(voter->blank());
   EXPECT_EQ(promised(session(1), at(99'000)), kNever);
   EXPECT_EQ(hear(2, kSecond, at(99'000)), 'r');
@@ -497,10 +501,7 @@ TEST_F(VoterTest, BlankVoterOwesItAlsoWhenResumedMeanwhile) {
 TEST_F(VoterTest, WhatABlankVoterOwesLastsOneLengthBeyondThePause) {
   log.pause();
   log.resume();
-  log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
-  disk.boot = boot(1);
-  begin(4, 2, at(10'000), seconds(100));
-  fold(at(10'000));
+  reboot();
   log.decide(2, 2, session(2), DecisionKind::kForced);
   fold(at(10'010));
   Beat b = beat(1, kFirst);
@@ -514,10 +515,7 @@ TEST_F(VoterTest, WhatABlankVoterOwesLastsOneLengthBeyondThePause) {
 
 TEST_F(VoterTest, FencingConfirmedGivesWhatABlankVoterOwesOneLengthToo) {
   log.pause();
-  log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
-  disk.boot = boot(1);
-  begin(4, 2, at(10'000), seconds(100));
-  fold(at(10'000));
+  reboot();
   log.add(FencingConfirmed{session(1), "powered off"}, node(1), kPostgres);
   fold(at(20'000));
   EXPECT_FALSE(votes(at(22'019)));
@@ -544,10 +542,7 @@ TEST_F(VoterTest, BlankVoterStaysSilentAlsoWhileADecisionThatWasOvertakenIsOpen)
   log.pause();
   log.decide(3, 1, session(3), DecisionKind::kForced);
   log.add(PromotionFailed{session(3), instance(1)}, node(1), kPostgres, Epoch{3});
-  log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
-  disk.boot = boot(1);
-  begin(4, 2, at(10'000), seconds(100));
-  fold(at(10'000));
+  reboot();
   EXPECT_FALSE(votes(at(10'001))) << "node2 may write under epoch 2, without an end";
   log.complete(2, 2, session(2));
   fold(at(10'010));
@@ -558,10 +553,7 @@ TEST_F(VoterTest, BlankVoterStaysSilentAlsoWhileADecisionThatWasOvertakenIsOpen)
 TEST_F(VoterTest, BlankVoterAnswersAHolderThatRaisesItsEpoch) {
   log.pause();
   log.decide(3, 1, session(1), DecisionKind::kKeep);
-  log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
-  disk.boot = boot(1);
-  begin(4, 2, at(10'000), seconds(100));
-  fold(at(10'000));
+  reboot();
   EXPECT_EQ(promised(session(1), at(99'000)), kNever);
   EXPECT_EQ(hear(1, claim_of(3, session(1)), at(10'010)), 'a');
   EXPECT_EQ(promised(session(1), at(99'000)), kNever);
@@ -572,11 +564,8 @@ TEST_F(VoterTest, BlankVoterOwesNothingToAHolderOfAnEpochThatItPromisedToAnother
   log.pause();
   log.decide(2, 2, session(2), DecisionKind::kForced);
   log.complete(2, 2, session(2));
-  log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
-  disk.boot = boot(1);
   disk.promises[kPostgres] = {.epoch = Epoch{2}, .session = session(7), .node = node(1), .longest = seconds(2), .paused = {}, .instance = instance(1)};
-  begin(4, 2, at(10'000), seconds(100));
-  fold(at(10'000));
+  reboot();
   EXPECT_EQ(disk.promises.at(kPostgres).session, session(7)) << "one epoch, one session, for ever";
   EXPECT_EQ(hear(2, kSecond, at(10'001)), 'r');
   EXPECT_FALSE(promised(session(2), at(10'001)));
