@@ -1,4 +1,3 @@
-#include <endian.h>
 #include <rocksdb/db.h>
 #include <rocksdb/memtablerep.h>
 #include <rocksdb/slice_transform.h>
@@ -7,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <filesystem>
 #include <sstream>
 #include <unordered_map>
@@ -17,6 +15,7 @@
 #include "controlplane/core/check.h"
 #include "controlplane/core/fold.h"
 #include "streams/codec.h"
+#include "streams/wire.h"
 
 namespace daarion {
 namespace {
@@ -62,19 +61,17 @@ void subtract(Digest& sum, const Digest& d) {
 constexpr std::size_t kMarkNumbers = 6, kMarkBytes = kMarkNumbers * 8 + ChainDigest::kSize;
 
 void mark_bytes(const State& s, const Digest& digest, const ChainDigest& chain, std::string& out) {
-  out.clear();
-  for (std::uint64_t n : {std::uint64_t{kStateSchema}, s.applied.value, static_cast<std::uint64_t>(s.applied_ns), s.ignored, digest.hi, digest.lo}) {
-    n = htobe64(n);
-    out.append(reinterpret_cast<const char*>(&n), sizeof n);
-  }
+  const std::array<std::uint64_t, kMarkNumbers> numbers{kStateSchema, s.applied.value, static_cast<std::uint64_t>(s.applied_ns), s.ignored,
+                                                        digest.hi, digest.lo};
+  out.resize(sizeof numbers);
+  for (std::size_t i = 0; i < kMarkNumbers; ++i) wire::put_number(out.data() + 8 * i, numbers[i]);
   out.append(chain.bytes());
 }
 
 bool parse_mark(const std::string& bytes, State& s, FoldMark& mark, ChainDigest& chain) {
   if (bytes.size() != kMarkBytes) return false;
   std::array<std::uint64_t, kMarkNumbers> n{};
-  std::memcpy(n.data(), bytes.data(), sizeof n);
-  for (std::uint64_t& number : n) number = be64toh(number);
+  for (std::size_t i = 0; i < kMarkNumbers; ++i) n[i] = wire::number_at(bytes.data() + 8 * i);
   if (n[0] != kStateSchema) return false;
   s.applied = mark.sequence = {n[1]};
   s.applied_ns = static_cast<std::int64_t>(n[2]);
@@ -152,23 +149,19 @@ class RocksStateStore final : public StateStore {
 
   Result<void> apply(std::span<const StoredMessage> messages) override {
     touched_.clear();
-    tl::unexpected<Error> bad = fail(Remedy::kStop, "");
-    bool failed = false;
-    const std::uint64_t named = messages.empty() ? 0 : messages.back().sequence.value - std::min<std::uint64_t>(messages.back().sequence.value, kHeads);
+    Result<void> all;
+    std::size_t left = messages.size();
     for (const StoredMessage& message : messages) {
       DAARION_CHECK(message.sequence.value == state_.applied.value + 1, "events are applied without a gap");
-      if (const auto decoded = decode_event(message, event_); !decoded) {
-        bad = tl::unexpected(decoded.error());
-        failed = true;
-        break;
-      }
+      all = decode_event(message, event_);
+      if (!all) break;
       fold_into(state_, event_, touched_);
       chain_.add(message);
-      if (message.sequence.value > named) remember(event_);
+      if (left-- <= kHeads) remember(event_);
     }
-    if (state_.applied == mark_.sequence) return failed ? Result<void>(bad) : Result<void>();
+    if (state_.applied == mark_.sequence) return all;
     if (const auto written = write(); !written) return written;
-    return failed ? Result<void>(bad) : Result<void>();
+    return all;
   }
 
   Result<void> flush() override {
@@ -203,10 +196,7 @@ class RocksStateStore final : public StateStore {
     mark_.sequence = state_.applied;
     mark_bytes(state_, mark_.digest, chain_, value_);
     batch_.Put(handles_[0], kMarkKey, value_);
-    rocksdb::WriteOptions options;
-    options.disableWAL = true;  // the stream is the WAL
-    const rocksdb::Status done = db_->Write(options, &batch_);
-    if (!done.ok()) return fail(Remedy::kStop, "write the state store: " + done.ToString(), Effect::kMaybe);
+    if (const rocksdb::Status done = put(batch_); !done.ok()) return fail(Remedy::kStop, "write the state store: " + done.ToString(), Effect::kMaybe);
     return {};
   }
 
@@ -225,10 +215,14 @@ class RocksStateStore final : public StateStore {
     rocksdb::WriteBatch batch;
     for (const EventHead& head : heads_)
       if (head.sequence > heads_put_) batch.Put(handles_[0], head_key(head.sequence), head_text(head));
-    if (heads_.empty() || batch.Count() == 0) return rocksdb::Status::OK();
+    if (batch.Count() == 0) return rocksdb::Status::OK();
     heads_put_ = heads_.back().sequence;
+    return put(batch);
+  }
+
+  rocksdb::Status put(rocksdb::WriteBatch& batch) {
     rocksdb::WriteOptions options;
-    options.disableWAL = true;
+    options.disableWAL = true;  // the stream is the WAL
     return db_->Write(options, &batch);
   }
 
@@ -270,6 +264,7 @@ class RocksStateStore final : public StateStore {
       if (ours && head.sequence <= state_.applied && head.sequence.value + kHeads > state_.applied.value) heads_.push_back(std::move(head));
     }
     std::ranges::sort(heads_, {}, &EventHead::sequence);
+    if (!heads_.empty()) heads_put_ = heads_.back().sequence;
   }
 
   std::unique_ptr<rocksdb::DB> db_;

@@ -156,9 +156,7 @@ std::string server_of(natsSubscription* subscription) {
 /// At the stream's leader: another replica may hold what the log has lost. A consumer is put at a server by chance.
 std::unique_ptr<BulkReader> BulkReader::begin(const LogSource& source, std::uint64_t from) {
   const std::string leader = stream_leader(*source.connection, source.stream, kSetUp);
-  jsOptions limits{};
-  jsOptions_Init(&limits);
-  limits.Wait = to_wait_ms(kSetUp);
+  jsOptions limits = js_options(kSetUp);
   jsSubOptions options{};
   jsSubOptions_Init(&options);
   options.Stream = source.stream.c_str();

@@ -1,11 +1,9 @@
 #include "streams/codec.h"
 
-#include <endian.h>
 #include <openssl/evp.h>
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "controlplane/core/check.h"
 #include "controlplane/core/state.h"
@@ -31,17 +29,6 @@ void describe(A& a, const Envelope<Header, Types>& x) {
   a(1, h.id); a(2, h.schema); a(3, h.node); a(4, h.actor); a(5, h.reason); a(6, h.cause); a(7, h.resource); a(8, h.epoch);
   a(9, h.wall_time_ns); a(10, h.min_feature);
   a.one_of(kFirstPayload, x.payload);
-}
-
-// 8 bytes, big-endian.
-void put_number(char* to, std::uint64_t n) {
-  n = htobe64(n);
-  std::memcpy(to, &n, sizeof n);
-}
-std::uint64_t number_at(const char* from) {
-  std::uint64_t n = 0;
-  std::memcpy(&n, from, sizeof n);
-  return be64toh(n);
 }
 
 template <class Message, class T>
@@ -137,10 +124,10 @@ void ChainDigest::add(const StoredMessage& message) {
   std::string& bytes = bytes_;  // all of it in one piece: each update costs as much as a block
   bytes.resize(head + message.subject.size() + sizeof(std::uint64_t));
   std::ranges::copy(digest_, bytes.begin());
-  put_number(bytes.data() + digest_.size(), message.sequence.value);
-  put_number(bytes.data() + digest_.size() + sizeof(std::uint64_t), message.subject.size());
+  wire::put_number(bytes.data() + digest_.size(), message.sequence.value);
+  wire::put_number(bytes.data() + digest_.size() + sizeof(std::uint64_t), message.subject.size());
   std::ranges::copy(message.subject, bytes.begin() + static_cast<std::ptrdiff_t>(head));
-  put_number(bytes.data() + head + message.subject.size(), message.payload.size());
+  wire::put_number(bytes.data() + head + message.subject.size(), message.payload.size());
   const bool ok = sha && sha256 && EVP_DigestInit_ex(sha.get(), sha256.get(), nullptr) && EVP_DigestUpdate(sha.get(), bytes.data(), bytes.size()) &&
                   EVP_DigestUpdate(sha.get(), message.payload.data(), message.payload.size()) &&
                   EVP_DigestFinal_ex(sha.get(), reinterpret_cast<unsigned char*>(digest_.data()), nullptr);

@@ -57,18 +57,6 @@ class NatsMirrorKeeper final : public MirrorKeeper {
     return info->contains("state") ? info->at("state").value("last_seq", std::uint64_t{0}) : 0;
   }
 
-  /// The message, by the API that only the leader answers; null: it cannot be had.
-  static MsgPtr get(Connection& connection, const std::string& stream, std::uint64_t sequence, Duration limit) {
-    jsOptions options{};
-    jsOptions_Init(&options);
-    options.Wait = to_wait_ms(limit);
-    natsMsg* raw = nullptr;
-    const auto link = connection.handles().link();
-    const natsStatus s = js_GetMsg(&raw, link->js, stream.c_str(), sequence, &options, nullptr);
-    MsgPtr message(raw);
-    return s == NATS_OK ? std::move(message) : MsgPtr();
-  }
-
   /// Whether the mirror's newest message is its origin's, and one of those before it, another one with each look: a mirror may have taken a
   /// message of a server that did not lead any more, and what came later from the one that leads.
   Result<bool> look(Mirror& mirror, Duration limit) {
@@ -86,9 +74,9 @@ class NatsMirrorKeeper final : public MirrorKeeper {
 
   /// The mirror is asked first: what it has then, its origin had before. Errors: nobody can tell.
   Result<bool> same_at(const Mirror& mirror, std::uint64_t sequence, Duration limit) {
-    const MsgPtr copy = get(*leaf_, mirror.name, sequence, limit);
+    const MsgPtr copy = leaders_message(leaf_->handles().link()->js, mirror.name, sequence, limit).message;
     if (!copy) return fail(Remedy::kRetry, "look at message " + std::to_string(sequence) + " of " + mirror.name + ": no answer");
-    const MsgPtr original = get(*core_, mirror.origin, sequence, limit);
+    const MsgPtr original = leaders_message(core_->handles().link()->js, mirror.origin, sequence, limit).message;
     if (original && natsMsg_GetTime(original.get()) == natsMsg_GetTime(copy.get()) && data_of(original.get()) == data_of(copy.get())) return true;
     const auto range = range_in_touch(*core_, mirror.origin, limit);
     if (!range) return tl::unexpected(range.error());

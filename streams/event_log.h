@@ -46,7 +46,7 @@ class Appender {
   }
 };
 
-/// Reads the log in order, from a sequence on, without a gap: live tail by cluster.events.> on two connections, gaps by direct get,
+/// Reads the log in order, from a sequence on, without a gap: live tail by cluster.events.> on two connections, gaps one by one,
 /// catch-up by an ordered consumer. Threads: one reader; read() and next() block.
 class LogReader {
  public:

@@ -94,15 +94,7 @@ class NatsLogInfo final : public LogInfo {
   }
 
   Result<LogLook> look(Sequence at, const EventId& id, Duration limit) override {
-    // By the API that only the leader answers; a direct get may be any replica's.
-    jsOptions options{};
-    jsOptions_Init(&options);
-    options.Wait = to_wait_ms(limit);
-    natsMsg* raw = nullptr;
-    jsErrCode error{};
-    const auto link = connection_->handles().link();
-    const natsStatus s = js_GetMsg(&raw, link->js, stream_.c_str(), at.value, &options, &error);
-    const MsgPtr message(raw);
+    const auto [s, error, message] = leaders_message(connection_->handles().link()->js, stream_, at.value, limit);
     if (s != NATS_OK && static_cast<int>(error) != kNoMessage)
       return fail(Remedy::kRetry, "look at event " + std::to_string(at.value) + " of " + stream_ + ": " + natsStatus_GetText(s));
     if (s == NATS_OK && header_of(message.get(), "Nats-Msg-Id") == to_text(id)) return LogLook{.same = true, .head = at};

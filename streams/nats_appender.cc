@@ -135,9 +135,7 @@ class NatsAppender final : public Appender {
 
   /// Asks the leader (a replica may be behind). kUnknown: nothing there, or no answer.
   AppendResult read_back(const std::string& subject, const std::string& id, Duration wait) {
-    jsOptions options{};
-    jsOptions_Init(&options);
-    options.Wait = to_wait_ms(wait);
+    jsOptions options = js_options(wait);
     natsMsg* raw = nullptr;
     jsErrCode error{};
     const auto link = connection_->handles().link();

@@ -143,5 +143,26 @@ inline std::string data_of(natsMsg* msg) {
   return {natsMsg_GetData(msg), static_cast<std::size_t>(natsMsg_GetDataLength(msg))};
 }
 inline std::int64_t to_wait_ms(Duration d) { return std::max<std::int64_t>(1, to_ms(d)); }
+inline jsOptions js_options(Duration wait) {
+  jsOptions options{};
+  jsOptions_Init(&options);
+  options.Wait = to_wait_ms(wait);
+  return options;
+}
+
+/// What the stream's leader has at a sequence: by the API that nobody else answers; a direct get may be any replica's.
+struct LeadersMessage {
+  natsStatus status = NATS_OK;
+  jsErrCode error{};
+  MsgPtr message;  // if the status is NATS_OK
+};
+inline LeadersMessage leaders_message(jsCtx* js, const std::string& stream, std::uint64_t sequence, Duration limit) {
+  LeadersMessage out;
+  jsOptions options = js_options(limit);
+  natsMsg* raw = nullptr;
+  out.status = js_GetMsg(&raw, js, stream.c_str(), sequence, &options, &out.error);
+  out.message.reset(raw);
+  return out;
+}
 
 }  // namespace daarion

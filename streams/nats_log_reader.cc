@@ -200,19 +200,17 @@ class NatsLogReader final : public LogReader {
     for (std::size_t i = 0; i < sources_.size(); ++i) {
       const LogSource& source = sources_[i];
       if (!source.connection->connected()) continue;
-      jsOptions options{};
-      jsOptions_Init(&options);
-      options.Wait = to_wait_ms(kGetLimit);
       const auto link = source.connection->handles().link();
-      natsMsg* raw = nullptr;
-      natsStatus s = js_GetMsg(&raw, link->js, source.stream.c_str(), sequence, &options, nullptr);
+      auto [s, error, message] = leaders_message(link->js, source.stream, sequence, kGetLimit);
       if (s == NATS_TIMEOUT) {
+        jsOptions options = js_options(kGetLimit);
         jsDirectGetMsgOptions by{};
         jsDirectGetMsgOptions_Init(&by);
         by.Sequence = sequence;
+        natsMsg* raw = nullptr;
         s = js_DirectGetMsg(&raw, link->js, source.stream.c_str(), &options, &by);
+        message.reset(raw);
       }
-      const MsgPtr message(raw);
       if (s == NATS_OK && natsMsg_GetSequence(message.get()) == sequence) {
         taken_.add() = {.sequence = {sequence}, .stored_ns = natsMsg_GetTime(message.get()), .subject = natsMsg_GetSubject(message.get()),
                         .payload = data_of(message.get())};

@@ -6,11 +6,13 @@
 // error, because a fold that skipped what it does not understand would be another state.
 #pragma once
 
+#include <endian.h>
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/io/coded_stream.h>
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <map>
 #include <string>
 #include <string_view>
@@ -57,6 +59,17 @@ template <class T>
 inline constexpr bool kIsMessage = !kIsVarint<T> && !kIsText<T> && !IsStrongId<T>::value && !IsVector<T>::value && !IsMap<T>::value;
 
 inline constexpr unsigned kVarint = 0, kBytes = 2;  // wire types
+
+/// A number as 8 bytes, big-endian.
+inline void put_number(char* to, std::uint64_t n) {
+  n = htobe64(n);
+  std::memcpy(to, &n, sizeof n);
+}
+inline std::uint64_t number_at(const char* from) {
+  std::uint64_t n = 0;
+  std::memcpy(&n, from, sizeof n);
+  return be64toh(n);
+}
 
 /// 16 bytes, big-endian.
 std::array<char, 16> id_bytes(std::uint64_t hi, std::uint64_t lo);

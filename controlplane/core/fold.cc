@@ -222,25 +222,20 @@ struct Step {
   /// Makes the part for an aggregate's first event.
   Slot slot() {
     const Aggregate& a = h.aggregate;
-    const auto in = [&](auto& parts, const auto& key, Table table) -> Slot {
-      if (h.version.value == 1) return {&parts[key].version, table};
+    const auto part = [&](auto& parts, const auto& key) {
+      if (h.version.value == 1) return &parts[key];
       const auto at = parts.find(key);
-      return {at == parts.end() ? nullptr : &at->second.version, table};
+      return at == parts.end() ? nullptr : &at->second;
     };
+    const auto in = [](auto* found, Table table) { return Slot{found == nullptr ? nullptr : &found->version, table}; };
     if (a.kind == "cluster") return {&s.log.version, Table::kLog};
     if (a.kind == "topology") return {&s.topology.version, Table::kTopology};
-    if (a.kind == "member") {
-      const NodeId name(a.name);
-      const auto at = h.version.value == 1 ? s.members.try_emplace(name).first : s.members.find(name);
-      if (at == s.members.end()) return {};
-      own_member = &at->second;
-      return {&own_member->version, Table::kMember};
-    }
-    if (a.kind == "lease") return in(s.leases, ResourceId(a.name), Table::kLease);
-    if (a.kind == "operator") return in(s.operators, a.name, Table::kOperator);
-    if (a.kind == "route") return in(s.routes, a.name, Table::kRoute);
+    if (a.kind == "member") return in(own_member = part(s.members, NodeId(a.name)), Table::kMember);
+    if (a.kind == "lease") return in(part(s.leases, ResourceId(a.name)), Table::kLease);
+    if (a.kind == "operator") return in(part(s.operators, a.name), Table::kOperator);
+    if (a.kind == "route") return in(part(s.routes, a.name), Table::kRoute);
     if (const auto dot = a.name.find('.'); a.kind == "replica" && dot != std::string::npos)
-      return in(s.replicas, std::pair(ResourceId(a.name.substr(0, dot)), NodeId(a.name.substr(dot + 1))), Table::kReplica);
+      return in(part(s.replicas, std::pair(ResourceId(a.name.substr(0, dot)), NodeId(a.name.substr(dot + 1)))), Table::kReplica);
     return {};
   }
 
