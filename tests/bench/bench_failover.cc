@@ -24,6 +24,8 @@ constexpr Duration kPlaced = seconds(60);
 constexpr Duration kFault = seconds(6);      // of a server: longer than a lease, and than most elections
 constexpr int kBusyRuns = 5;
 constexpr Duration kStep = milliseconds(300);
+constexpr double kHostLossMs = 3000;
+constexpr double kCrashMs = 1000;
 
 struct Options {
   int n = 20;
@@ -58,8 +60,10 @@ class Bench {
     return rig_.fair([&] {
       const NodeId holder = rig_.settle();
       prepare(holder);
+      const Sequence before = rig_.head(rig_.bystander(holder));
       const Instant killed = need(rig_.cluster().kill(holder));
       const double ms = in_ms(rig_.first_write_after(node_now()) - killed);  // not one of the burst's own milliseconds
+      if (ms > kHostLossMs) rig_.tell_since(before);
       need(rig_.cluster().start(holder));
       return ms;
     });
@@ -72,7 +76,7 @@ class Bench {
       progress("host loss", i, options_.n, samples.back());
     }
     const double max = *std::ranges::max_element(samples);
-    figures_.push_back({.name = "failover_host_loss_ms", .value = max, .unit = "ms", .samples = samples, .limit = "max<=3000", .ok = max <= 3000});
+    figures_.push_back({.name = "failover_host_loss_ms", .value = max, .unit = "ms", .samples = samples, .limit = "max<=3000", .ok = max <= kHostLossMs});
     const std::pair<const char*, std::function<void(const NodeId&)>> placed[] = {
         {"failover_host_loss_log_leader_ms", [&](const NodeId& n) { place_log_leader(n); }},
         {"failover_host_loss_meta_leader_ms", [&](const NodeId& n) { place_meta_leader(n); }},
@@ -124,13 +128,16 @@ class Bench {
     for (int i = 0; i < options_.n; ++i) {
       samples.push_back(rig_.fair([&] {
         const NodeId holder = rig_.settle();
+        const Sequence before = rig_.head(rig_.bystander(holder));
         const Instant killed = need(rig_.cluster().kill(holder, Part::kPostgres));
-        return in_ms(rig_.first_write_after(node_now()) - killed);
+        const double ms = in_ms(rig_.first_write_after(node_now()) - killed);
+        if (ms > kCrashMs) rig_.tell_since(before);
+        return ms;
       }));
       progress("PostgreSQL killed", i, options_.n, samples.back());
     }
     const double p50 = test::median(samples), max = *std::ranges::max_element(samples);
-    figures_.push_back({.name = "failover_engine_crash_ms", .value = p50, .unit = "ms", .samples = samples, .limit = "p50<=300,max<=1000", .ok = p50 <= 300 && max <= 1000});
+    figures_.push_back({.name = "failover_engine_crash_ms", .value = p50, .unit = "ms", .samples = samples, .limit = "p50<=300,max<=1000", .ok = p50 <= 300 && max <= kCrashMs});
   }
 
   void busy_backend() {

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstdio>
 
+#include "controlplane/api/event_line.h"
+#include "controlplane/api/views.h"
 #include "controlplane/node/clock.h"
 #include "tests/harness/stalls.h"
 
@@ -81,6 +83,10 @@ Sequence Rig::head(const NodeId& at) { return Sequence{need(cluster_->view(at)).
 
 std::vector<LogEvent> Rig::log_since(Sequence from, const NodeId& avoid, const NodeId& ask) {
   return need(test::read_log(*cluster_, from, head(ask), avoid)).events;
+}
+
+void Rig::tell_since(Sequence from) {
+  for (const LogEvent& e : log_since(from, NodeId(), NodeId("node3"))) std::printf("  %s", event_line(view_of(e, log_subject(e.event.header.aggregate, e.event.header.version))).c_str());
 }
 
 double Rig::fair(const std::function<double()>& measure) {

@@ -31,6 +31,8 @@ class Rig {
   /// Acknowledged rows of the present writers that the holder does not have.
   std::size_t missing_rows(const NodeId& holder);
   Sequence head(const NodeId& at);
+  /// Prints the events since `from`: of a run that took too long.
+  void tell_since(Sequence from);
   std::vector<LogEvent> log_since(Sequence from, const NodeId& avoid, const NodeId& ask);
 
   /// Runs `measure` until the machine did not stop for more than 200 ms during it, at most five times.

@@ -22,6 +22,7 @@ constexpr Duration kRecovers = seconds(60);   // without a hand; a rebuild of a 
 constexpr Duration kSameEvent = seconds(20);
 constexpr Duration kMustName = seconds(5);    // writes out for so long, and some node says what for
 constexpr Duration kMirror = seconds(60);     // nats-server 2.9 tries again after seconds; beyond this it is stuck
+constexpr Duration kTold = seconds(30);
 constexpr Duration kMirrorAgain = milliseconds(200);
 constexpr Duration kQuery = seconds(10);
 
@@ -120,14 +121,14 @@ class Check {
     w_.history().say("VIOLATION", k_.name + ": " + what);
   }
 
-  void all(Instant from, Instant to, Sequence before, const NodeId& holder_then, LostRows& lost) {
+  void all(Instant from, Instant to, const NodeId& holder_then, LostRows& lost) {
     v_.outage_ms = in_ms(dev::longest_gap(w_.writers(), from, to));
     if (v_.outage_ms > k_.outage_ms) violation("writes were out for " + text(v_.outage_ms) + ", limit " + text(k_.outage_ms), true);
     if (!wait_was_named(w_, from, to)) violation("writes were out for more than 5 s, and no node said what it waits for", false);
     const Sequence head = w_.head();
-    const auto events = w_.remembered().empty() ? log_after(before, head) : log_that_lost(before, head);
+    const auto events = log_of_fault(head);
     const Promotions p = promotions_of(events, test::wall_of(Instant{}));
-    w_.note("log " + std::to_string(before.value + 1) + ".." + std::to_string(head.value) + ": " + summary_of(events));
+    w_.note("log up to " + std::to_string(head.value) + ": " + summary_of(events));
     v_.promotions = p.decided;
     if (v_.promotions < static_cast<std::size_t>(k_.fewest_promotions) || v_.promotions > static_cast<std::size_t>(k_.most_promotions))
       violation(std::to_string(v_.promotions) + " promotions, expected " + std::to_string(k_.fewest_promotions) + " to " + std::to_string(k_.most_promotions), true);
@@ -142,29 +143,26 @@ class Check {
   }
 
  private:
-  std::vector<LogEvent> log_after(Sequence before, Sequence head) {
-    return head > before ? need(test::read_log(w_.cluster(), Sequence{before.value + 1}, head, NodeId())).events : std::vector<LogEvent>{};
-  }
-
-  /// What the fault had the log lose happened all the same: it is judged with what the log holds now, in the order of time. Epochs given
-  /// afterwards are above all of its.
-  std::vector<LogEvent> log_that_lost(Sequence before, Sequence head) {
-    const std::vector<LogEvent>& were = w_.remembered();
-    std::vector<LogEvent> events = log_after(Sequence{were.front().sequence.value - 1}, head);
+  /// The events of the fault: those of the log that are not among the remembered, by their ids, since a log that lost events has other
+  /// numbers. What it lost happened all the same: it is judged with what the log holds now, in the order of time. Epochs given afterwards
+  /// are above all of its.
+  std::vector<LogEvent> log_of_fault(Sequence head) {
+    std::vector<LogEvent> events = w_.log_up_to(head);
     const std::vector<LogEvent> lost = w_.lost_from(events);
-    if (lost.empty()) violation("the log was to lose events, and lost none", false);
-    const auto is_new = [&](const LogEvent& e) {
-      return std::ranges::none_of(were, [&](const LogEvent& was) { return was.event.header.id == e.event.header.id; });
-    };
+    if (w_.must_lose() && lost.empty()) violation("the log was to lose events, and lost none", false);
+    if (!lost.empty()) {
+      w_.note("lost: " + summary_of(lost));
+      w_.until_loss_is_told(kTold);
+      events = w_.log_up_to(w_.head());
+    }
     Epoch used;
     for (const LogEvent& e : lost) used = std::max(used, e.event.header.epoch);
     for (const LogEvent& e : events)
-      if (std::holds_alternative<PromotionDecided>(e.event.payload) && is_new(e) && e.event.header.epoch <= used)
+      if (std::holds_alternative<PromotionDecided>(e.event.payload) && !w_.remembers(e) && e.event.header.epoch <= used)
         violation("event " + std::to_string(e.sequence.value) + " decides epoch " + std::to_string(e.event.header.epoch.value) + ", and the log has lost one of " +
                       std::to_string(used.value), false);
-    std::erase_if(events, [&](const LogEvent& e) { return e.sequence <= before && !is_new(e); });
-    w_.note("lost: " + summary_of(lost));
-    events.insert(events.begin(), lost.begin(), lost.end());
+    events.insert(events.end(), lost.begin(), lost.end());
+    std::erase_if(events, [&](const LogEvent& e) { return w_.was_before(e); });
     std::ranges::stable_sort(events, {}, &LogEvent::stored_ns);
     return events;
   }
@@ -208,10 +206,9 @@ Verdict run_fault(World& w, const Kind& kind, std::uint64_t seed, std::size_t ro
   Verdict v;
   v.kind = kind.name;
   Check check(w, kind, v);
-  w.forget();
   w.begin(Chance(seed, kind.name, round));
+  w.remember();
   const NodeId holder = w.holder();
-  const Sequence before = w.head();
   const Instant from = node_now();
   w.history().say("fault", kind.name + ": " + kind.text + " (" + holder.value + " writes)");
   try {
@@ -229,7 +226,7 @@ Verdict run_fault(World& w, const Kind& kind, std::uint64_t seed, std::size_t ro
     }
     v.recovery_ms = in_ms(node_now() - healed);
     w.begin(w.chance());  // who writes now, and that it does
-    check.all(from, node_now(), before, holder, lost);
+    check.all(from, node_now(), holder, lost);
   } catch (const Failed& failed) {
     check.violation("not whole: " + failed.why, false);
     v.broken = true;

@@ -29,7 +29,7 @@ constexpr Duration kLeaders = seconds(40);
 constexpr Duration kLook = milliseconds(250);
 constexpr Duration kQuiet = seconds(2);         // nobody wrote for so long: the nodes are asked what they wait for
 constexpr std::size_t kRows = 100;
-constexpr std::uint64_t kBefore = 30;           // events before those that are to be lost: a store that was copied while it ran may lack some
+constexpr std::uint64_t kBefore = 30;           // events remembered from before a fault: a store that was copied while it ran may lack some
 
 struct Disk {
   const char* store;
@@ -41,6 +41,14 @@ constexpr const char* kFiller = "/filler";
 
 test::ScratchCluster make_cluster() {
   return need(test::ScratchCluster::make(3, {}, "64 per 1s", true, "pg/data"));
+}
+
+/// Whether LogRegressed events in `log` name all of `lost`.
+bool is_told(const std::vector<LogEvent>& lost, const std::vector<LogEvent>& log) {
+  std::string told;
+  for (const LogEvent& e : log)
+    if (const auto* regressed = std::get_if<LogRegressed>(&e.event.payload)) told += regressed->known_lost;
+  return std::ranges::all_of(lost, [&](const LogEvent& e) { return told.find(to_text(e.event.header.id)) != std::string::npos; });
 }
 
 }  // namespace
@@ -94,6 +102,14 @@ void World::begin(Chance chance) {
   until("rows acknowledged by " + holder_.value, seconds(30), [&] { return writer(holder_).count() >= rows + kRows; });
 }
 
+void World::remember() {
+  const std::uint64_t end = head().value;
+  remembered_ = need(test::read_log(*cluster_, Sequence{end > kBefore ? end - kBefore : 1}, Sequence{end}, NodeId())).events;
+  before_.clear();
+  for (const LogEvent& e : remembered_) before_.insert(to_text(e.event.header.id));
+  must_lose_ = false;
+}
+
 void World::about_to_lose(Sequence head) {
   // Nothing may come to be lost that is not remembered: so the log is read when it has stood still.
   std::uint64_t end = 0;
@@ -104,9 +120,18 @@ void World::about_to_lose(Sequence head) {
     if (!still) std::this_thread::sleep_for(seconds(1));
     return still;
   });
-  const std::uint64_t from = head.value > kBefore ? head.value - kBefore : 1;
-  remembered_ = need(test::read_log(*cluster_, Sequence{from}, Sequence{end}, NodeId())).events;
+  remembered_ = log_up_to(Sequence{end});
+  must_lose_ = true;
   note("the log, of " + std::to_string(end) + " events, is about to lose those after about " + std::to_string(head.value));
+}
+
+std::vector<LogEvent> World::log_up_to(Sequence head) {
+  const Sequence from = remembered_.front().sequence;
+  return head < from ? std::vector<LogEvent>{} : need(test::read_log(*cluster_, from, head, NodeId())).events;
+}
+
+bool World::remembers(const LogEvent& event) const {
+  return std::ranges::any_of(remembered_, [&](const LogEvent& was) { return was.event.header.id == event.event.header.id; });
 }
 
 std::vector<LogEvent> World::lost_from(const std::vector<LogEvent>& log) const {
@@ -123,12 +148,8 @@ void World::until_loss_is_told(Duration limit) {
     if (!view || view->sequence < remembered_.front().sequence.value) return false;
     const auto log = test::read_log(*cluster_, remembered_.front().sequence, Sequence{view->sequence}, NodeId());
     if (!log) return false;
-    std::string told;
-    for (const LogEvent& e : log->events)
-      if (const auto* regressed = std::get_if<LogRegressed>(&e.event.payload)) told += regressed->known_lost;
     const std::vector<LogEvent> lost = lost_from(log->events);
-    const bool named = !lost.empty() && std::ranges::all_of(lost, [&](const LogEvent& e) { return told.find(to_text(e.event.header.id)) != std::string::npos; });
-    return named && std::ranges::all_of(cluster_->nodes(), [&](const NodeId& node) {
+    return !lost.empty() && is_told(lost, log->events) && std::ranges::all_of(cluster_->nodes(), [&](const NodeId& node) {
       const auto seen = cluster_->view(node);
       return seen && std::ranges::any_of(seen->warnings, [](const std::string& warning) { return warning.find("the log lost events") != std::string::npos; });
     });

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -61,15 +62,19 @@ class World {
   void fill_disk(const NodeId& node, const std::string& store);
   void free_disk(const NodeId& node, const std::string& store);
 
-  // ---- a log that loses events
-  /// Remembers what the log holds now: the fault is about to lose what comes after about `head`.
+  // ---- the log: an event is known by its id, since one that lost events gives the others new numbers
+  /// The log as it is now is what was before the fault, up to 30 events back.
+  void remember();
+  /// The fault is about to lose what comes after about `head`: all that the log holds now is remembered too, and some must be gone later.
   void about_to_lose(Sequence head);
   /// Every event lost is named by a LogRegressed in the log, and no node is without its warning. Throws after `limit`.
   void until_loss_is_told(Duration limit);
-  void forget() { remembered_.clear(); }
-  /// What the log held then, from a little before `head` on; empty: the fault has it lose nothing.
-  const std::vector<LogEvent>& remembered() const { return remembered_; }
-  /// Of those, what is not in this log.
+  bool must_lose() const { return must_lose_; }
+  /// From the first event remembered on. Throws.
+  std::vector<LogEvent> log_up_to(Sequence head);
+  bool remembers(const LogEvent& event) const;
+  bool was_before(const LogEvent& event) const { return before_.contains(to_text(event.event.header.id)); }
+  /// Of those remembered, what is not in this log.
   std::vector<LogEvent> lost_from(const std::vector<LogEvent>& log) const;
 
   // ---- what was seen
@@ -93,6 +98,8 @@ class World {
   Chance chance_{0};
   double row_bytes_ = 0;
   std::vector<LogEvent> remembered_;
+  std::set<std::string> before_;  // ids
+  bool must_lose_ = false;
   mutable std::mutex mutex_;
   std::vector<NamedWait> waits_;
   std::atomic<bool> ending_ = false;
