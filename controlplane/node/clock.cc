@@ -5,7 +5,7 @@
 namespace daarion {
 namespace {
 
-Duration read(clockid_t id) {
+Duration read_system(int id) {
   timespec t{};
   clock_gettime(id, &t);
   return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
@@ -13,13 +13,18 @@ Duration read(clockid_t id) {
 
 }  // namespace
 
-Instant node_now() {
-  // The difference of the two slewed clocks is the time suspended: it is constant while the machine is awake, up to the few
-  // hundred ns between the two reads.
-  const Duration slept = read(CLOCK_BOOTTIME) - read(CLOCK_MONOTONIC);
-  return Instant(read(CLOCK_MONOTONIC_RAW) + slept);
+Instant node_time(Duration (*read)(int clock)) {
+  // The difference of the two slewed clocks is the time suspended: it is constant while the machine is awake. Whoever is stopped between
+  // two of the reads must not see a time that is yet to come: it would stretch a lease. In this order a stop makes the time too early, and
+  // never earlier than the call.
+  const Duration up = read(CLOCK_BOOTTIME);
+  const Duration awake = read(CLOCK_MONOTONIC);
+  const Duration raw = read(CLOCK_MONOTONIC_RAW);
+  return Instant(raw + (up - awake));
 }
 
-Duration node_uptime() { return read(CLOCK_BOOTTIME); }
+Instant node_now() { return node_time(read_system); }
+
+Duration node_uptime() { return read_system(CLOCK_BOOTTIME); }
 
 }  // namespace daarion

@@ -9,6 +9,9 @@ namespace daarion {
 /// Nanoseconds since some moment before this boot. Source: clock_gettime, three reads.
 Instant node_now();
 
+/// The same of other clocks: for tests. read: a clock of clock_gettime's.
+Instant node_time(Duration (*read)(int clock));
+
 /// How long this boot has lasted, sleep included. Source: CLOCK_BOOTTIME.
 Duration node_uptime();
 
