@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,6 +33,14 @@ sockaddr_in address_of(const std::string& address, std::uint32_t port) {
   return out;
 }
 
+std::string lock_path(const std::string& prefix) { return (std::filesystem::temp_directory_path() / ("daarion-net-" + prefix + "lock")).string(); }
+
+/// Whether the lock is that of the file that is there now, and not of one that its last owner removed.
+bool is_of(int lock, const std::string& path) {
+  struct stat held{}, there{};
+  return ::fstat(lock, &held) == 0 && ::stat(path.c_str(), &there) == 0 && held.st_ino == there.st_ino && held.st_dev == there.st_dev;
+}
+
 }  // namespace
 
 Result<Network> Network::claim(int first) {
@@ -39,9 +48,9 @@ Result<Network> Network::claim(int first) {
   for (int i = 0; i < kTries; ++i) {
     const std::string prefix = std::to_string(first) + "." + std::to_string(64 + chance() % 63) + "." + std::to_string(chance() % 256) + ".";
     if (prefix.ends_with(".83.0.")) continue;  // `daarionctl dev`'s own
-    const std::string path = (std::filesystem::temp_directory_path() / ("daarion-net-" + prefix + "lock")).string();
+    const std::string path = lock_path(prefix);
     const int lock = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (lock >= 0 && ::flock(lock, LOCK_EX | LOCK_NB) == 0) return Network(prefix, lock);
+    if (lock >= 0 && ::flock(lock, LOCK_EX | LOCK_NB) == 0 && is_of(lock, path)) return Network(prefix, lock);
     if (lock >= 0) ::close(lock);
   }
   return fail(Remedy::kRetry, "claim a loopback network: all that were tried are in use; remove stale daarion-net-*.lock files");
@@ -54,7 +63,12 @@ Network& Network::operator=(Network&& other) noexcept {
   return *this;
 }
 Network::~Network() {
-  if (lock_ >= 0) ::close(lock_);
+  release();
+}
+void Network::release() {
+  if (lock_ < 0) return;
+  ::unlink(lock_path(prefix_).c_str());
+  ::close(std::exchange(lock_, -1));
 }
 
 bool port_is_free(const std::string& address, std::uint32_t port) {

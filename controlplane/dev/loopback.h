@@ -19,6 +19,8 @@ class Network {
   Network& operator=(Network&& other) noexcept;
   ~Network();
   const std::string& prefix() const { return prefix_; }  // "127.80.41."
+  /// Gives it back now, its file with it: for a process that ends without destructors.
+  void release();
 
  private:
   Network(std::string prefix, int lock) : prefix_(std::move(prefix)), lock_(lock) {}

@@ -106,7 +106,7 @@ Result<ScratchCluster> ScratchCluster::make(int nodes, dev::Say say, const std::
 /// lock until then.
 class ScratchCluster::Watcher {
  public:
-  explicit Watcher(const dev::LocalCluster& cluster) {
+  Watcher(const dev::LocalCluster& cluster, dev::Network& network) {
     if (::pipe2(pipe_, O_CLOEXEC) != 0) return;
     child_ = ::fork();
     if (child_ != 0) return;
@@ -121,6 +121,7 @@ class ScratchCluster::Watcher {
         if (entry.is_directory(ignored)) (void)dev::kill_all_of(entry.path().string(), seconds(10));
       if (cluster.network()) (void)dev::NodeNetwork(*cluster.network()).remove();
       std::filesystem::remove_all(cluster.folder(), ignored);
+      network.release();
     }
     ::_exit(0);
   }
@@ -140,7 +141,7 @@ class ScratchCluster::Watcher {
 
 ScratchCluster::ScratchCluster(dev::Network network, dev::LocalCluster cluster)
     : network_(std::make_unique<dev::Network>(std::move(network))), cluster_(std::make_unique<dev::LocalCluster>(std::move(cluster))),
-      watcher_(std::make_unique<Watcher>(*cluster_)) {}
+      watcher_(std::make_unique<Watcher>(*cluster_, *network_)) {}
 ScratchCluster::ScratchCluster(ScratchCluster&&) noexcept = default;
 ScratchCluster::~ScratchCluster() {
   if (!cluster_ || keep_) return;
