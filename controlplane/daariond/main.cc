@@ -38,6 +38,9 @@ using std::chrono::seconds;
 constexpr int kFailed = 1, kUsage = 2, kUnreachable = 3;
 // A clean stop of a primary with its checkpoint, and the hand-over's event; beyond it the deadline fences.
 constexpr Duration kStopLimit = seconds(30);
+constexpr Duration kFirstNats = std::chrono::milliseconds(200);  // a small part of a lease
+constexpr Duration kNatsAgain = seconds(1);
+constexpr Duration kCheckNats = seconds(10);
 constexpr Duration kFirstLook = seconds(5);
 constexpr Duration kTidyLimit = seconds(5);
 
@@ -115,15 +118,15 @@ sigset_t block_signals() {
   return set;
 }
 
-/// While NATS does not answer, nothing is wrong with this node: it says so, and waits.
-int reach_nats(const Links& links, const sigset_t& ending, bool once) {
+int refuse_nats(const Error& error) { return refuse(error.message, error.remedy == Remedy::kFixInput ? kFailed : kUnreachable); }
+
+/// Until NATS answers, refuses this node for good, or a signal comes, which `told` is then.
+Result<void> reach_nats(const Links& links, const sigset_t& ending, int& told) {
   for (;;) {
-    const auto up = await_links(links, seconds(10));
-    if (up) return 0;
-    if (up.error().remedy == Remedy::kFixInput || once) return refuse(up.error().message, up.error().remedy == Remedy::kFixInput ? kFailed : kUnreachable);
-    spdlog::warn("{}; trying on", up.error().message);
+    const auto up = await_links(links, kNatsAgain);
+    if (up || up.error().remedy == Remedy::kFixInput) return up;
     timespec none{};
-    if (sigtimedwait(&ending, nullptr, &none) > 0) return -1;
+    if (told = std::max(0, sigtimedwait(&ending, nullptr, &none)); told != 0) return {};
   }
 }
 
@@ -141,7 +144,7 @@ int serve(const Setup& setup, const sigset_t& ending) {
     return refuse(free.error().message + "; set control.beat_port (0: none), or end who has it", kUsage);
   if (options.check) {
     if (const auto fit = check_engines(setup, spec, true); !fit) return refuse(fit.error().message, kUsage);
-    if (const int code = reach_nats(*links, ending, true); code != 0) return code;
+    if (const auto up = await_links(*links, kCheckNats); !up) return refuse_nats(up.error());
     std::printf("%s: node %s is ready to start\n", options.config.c_str(), setup.self.value.c_str());
     return 0;
   }
@@ -159,7 +162,11 @@ int serve(const Setup& setup, const sigset_t& ending) {
   for (const std::string& exec : commands)
     if (const std::string command = command_of(exec); !command.empty() && access(command.c_str(), X_OK) != 0)
       spdlog::warn("{}, which the cluster file names, cannot be run here: {}", command, std::strerror(errno));
-  if (const int code = reach_nats(*links, ending, false); code != 0) return code < 0 ? 0 : code;
+  // While NATS does not answer, nothing is wrong with this node: beats go from daemon to daemon, and a lease that a guard of ours still has may
+  // depend on them. A wrong password is known before anything is started.
+  const auto up = await_links(*links, kFirstNats);
+  if (!up && up.error().remedy == Remedy::kFixInput) return refuse_nats(up.error());
+  if (!up) spdlog::warn("{}; trying on", up.error().message);
 
   const NodeSpec& node = *spec.node(setup.self);
   NodeConfig config{.identity = {.self = setup.self, .run = random_id<RunId>(), .boot = boot_id(), .instance = voter->instance, .role = setup.role,
@@ -197,12 +204,16 @@ int serve(const Setup& setup, const sigset_t& ending) {
     if (!web) return refuse(web.error().message, kFailed);
     grpc = std::move(*admin);
     http = std::move(*web);
+  }
+  int told = 0;
+  if (!up)
+    if (const auto reached = reach_nats(*links, ending, told); !reached) return refuse_nats(reached.error());
+  if (told == 0) {
     replies = make_nats_api_responder({links->leaf ? links->leaf : links->near}, [view](const std::string& verb, const std::string&) { return api_reply(*view(), verb); });
   }
   spdlog::info("{} serves {} of {}: gRPC {}:{}, HTTP {}:{}", kSoftware, setup.self.value, spec.cluster, bind, setup.file.grpc_port, bind, setup.file.http_port);
 
-  int told = 0;
-  sigwait(&ending, &told);
+  if (told == 0) sigwait(&ending, &told);
   if (told == SIGUSR2) {
     spdlog::info("leaving: guards and engines stay for a daemon that comes back within {} ms", to_ms(spec.lease.ttl));
     spdlog::shutdown();

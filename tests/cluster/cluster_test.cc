@@ -118,6 +118,33 @@ TEST(Cluster, AllOfNatsGoneForTwoLeasesDemotesNobody) {
   EXPECT_EQ(test::last_of<LeaseReleased>(log->events), nullptr);
 }
 
+/// What the daemon of a holder needs to keep its lease is its guard and the other daemons: not NATS.
+TEST(Cluster, ADaemonThatIsStartedAgainWithoutAnyNatsKeepsItsLease) {
+  auto made = test::ScratchCluster::make(3);
+  ASSERT_OK(made);
+  dev::LocalCluster& cluster = **made;
+  ASSERT_OK(cluster.start_all());
+  const auto before = cluster.await_settled(seconds(60));
+  ASSERT_OK(before);
+  const NodeId holder(before->holder_of(kPostgres));
+  const auto started = [&]() -> std::string {
+    const auto c = cluster.superuser(holder, seconds(2));
+    const auto at = c ? (*c)->query("select pg_postmaster_start_time()", seconds(2)) : tl::unexpected(c.error());
+    return at ? (*at)[0][0] : at.error().message;
+  };
+  const std::string began = started();
+  const std::vector<std::pair<NodeId, Part>> servers = {{kOne, Part::kNats}, {kTwo, Part::kNats}, {kThree, Part::kWitness}, {kThree, Part::kNats}};
+  for (const auto& [node, part] : servers) ASSERT_OK(cluster.kill(node, part));
+  ASSERT_OK(cluster.kill(holder, Part::kDaemon));
+  ASSERT_OK(cluster.start(holder, Part::kDaemon));
+  std::this_thread::sleep_for(seconds(4));  // the fault's length: two leases
+  for (const auto& [node, part] : servers) ASSERT_OK(cluster.start(node, part));
+  const auto after = cluster.await_settled(seconds(60));
+  ASSERT_OK(after);
+  EXPECT_EQ(after->resource(kPostgres)->epoch, before->resource(kPostgres)->epoch);
+  EXPECT_EQ(started(), began) << "the engine was fenced while NATS was away";
+}
+
 TEST(Cluster, OfOneNodeWritesStopsInOrderAndComesBack) {
   auto made = test::ScratchCluster::make(1);
   ASSERT_OK(made);
