@@ -302,6 +302,24 @@ TEST_F(Guards, AStoppedKeeperIsEndedAtTheDeadline) {
   ASSERT_TRUE(until([&] { return report().connected && !report().taken; }));
 }
 
+/// Under a pause there is no deadline that its watcher could see pass. What it is told meanwhile counts when it goes on.
+TEST_F(Guards, AKeeperThatSleptThroughItsDeadlineFencesWhenItGoesOn) {
+  connect();
+  start_engine();
+  const SessionId session = take(seconds(5));
+  arm(session, kNever);
+  ASSERT_TRUE(until([&] { return report().taken && report().taken->deadline == kNever; }));
+  const pid_t keeper = one("daarion-keeper");
+  kill(keeper, SIGSTOP);
+  const Instant deadline = node_now() + milliseconds(50);
+  arm(session, deadline);
+  ASSERT_TRUE(until([&] { return node_now() > deadline + milliseconds(50); }));
+  EXPECT_FALSE(engine_processes().empty()) << "nobody knows of a deadline yet";
+  kill(keeper, SIGCONT);
+  EXPECT_TRUE(until([&] { return end_of(session) == EndCause::kFenced; }));
+  EXPECT_TRUE(engine_processes().empty());
+}
+
 TEST_F(Guards, AStoppedWatcherHindersNobody) {
   connect();
   start_engine();

@@ -169,12 +169,13 @@ void Keeper::take(const GuardCommand& c) {
   const std::int64_t deadline = c.deadline.time_since_epoch().count();
   switch (c.kind) {
     case GuardCommand::Kind::kArm:
-      if (fencing_ || deadline <= now_ns()) break;
+      if (fencing_) break;
       if (taken_ && taken_->session == c.session) {
+        // Also one that has passed: a guard that was stopped while it had none must not go on without (the next look at the clock fences).
         if (!extend(page_, deadline, now_ns())) break;
         taken_->deadline = c.deadline;
         taken_->epoch = c.epoch;
-      } else if (!taken_ && next_ == c.session) {
+      } else if (!taken_ && next_ == c.session && deadline > now_ns()) {
         if (!extend(page_, deadline, now_ns())) break;
         taken_ = TakenSession{c.session, c.epoch, c.deadline};
         next_ = new_session();
@@ -215,7 +216,7 @@ void Keeper::fence(std::optional<EndCause> cause) {
 }
 
 void Keeper::empty() {
-  if (engine_ != 0) kill(engine_, SIGKILL);  // its end has not been taken: the pid is its own
+  if (engine_ != 0 && !reaped_) kill(engine_, SIGKILL);  // its end has not been taken: the pid is its own
   do {
     kill_cgroup(setup_.cgroup);
     kill_until_empty([this] {
@@ -225,6 +226,7 @@ void Keeper::empty() {
     page_.pulse.fetch_add(1);
   } while (!cgroup_empty(setup_.cgroup));
   engine_ = 0;
+  reaped_ = false;
   end_announced_ = false;
 }
 
@@ -254,6 +256,7 @@ void Keeper::start_engine(const Fields& message) {
   const auto pid = launch_engine(*launch, setup_.cgroup);
   if (!pid) return answer(id, pid.error().message);
   engine_ = *pid;
+  reaped_ = false;
   end_announced_ = false;
   ++incarnation_;
   say("started " + program + " pid " + std::to_string(engine_));
@@ -280,12 +283,12 @@ void Keeper::take_ends() {
   int how = 0, status = 0;
   for (pid_t pid = 0; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
     if (pid != engine_) continue;
-    engine_ended = true;
+    engine_ended = reaped_ = true;
     how = status;
   }
   if (!engine_ended) return;
   const bool crashed = !end_announced_;
-    if (crashed && taken_) {
+  if (crashed && taken_) {
     // Its backends may live on and commit: the session is over when they are gone.
     begin_fence(page_);
     fence(EndCause::kCrashed);

@@ -70,6 +70,7 @@ class Keeper {
   std::vector<SessionEnd> ended_;
   std::uint64_t incarnation_ = 0;
   pid_t engine_ = 0;            // the first process; 0: none
+  bool reaped_ = false;         // its end was taken: the pid may be another's
   bool end_announced_ = false;  // a signal was sent on request: its end is no crash
   bool fencing_ = false;
   bool owes_report_ = false;    // the client's buffer was full
