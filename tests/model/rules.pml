@@ -250,7 +250,7 @@ byte i, n, t;             /* scratch, 0 between steps */
 /* What a voter may do that was blank, when its record cannot be trusted to show what it promised under a Paused. Of the
    claims in the log whose sessions live, c is the newest completed one. If no Paused stood at its decision or came since,
    nobody can hold without an end. Otherwise c is owed a promise without an end, which a beat of c that names a later Resumed
-   ends; and while a decision not older than c is open, the log does not show who holds: the voter stays silent. */
+   ends; and while a decision not older than c is open for another session, the log does not show who holds: the voter stays silent. */
 #define LIVE(c) (sent[c] && !(gone & BIT(c)))
 #ifdef NO_PAUSE_OWED
 #define MAY_RETURN true
@@ -259,7 +259,7 @@ byte i, n, t;             /* scratch, 0 between steps */
 #else
 #define LOOK \
   for (i : 1 .. C) { if :: LIVE(i) && completed[i] -> n = i :: else fi } \
-  for (i : 1 .. C) { if :: LIVE(i) && !completed[i] && (n == 0 || EPOCH(i) >= EPOCH(n)) -> t = 1 :: else fi } i = 0
+  for (i : 1 .. C) { if :: LIVE(i) && !completed[i] && (n == 0 || (EPOCH(i) >= EPOCH(n) && SID(i) != SID(n))) -> t = 1 :: else fi } i = 0
 #define NEVER_PAUSED (pause_log == 0 || (n != 0 && decided_at[n] == pause_log && pause_log % 2 == 0))
 #define MAY_RETURN (NEVER_PAUSED || t == 0)
 #define OWE(v) \

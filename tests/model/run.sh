@@ -54,6 +54,8 @@ plain="-DE=2 -DL=2"
 calm="-DREBOOTS=0 -DRESTARTS=0"
 verified epochs2_length1 lease -DE=2 -DL=1
 verified losses1_restart lease -DE=2 -DL=1 -DLOSSES=1 -DREBOOTS=0
+# A crash of every voter, and one more: of the daemon, or of the host.
+verified restarts3 lease -DE=2 -DL=1 -DRESTARTS=3 -DREBOOTS=0
 for rule in ACK FLOOR SESSION SEND_TIME INSTANCE; do missed lease $rule $plain $calm; done
 missed lease RECORD $plain -DREBOOTS=0
 for rule in BLANK RETURNED FOLD_CHECK; do missed lease $rule $plain -DRESTARTS=0; done
@@ -81,6 +83,8 @@ if [ $quick = 0 ]; then
   verified epochs2_length2 lease $plain
   verified epochs2_length3 lease -DE=2 -DL=3
   verified epochs3_length1 lease -DE=3 -DL=1
+  verified restarts2_reboot lease -DE=2 -DL=1 -DRESTARTS=2
+  verified reboots3 lease -DE=2 -DL=1 -DREBOOTS=3 -DRESTARTS=0 -DRESTORES=1
   verified sessions2_restart lease -DE=2 -DS=2 -DL=1 -DREBOOTS=0
   verified sessions2_reboot lease -DE=2 -DS=2 -DL=1 -DRESTARTS=0
   verified losses1_reboot lease -DE=2 -DL=1 -DLOSSES=1 -DRESTORES=0
