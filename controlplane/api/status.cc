@@ -110,7 +110,13 @@ std::vector<std::string> not_ready(const NodeCore& core) {
 void fill_quorum(const NodeCore& core, Instant now, v1::Status& out) {
   const VoterSet& set = core.state().voters;
   std::uint32_t reachable = 0;
-  for (const VoterInstance& v : set.voters) reachable += is_reachable(core, v.node, now) ? 1 : 0;
+  // Another installation under a voter's id is heard, and does not vote.
+  const auto is_itself = [&](const VoterInstance& v) {
+    if (v.node == core.identity().self) return v.instance == core.identity().instance;
+    const Peer* peer = core.peers().find(v.node);
+    return peer != nullptr && peer->beat.instance == v.instance;
+  };
+  for (const VoterInstance& v : set.voters) reachable += is_itself(v) && is_reachable(core, v.node, now) ? 1 : 0;
   v1::Quorum& quorum = *out.mutable_quorum();
   quorum.set_voters(static_cast<std::uint32_t>(set.voters.size()));
   quorum.set_reachable(reachable);

@@ -99,6 +99,14 @@ EngineReport Agent::engine(Instant now) const {
   return report;
 }
 
+Sequence Agent::resumed() const {
+  const Instant since = holder_.rearmed();
+  const bool armed = guard_.connected && guard_.taken && holder_.claiming() && guard_.taken->session == holder_.current()->session &&
+                     guard_.taken->deadline != kNever && guard_.taken->deadline >= since;
+  MARK_IF(kResumedUnarmed, since != Instant{} && !armed);
+  return since == Instant{} || armed || PLANTED(kNamedUnarmed) ? holder_.resumed() : Sequence{};
+}
+
 /// Ends that others should hear by beat. The end of a clean stop goes by the log first: deciders are to know its final position.
 std::vector<SessionId> Agent::ended_to_say(const State& state) const {
   std::vector<SessionId> out;
@@ -141,7 +149,7 @@ void Agent::advance(const AgentContext& c, Instant now, AgentOutput& out) {
   retire_again(now, out);
   if (c.state_loaded && lease) renew_next(*lease, now, out);
   if (c.state_loaded) {
-    if (holder_.on_state(state, now, c.next_counter)) out.beat_now = true;
+    if (holder_.on_state(state, now, c.next_counter, c.voters)) out.beat_now = true;
     if (lease) {
       if (lease->decided != decided_seen_) {
         decided_seen_ = lease->decided;
@@ -204,22 +212,7 @@ void Agent::report_ends(const AgentContext& c, AgentOutput& out) {
                                                                                : "its guard or host was lost";
     out.appends.push_back({released, done.epoch, {}, why, {}});
   }
-  // Newest first: one session may have been named under several epochs, and it can have been opened under the last only.
-  for (auto it = lease.open.rbegin(); it != lease.open.rend(); ++it) {
-    const OpenDecision& d = *it;
-    if (!is_us(c, d.node, d.instance) || d.session == done.session || !is_over(d.session) || !engine_known_) continue;
-    if (engine_.opened == d.session && d.epoch > done.epoch) {
-      MARK(kLateCompletion);
-      // It wrote, and its completion did not reach the log in time: what it wrote is history that others must know of.
-      out.appends.push_back({PromotionCompleted{.session = d.session, .position = opened_at(), .instance = c.cluster.instance}, d.epoch, d.event,
-                             "it was opened, and ended before the log could be told", {}});
-    } else {
-      MARK(kSessionGone);
-      const std::string why = d.session == retiring_ && !retired_why_.empty() ? retired_why_ : "its session is gone";
-      out.appends.push_back({PromotionFailed{d.session, c.cluster.instance}, d.epoch, d.event, why, {}});
-    }
-    break;  // one event of an aggregate at a time
-  }
+  report_open(c, lease, is_over, out);
   const bool open = std::ranges::find(lease.open, retiring_, &OpenDecision::session) != lease.open.end();
   const bool in_log = lease.has_ended(retiring_) || (retiring_ != lease.completed.session && !open);
   if (!retiring_.empty() && in_log) {
@@ -232,6 +225,34 @@ void Agent::report_ends(const AgentContext& c, AgentOutput& out) {
     stopping_engine_ = false;
     final_.reset();
   }
+}
+
+/// Decisions for sessions of ours that are over, and that the log still shows as open: one event of an aggregate at a time.
+void Agent::report_open(const AgentContext& c, const LeaseState& lease, const std::function<bool(const SessionId&)>& is_over, AgentOutput& out) {
+  // An engine that does not say under what it was opened may have written under any of them.
+  const bool tells = engine_known_ && (engine_.position.timeline != 0 || engine_.state == EngineState::kEmpty || engine_.state == EngineState::kForeign);
+  if (!tells) return;
+  const auto gone = [&](const OpenDecision& d) { return is_us(c, d.node, d.instance) && d.session != lease.completed.session && is_over(d.session); };
+  // One session may have been named under several epochs. It wrote under the one that had its majority when it was opened, and voters end the
+  // promises of older epochs on the word that one was completed: so no other will do.
+  const auto wrote = [&](const OpenDecision& d) {
+    return gone(d) && engine_.opened == d.session && d.epoch > lease.completed.epoch && d.epoch == engine_.opened_epoch;
+  };
+  if (const auto d = std::find_if(lease.open.rbegin(), lease.open.rend(), wrote); d != lease.open.rend()) {
+    MARK(kLateCompletion);
+    // Its completion did not reach the log in time: what it wrote is history that others must know of.
+    out.appends.push_back({PromotionCompleted{.session = d->session, .position = opened_at(), .instance = c.cluster.instance}, d->epoch, d->event,
+                           "it was opened, and ended before the log could be told", {}});
+    return;
+  }
+  const auto d = std::find_if(lease.open.rbegin(), lease.open.rend(), gone);
+  if (d == lease.open.rend()) return;
+  MARK(kSessionGone);
+  const bool under_another = engine_.opened == d->session && d->epoch != engine_.opened_epoch;
+  const std::string why = d->session == retiring_ && !retired_why_.empty() ? retired_why_
+                          : under_another ? "its session is gone; what it wrote, it wrote under epoch " + std::to_string(engine_.opened_epoch.value)
+                                          : "its session is gone";
+  out.appends.push_back({PromotionFailed{d->session, c.cluster.instance}, d->epoch, d->event, why, {}});
 }
 
 /// The session being retired is retired until the guard's own word says that it has ended.
@@ -364,7 +385,9 @@ void Agent::arm(Instant now, AgentOutput& out) {
   const Instant deadline = holder_.deadline();
   const Epoch epoch = PLANTED(kUnearnedEpoch) ? holder_.current()->epoch : holder_.held();
   const std::pair wanted(epoch, deadline);
-  if (deadline <= now) return;
+  // One that has passed is told only to a guard that knows of none: it fences.
+  const bool endless = guard_.taken && guard_.taken->session == holder_.current()->session && guard_.taken->deadline == kNever;
+  if (deadline <= now && !endless) return;
   // Said once is not heard: without the guard's word that it has this deadline, it is said again.
   const bool has = guard_.taken && guard_.taken->session == holder_.current()->session && guard_.taken->epoch == epoch && guard_.taken->deadline == deadline;
   if (armed_ == wanted && (has || now < later(armed_at_, kSayAgain))) return;

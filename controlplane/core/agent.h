@@ -2,6 +2,7 @@
 // that follows from log and lease. Level-triggered: advance() compares what is with what should be, and asks for one step.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -59,7 +60,8 @@ class Agent {
   SessionId next_session() const { return guard_.next; }
   std::vector<SessionId> ended_to_say(const State& state) const;
   EngineReport engine(Instant now) const;
-  Sequence resumed() const { return holder_.resumed(); }
+  /// The Resumed that beats name: once the guard has the deadline that came with it, since a voter that hears it counts on that; 0: none.
+  Sequence resumed() const;
 
   const ResourceId& resource() const { return resource_; }
   const Holder& holder() const { return holder_; }
@@ -82,6 +84,7 @@ class Agent {
 
   void follow_guard(const AgentContext& c, Instant now, AgentOutput& out);
   void report_ends(const AgentContext& c, AgentOutput& out);
+  void report_open(const AgentContext& c, const LeaseState& lease, const std::function<bool(const SessionId&)>& is_over, AgentOutput& out);
   void take_named(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out);
   void keep_lease(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out);
   void arm(Instant now, AgentOutput& out);

@@ -71,13 +71,13 @@ void note_holder(const LeaseState& lease, const DeciderContext& c, const Resourc
   e.write_rate = track->rate;
 }
 
-/// A timeline above all that the log shows, which a candidate's data say was opened on that very node, under a session of which the log
-/// knows nothing: the log lost its decision and its completion, and what was written there is history all the same.
+/// A timeline above all that the log shows, which a candidate's data say was opened on that very node, under a session that the log does not
+/// show as completed and never will: the log lost its decision or its completion, and what was written there is history all the same.
 void note_lost_opening(const LeaseState& lease, Evidence& e) {
   const CandidateEvidence* newest = nullptr;
   for (const CandidateEvidence& c : e.candidates) {
     const EngineReport& engine = c.engine;
-    if (!c.heard || engine.opened.empty() || lease.knows(engine.opened) || engine.position.timeline <= lease.newest_timeline()) continue;
+    if (!c.heard || engine.opened.empty() || lease.may_complete(engine.opened) || engine.position.timeline <= lease.newest_timeline()) continue;
     const auto at = [](const CandidateEvidence& x) { return std::pair(x.engine.position.timeline, x.engine.position.lsn); };
     if (newest == nullptr || at(*newest) < at(c)) newest = &c;
   }
@@ -98,29 +98,7 @@ std::string unblock_of(const Evidence& e, const Decision& d, const DeciderContex
   return "daarionctl resume " + e.resource.value + " --reason TEXT";
 }
 
-/// The text without the numbers that have a unit behind them.
-std::string without_measures(const std::string& text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size();) {
-    const std::size_t end = std::min(text.find_first_not_of("0123456789", i), text.size());
-    const bool word = end > i && (i == 0 || text[i - 1] == ' ');
-    if (word && (text.compare(end, 3, " ms") == 0 || text.compare(end, 6, " bytes") == 0)) {
-      i = end;
-    } else {
-      const std::size_t next = std::max(end, i + 1);
-      out.append(text, i, next - i);
-      i = next;
-    }
-  }
-  return out;
-}
-
 }  // namespace
-
-void take_up(std::optional<Wait>& wait, Wait next) {
-  if (wait && without_measures(wait->what) == without_measures(next.what)) next.since = wait->since;
-  wait = std::move(next);
-}
 
 const SwitchoverState* DeciderContext::wish(const ResourceId& resource) const {
   if (std::ranges::find(live_wishes, resource) == live_wishes.end()) return nullptr;
@@ -131,7 +109,6 @@ const SwitchoverState* DeciderContext::wish(const ResourceId& resource) const {
 std::optional<LostHolder> lost_holder(const ResourceId& resource, const DeciderContext& c, Instant now) {
   const Sequence paused = c.state.newest_paused(resource);
   if (paused.value == 0 && c.state.log.regressions.empty()) return std::nullopt;  // then every promise has an end
-  const OperatorState* said = c.state.operator_of(resource);
   // A promise with an end is over by then, whoever heard the holder last, and a beat has said so.
   const Duration longest = promise_length(c.spec.lease.ttl, c.spec.lease.drift_ppm) + 2 * c.spec.lease.beat;
   LostHolder lost;
@@ -144,7 +121,7 @@ std::optional<LostHolder> lost_holder(const ResourceId& resource, const DeciderC
       ++free;
       continue;
     }
-    const bool confirmed = said && said->fencing_confirmed == note->session && said->fencing_sequence > paused;
+    const bool confirmed = c.state.fenced(resource, note->session);
     const bool unheard = std::ranges::find(peer->beat.suspects, note->node) != peer->beat.suspects.end() && note->node != c.self &&
                          c.peers.silent(note->node, now, c.start) > longest;
     if (confirmed || !unheard || (!lost.voters.empty() && lost.session != note->session)) continue;

@@ -14,20 +14,9 @@
 #include "controlplane/core/messages.h"
 #include "controlplane/core/peers.h"
 #include "controlplane/core/state.h"
+#include "controlplane/core/wait.h"
 
 namespace daarion {
-
-/// A named wait: what for, since when, and the command that would end it.
-struct Wait {
-  ResourceId resource;
-  std::string what;
-  std::string unblock;
-  Instant since{};
-  bool operator==(const Wait&) const = default;
-};
-
-/// Takes up the wait. One that differs only by measured numbers ("silent for 2100 ms") is the same one, and keeps its beginning.
-void take_up(std::optional<Wait>& wait, Wait next);
 
 /// What a decider needs to know of its node besides votes.
 struct DeciderContext {

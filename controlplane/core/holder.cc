@@ -31,6 +31,7 @@ void Holder::claim(Epoch epoch, SessionId session, std::uint64_t first_counter, 
   held_ = {};
   held_at_ = {};
   valid_until_ = {};
+  rearmed_ = {};
   if (PLANTED(kNominationIsLease)) held_ = epoch, held_at_ = now, valid_until_ = now + timers_.ttl;
 }
 
@@ -49,6 +50,7 @@ void Holder::drop() {
   refusals_.clear();
   held_ = {};
   valid_until_ = {};
+  rearmed_ = {};
 }
 
 Instant Holder::deadline() const { return valid_until_ == kNever ? kNever : valid_until_ - timers_.fence_budget; }
@@ -73,19 +75,14 @@ bool Holder::on_ack(const Ack& ack, Instant sent_at, const VoterSet& voters, con
 }
 
 bool Holder::count(const VoterSet& voters, const State& state, Instant now, const NodeId& voter) {
-  std::vector<Instant> newest;
   std::uint32_t naming = 0;
-  const bool paused = state.paused(resource_);
+  const bool paused = state.paused(resource_) && !state.fenced(resource_, claim_->session);
   const Sequence pause = state.newest_paused(resource_);
-  for (const VoterInstance& v : voters.voters) {
-    if (const auto it = acked_.find(v.node); it != acked_.end()) newest.push_back(it->second);
+  for (const VoterInstance& v : voters.voters)
     if (const auto it = named_.find(v.node); it != named_.end() && pause.value != 0 && it->second == pause) ++naming;
-  }
   const std::uint32_t majority = PLANTED(kMinorityHolds) ? 1 : voters.majority();
-  if (newest.size() < majority) return false;
-  std::ranges::sort(newest, std::greater<>());
-  const Instant until = later(newest[majority - 1], holder_length(timers_.ttl, PLANTED(kDriftIgnored) ? 0 : timers_.drift_ppm));
-  MARK_IF(kHolderStaleAcks, until <= now);
+  const Instant until = backed_by(voters);
+  MARK_IF(kHolderStaleAcks, until != Instant{} && until <= now);
   if (until <= now) return false;  // acks of long ago give nothing, not even the epoch
   if (held_ != claim_->epoch) {
     held_ = claim_->epoch;
@@ -105,7 +102,25 @@ bool Holder::count(const VoterSet& voters, const State& state, Instant now, cons
   return true;
 }
 
-bool Holder::on_state(const State& state, Instant now, std::uint64_t next_counter) {
+/// Until when the promises of a majority last, by the send times that it acked; the epoch of time: no majority acked.
+Instant Holder::backed_by(const VoterSet& voters) const {
+  std::vector<Instant> newest;
+  for (const VoterInstance& v : voters.voters)
+    if (const auto it = acked_.find(v.node); it != acked_.end()) newest.push_back(it->second);
+  const std::uint32_t majority = PLANTED(kMinorityHolds) ? 1 : voters.majority();
+  if (newest.size() < majority) return {};
+  std::ranges::sort(newest, std::greater<>());
+  return later(newest[majority - 1], holder_length(timers_.ttl, PLANTED(kDriftIgnored) ? 0 : timers_.drift_ppm));
+}
+
+bool Holder::on_state(const State& state, Instant now, std::uint64_t next_counter, const VoterSet& voters) {
+  if (endless() && state.fenced(resource_, claim_->session)) {
+    const Instant until = backed_by(voters);
+    valid_until_ = until == Instant{} ? now : until;  // either way it may be past: the guard fences then
+    armed_counter_ = next_counter;
+    named_.clear();
+    return true;
+  }
   const Sequence resumed = state.newest_resumed(resource_);
   if (state.paused(resource_) || resumed <= resumed_) return false;
   resumed_ = resumed;
@@ -115,6 +130,7 @@ bool Holder::on_state(const State& state, Instant now, std::uint64_t next_counte
   MARK(kHolderRearmed);
   if (PLANTED(kNotRearmed)) return true;
   valid_until_ = later(now, holder_length(timers_.ttl, timers_.drift_ppm));
+  rearmed_ = deadline();
   return true;
 }
 

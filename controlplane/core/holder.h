@@ -47,8 +47,9 @@ class Holder {
   /// Returns whether valid_until moved (or the deadline was dropped).
   bool on_ack(const Ack& ack, Instant sent_at, const VoterSet& voters, const State& state, Instant now);
 
-  /// The state moved. Returns whether valid_until changed (a Resumed arms it again).
-  bool on_state(const State& state, Instant now, std::uint64_t next_counter);
+  /// The state moved. Returns whether valid_until changed: a Resumed arms it again, and so does the word that its engine is off, which is wrong
+  /// then: voters that fold it keep their promises for one length after the newest beat, so no more is left here.
+  bool on_state(const State& state, Instant now, std::uint64_t next_counter, const VoterSet& voters);
 
   /// The log lost events, and the state is folded anew: which Resumed this holder was armed for is no longer known by its number, and acks
   /// of beats that named one count towards no pause.
@@ -67,13 +68,16 @@ class Holder {
   bool has_lease(Instant now) const { return claim_ && held_.value != 0 && now < deadline(); }
   /// A majority refused this claim and named a higher promise.
   bool refused(const VoterSet& voters) const;
-  /// The Resumed that beats name for this resource; 0: none.
+  /// The newest Resumed that this holder has armed for; 0: none.
   Sequence resumed() const { return resumed_; }
+  /// The deadline that the guard of a claim that was endless has to have before beats may name that Resumed; the epoch of time: any.
+  Instant rearmed() const { return rearmed_; }
   const LeaseMargin& margin() const { return margin_; }
   bool endless() const { return claim_ && valid_until_ == kNever; }
 
  private:
   bool count(const VoterSet& voters, const State& state, Instant now, const NodeId& voter);
+  Instant backed_by(const VoterSet& voters) const;
 
   ResourceId resource_;
   LeaseTimers timers_;
@@ -88,6 +92,7 @@ class Holder {
   Instant held_at_{};
   Instant valid_until_{};
   Sequence resumed_;
+  Instant rearmed_{};
   LeaseMargin margin_;
 };
 

@@ -25,7 +25,8 @@
 //   earned      an epoch is written under, and completed, only after a majority acked a claim of that very epoch: a session
 //               that raised its epoch keeps its time but not yet the new number; its endless promise stays endless.
 //   pause       a voter that folds Paused records its number and its promise has no end; the holder drops its deadline when a
-//               majority names that number. A beat that names a later Resumed ends it, nothing less. A voter that was blank
+//               majority names that number. A beat that names a later Resumed ends it, nothing less, and it is named only when the
+//               guard has shown the deadline that the holder armed then. A voter that was blank
 //               owes the newest completed holder in the log an endless promise, unless no Paused stood at that holder's
 //               decision or came since; and while any newer decision for another session is open it stays silent, for then
 //               the log does not show who holds. (That Paused no longer stands is not enough: the holder may not have folded Resumed yet.)

@@ -225,6 +225,10 @@ void NodeCore::append(const AppendWish& wish, const NodeId& about, const Resourc
 }
 
 void NodeCore::advance(Instant now) {
+  if (auto silence = voter_.silence(*state_, now))
+    take_up(voter_wait_, std::move(*silence));
+  else
+    voter_wait_.reset();
   follow_wishes(now);
   advance_agents(now);
   if (beat_now_ || now >= next_beat_) {
@@ -293,7 +297,7 @@ void NodeCore::send_beat(Instant now) {
     beat.engines.push_back(agent.engine(now));
   }
   if (refolding_) beat.applied = {}, beat.digest = {}, beat.chain = {};
-  beat.promises = voter_.promises(now);
+  beat.promises = voter_.promises(*state_, now);
   sent_.sent(beat.counter, now);
   beat_now_ = false;
   // The rhythm is the wall's, not the work's: beats sent early for news do not shift it.
@@ -383,6 +387,7 @@ void NodeCore::report_lag(Instant now) {
 
 std::vector<Wait> NodeCore::waits() const {
   std::vector<Wait> out;
+  if (voter_wait_) out.push_back(*voter_wait_);
   if (housekeeper_.wait()) out.push_back(*housekeeper_.wait());
   for (const auto& [resource, decider] : deciders_)
     if (decider.wait()) out.push_back(*decider.wait());

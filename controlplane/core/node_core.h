@@ -115,6 +115,7 @@ class NodeCore {
   Instant next_beat_{};
   bool beat_now_ = false;
   std::map<ResourceId, Sequence> voting_;   // where the last look found the promise over: the lease's newest decision or completion then
+  std::optional<Wait> voter_wait_;          // why this voter is silent
   std::map<Aggregate, InFlight> in_flight_;
   std::uint64_t next_append_ = 1;
   struct Wish {

@@ -39,6 +39,7 @@
   X(kUnearnedEpoch, "unearned_epoch", "a raised epoch is written under before its own majority")                            \
   X(kPauseOfOne, "pause_of_one", "a holder drops its deadline when one voter named the pause")                              \
   X(kNotRearmed, "not_rearmed", "a holder names a Resumed and arms no deadline")                                            \
+  X(kNamedUnarmed, "named_unarmed", "a holder names a Resumed before its guard has a deadline")                             \
   X(kReleaseBeforeDemotion, "release_before_demotion", "a switchover says that the session ended before the engine stopped") \
   /* deciding and folding */                                                                                                \
   X(kVotesIgnored, "votes_ignored", "one vote is enough for a decision")                                                    \
@@ -89,6 +90,7 @@
   X(kHolderResumed, "holder: a daemon takes up a living guard's claim", 200)                                                \
   X(kHolderEndless, "holder: drops its deadline", 200)                                                                      \
   X(kHolderRearmed, "holder: arms again after a pause", 200)                                                                \
+  X(kResumedUnarmed, "agent: does not name a Resumed yet, its guard has no deadline", 200)                                  \
   X(kHolderRefused, "holder: a majority named a higher promise", 1000)                                                      \
   X(kHolderStaleAcks, "holder: acks of a majority that are too old to give anything", 1000)                                 \
   X(kHolderOldAck, "holder: ack of a beat before its claim", 200)                                                           \

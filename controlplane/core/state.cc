@@ -17,8 +17,8 @@ bool VoterSet::has(const NodeId& node, const InstanceId& instance) const {
   return std::ranges::find(voters, VoterInstance{node, instance}) != voters.end();
 }
 
-bool LeaseState::knows(const SessionId& s) const {
-  return completed.session == s || has_ended(s) || std::ranges::find(open, s, &OpenDecision::session) != open.end();
+bool LeaseState::may_complete(const SessionId& s) const {
+  return completed.session == s || std::ranges::find(open, s, &OpenDecision::session) != open.end();
 }
 
 std::uint64_t LeaseState::newest_timeline() const {
@@ -59,6 +59,11 @@ Sequence State::newest_resumed(const ResourceId& r) const {
   const auto* all = find_or_null(operators, kWholeCluster);
   const auto* own = operator_of(r);
   return std::max(all ? all->resumed : Sequence{}, own ? own->resumed : Sequence{});
+}
+
+bool State::fenced(const ResourceId& r, const SessionId& session) const {
+  const auto* said = operator_of(r);
+  return said && !session.empty() && said->fencing_confirmed == session && said->fencing_sequence > newest_paused(r);
 }
 
 bool State::paused(const ResourceId& r) const {

@@ -142,8 +142,8 @@ struct LeaseState {
   bool operator==(const LeaseState&) const = default;
 
   bool has_ended(const SessionId& s) const;
-  /// Whether the log shows the session at all: decided, completed or ended.
-  bool knows(const SessionId& s) const;
+  /// Whether the log shows the session as the newest completed one, or decided and not ended: its completion may come.
+  bool may_complete(const SessionId& s) const;
   /// Of the history that it shows; 0: none.
   std::uint64_t newest_timeline() const;
   /// Whether the newest completed holder still holds, as far as the log knows.
@@ -224,6 +224,8 @@ struct State {
   Sequence newest_paused(const ResourceId& r) const;
   /// The newest Resumed that concerns it and ended a Paused.
   Sequence newest_resumed(const ResourceId& r) const;
+  /// Whether somebody gave their word, after the newest Paused, that the session's engine is off: its promises without an end get one.
+  bool fenced(const ResourceId& r, const SessionId& session) const;
   /// Whether a Paused stands: of the cluster or of the resource.
   bool paused(const ResourceId& r) const;
 };

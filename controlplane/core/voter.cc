@@ -198,7 +198,7 @@ void Voter::begin(const Beat& beat, const Claim& claim, const State& state, Vote
     next.longest = std::max(next.longest, rec->second.longest);
     next.paused = rec->second.paused;
   }
-  if (state.paused(claim.resource)) {
+  if (state.paused(claim.resource) && !state.fenced(claim.resource, claim.session)) {
     MARK(kVoterPausesNew);
     next.paused = std::max(next.paused, state.newest_paused(claim.resource));
   }
@@ -302,8 +302,7 @@ bool Voter::fold_pause(const ResourceId& resource, const State& state, Instant n
   Promise& promise = promises_[resource];
   const Sequence paused = state.newest_paused(resource);
   // A word that the holder is fenced gives an endless promise one more length, no more.
-  const OperatorState* said = state.operator_of(resource);
-  const bool fenced = said && said->fencing_confirmed == rec.session && said->fencing_sequence > paused;
+  const bool fenced = state.fenced(resource, rec.session);
   const bool unnamed = PLANTED(kResumeUnnamed) && rec.paused.value != 0 && !state.paused(resource);
   if ((fenced && rec.paused.value != 0) || unnamed) {
     MARK(kVoterFencingConfirmed);
@@ -323,9 +322,10 @@ void Voter::adopt(const State& state, Instant now, VoterOutput& out) {
   if (state.log.log.empty()) return;
   const bool new_log = state.log.log != record_.log;
   // Within one log the set only moves on: a fold that is behind (a store rebuilt, or of an old backup) shows an earlier one, under which
-  // this voter could answer beside others that are further (tests/model/voters.pml, SET_KEPT).
+  // this voter could answer beside others that are further (tests/model/voters.pml, SET_KEPT). One that has passed the place where this
+  // voter's set stood, and shows another, is of a log that lost it.
   const bool new_set = !state.voters.id.empty() && state.voters.id != record_.voters.id &&
-                       (new_log || state.voters.sequence > record_.voters.sequence);
+                       (new_log || state.applied >= record_.voters.sequence);
   if (!new_log && !new_set) return;
   MARK(kVoterAdopts);
   record_.log = state.log.log;
@@ -367,6 +367,18 @@ void Voter::try_return(const State& state, Instant now, VoterOutput& out) {
   }
 }
 
+/// A decision that is open beside the holder that the log shows: its session may have been opened, under a pause. Any of them, not the newest
+/// alone: one that was overtaken may have opened its engine, and its completion be on its way. One that names the holder's own session
+/// again leaves no doubt, nor does one whose engine somebody said to be off.
+const OpenDecision* Voter::in_doubt(const ResourceId& resource, const State& state) const {
+  const LeaseState* lease = state.lease(resource);
+  if (lease == nullptr) return nullptr;
+  const auto open = std::ranges::find_if(lease->open, [&](const OpenDecision& d) {
+    return d.epoch > lease->completed.epoch && d.session != lease->completed.session && !state.fenced(resource, d.session);
+  });
+  return open == lease->open.end() ? nullptr : &*open;
+}
+
 /// What a voter owes that was blank (lease.h, "pause"). Returns whether it may answer for the resource now.
 bool Voter::settle(const ResourceId& resource, const State& state) {
   const LeaseState* lease = state.lease(resource);
@@ -377,19 +389,16 @@ bool Voter::settle(const ResourceId& resource, const State& state) {
   const bool paused_since = !has_holder || state.paused(resource) || state.newest_paused(resource) > holder.decided ||
                             state.newest_resumed(resource) > holder.decided;
   if (!ever_paused || !paused_since || PLANTED(kBlankForgetsPause)) return true;
-  // Any decision that is open, not the newest alone: one that was overtaken may have opened its engine, and its completion be on its way.
-  // One that names the holder's own session again leaves no doubt.
-  const auto open = [&](const OpenDecision& d) { return d.epoch > holder.epoch && d.session != holder.session; };
-  if (std::ranges::any_of(lease->open, open)) return false;
+  if (in_doubt(resource, state) != nullptr) return false;
   if (!has_holder) return true;
   PromiseRecord& rec = record_.promises[resource];
   // A promise of that very epoch to another session (the log lost its decision, and named the epoch again): this voter never promised the
   // holder anything, and owes it nothing.
-  if (rec.epoch > holder.epoch || (rec.epoch == holder.epoch && !rec.session.empty() && rec.session != holder.session)) return true;
+  if (rec.session != holder.session && (rec.epoch > holder.epoch || (rec.epoch == holder.epoch && !rec.session.empty()))) return true;
   MARK(kVoterOwesPause);
   if (rec.session != holder.session)
     rec = {.epoch = holder.epoch, .session = holder.session, .node = holder.node, .longest = {}, .paused = {}, .instance = holder.instance};
-  rec.epoch = holder.epoch;
+  rec.epoch = std::max(rec.epoch, holder.epoch);
   // What ends the pause gives it one length more. How long it once was, this record does not tell.
   rec.longest = std::max(rec.longest, ttl_);
   rec.paused = std::max(rec.paused, state.newest_paused(resource));
@@ -418,11 +427,32 @@ Vote Voter::vote(const ResourceId& resource, const State& state, Instant now) co
               .over_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(0, to_ms(now - since))), .heard = {}};
 }
 
-std::vector<PromiseNote> Voter::promises(Instant now) const {
+std::vector<PromiseNote> Voter::promises(const State& state, Instant now) const {
   std::vector<PromiseNote> out;
   for (const auto& [resource, rec] : record_.promises)
     if (!over(resource, now)) out.push_back({resource, rec.node, rec.session, rec.instance});
+  for (const ResourceId& resource : withheld_)
+    if (const OpenDecision* d = in_doubt(resource, state); d && std::ranges::find(out, resource, &PromiseNote::resource) == out.end())
+      out.push_back({resource, d->node, d->session, d->instance});
   return out;
+}
+
+std::optional<Wait> Voter::silence(const State& state, Instant now) const {
+  const auto member = std::ranges::find(state.voters.voters, self_, &VoterInstance::node);
+  if (member == state.voters.voters.end() || record_.voters.id.empty() || foreign_log(state)) return std::nullopt;
+  const auto says = [&](std::string what, std::string unblock) { return Wait{{}, self_.value + "'s voter is silent: " + std::move(what), std::move(unblock), now}; };
+  if (member->instance != record_.instance)
+    return says("it is not the installation that the voter set names", "bring its own voter.json back: another one does not count, and votes of " + self_.value + " are missing");
+  if (blank_)
+    return now < blank_until_ ? says("after a reboot it cannot know whether an earlier promise runs, for one lease", "daarionctl status")
+                              : says("after a reboot it waits to see its MemberReturned in the log", "daarionctl events");
+  if (state.voters.id != record_.voters.id && state.applied < record_.voters.sequence)
+    return says("its fold has not reached the voter set of event " + std::to_string(record_.voters.sequence.value), "daarionctl status");
+  for (const ResourceId& resource : withheld_)
+    if (const OpenDecision* d = in_doubt(resource, state))
+      return says("epoch " + std::to_string(d->epoch.value) + " of " + resource.value + " was decided for " + d->node.value + ", which may write under it without an end",
+                  "start " + d->node.value + ", or daarionctl confirm-fencing " + resource.value + " --holder " + d->node.value + " --reason TEXT");
+  return std::nullopt;
 }
 
 Instant Voter::next_change(Instant now) const {

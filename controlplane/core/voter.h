@@ -9,6 +9,7 @@
 #include "controlplane/core/lease.h"
 #include "controlplane/core/messages.h"
 #include "controlplane/core/state.h"
+#include "controlplane/core/wait.h"
 
 namespace daarion {
 
@@ -69,8 +70,11 @@ class Voter {
   bool may_vote(const ResourceId& resource, const State& state, Instant now) const;
   Vote vote(const ResourceId& resource, const State& state, Instant now) const;
 
-  /// The promises that are not over.
-  std::vector<PromiseNote> promises(Instant now) const;
+  /// The promises that are not over, and of a resource that is withheld the session that it may owe one: who has it may say that it ended.
+  std::vector<PromiseNote> promises(const State& state, Instant now) const;
+
+  /// Why a voter that the set names answers nothing, or nothing about some resource; nothing: it does answer, or says otherwise why not.
+  std::optional<Wait> silence(const State& state, Instant now) const;
 
   /// When something here changes by time alone; kNever if nothing will.
   Instant next_change(Instant now) const;
@@ -119,6 +123,7 @@ class Voter {
   void write(VoterOutput& out);
   void try_return(const State& state, Instant now, VoterOutput& out);
   bool fold_pause(const ResourceId& resource, const State& state, Instant now);
+  const OpenDecision* in_doubt(const ResourceId& resource, const State& state) const;
   bool settle(const ResourceId& resource, const State& state);
   void adopt(const State& state, Instant now, VoterOutput& out);
   Ack answer(const Beat& beat) const;

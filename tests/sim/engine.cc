@@ -30,6 +30,7 @@ EngineReport World::report_of(Host& host) const {
   r.position = e.data.position;
   r.timeline_start = e.data.history.empty() ? Lsn{} : e.data.history.back().lsn;
   r.opened = e.data.opened;
+  r.opened_epoch = e.data.opened_epoch;
   r.upstream = e.upstream;
   r.streaming = e.streaming;
   r.diverged = e.diverged || (!e.running && e.data.was_primary);
@@ -71,6 +72,8 @@ void World::finish(Host& host, const DriverCommand& command, std::uint64_t engin
   if (!host.up) return;
   if (!host.guard.alive || host.guard.fencing || host.engine_life != engine_life) {
     failed("the engine ended meanwhile");
+  } else if (host.guard.stopped && (command.verb == Verb::kStart || command.verb == Verb::kStop || command.verb == Verb::kRejoin || command.verb == Verb::kFollow)) {
+    failed("the guard does not answer");
   } else if (random_.chance(0.01)) {
     failed("chance");
   } else {
@@ -129,6 +132,7 @@ void World::finish(Host& host, const DriverCommand& command, std::uint64_t engin
           e.data.history.push_back({e.data.position.timeline, e.data.position.lsn});
           e.data.was_primary = false;
           e.data.opened = e.session;
+          e.data.opened_epoch = command.epoch;
           result.position = e.data.position;
           note(host.id.value + " writable e" + std::to_string(command.epoch.value));
           checker_.opened(host);

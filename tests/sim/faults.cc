@@ -155,6 +155,29 @@ struct Doing {
     if (r.chance(0.2) && !w.knobs().tail_loss) forgotten();
   }
 
+  /// Of any node; or of the holder of a pause that ends while its keeper hears nothing, and then its node is cut off or loses its daemon.
+  void keeper() {
+    Host* holder = writer();
+    if (holder == nullptr || w.reference().lease(kPostgres) == nullptr || w.reference().paused(kPostgres) || r.chance(0.4))
+      return w.stop_keeper(victim(), r.between(milliseconds(50), seconds(8)));
+    w.append_by_hand(Paused{}, kPostgres, {}, "operator:sim", NodeId("node1"));
+    later_on(r.between(milliseconds(400), seconds(3)), [](Doing& d) {
+      Host* now = d.writer();
+      if (now == nullptr || d.w.healed()) return;
+      d.w.stop_keeper(*now, d.r.between(seconds(2), seconds(12)));
+      if (d.w.reference().paused(kPostgres)) d.w.append_by_hand(Resumed{}, kPostgres, {}, "operator:sim", NodeId("node1"));
+      d.later_on(d.r.between(milliseconds(1), milliseconds(700)), [](Doing& then) {
+        Host* last = then.writer();
+        if (last == nullptr || then.w.healed()) return;
+        if (then.r.chance(0.3)) {
+          then.w.kill_daemon(*last);
+          return then.w.after(then.r.between(seconds(3), seconds(9)), [&w = then.w, last] { w.start_daemon(*last); });
+        }
+        then.cut_for(then.links_of(*last, false), then.r.between(seconds(3), seconds(9)));
+      });
+    });
+  }
+
   /// What was just stored reaches some, and then all messages stop for longer than most leases: those who know of it may be a minority.
   void half_told() {
     later_on(r.between(microseconds(200), milliseconds(4)), [](Doing& d) {
@@ -306,6 +329,7 @@ void perform_fault(World& w, const Fault& fault) {
     case FaultKind::kPowerLoss: return d.power_loss();
     case FaultKind::kNomination: return d.nominate();
     case FaultKind::kFalseEnd: return d.false_end();
+    case FaultKind::kKeeper: return d.keeper();
     case FaultKind::kSecondHost: return d.second_host();
     case FaultKind::kCount: return;
   }

@@ -2,6 +2,7 @@
 #include "tests/sim/world.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "tests/sim/plants.h"
 
@@ -9,6 +10,7 @@ namespace daarion::sim {
 namespace {
 using std::chrono::milliseconds;
 using std::chrono::microseconds;
+constexpr Duration kGrace = milliseconds(100);  // of the watcher
 }  // namespace
 
 void World::start_guard(Host& host) {
@@ -21,10 +23,13 @@ void World::start_guard(Host& host) {
   host.guard.taken.reset();
   host.guard.ended.clear();
   host.guard.fencing = false;
+  host.guard.stopped = false;
+  host.guard.waiting.clear();
 }
 
 void World::guard_report(Host& host) {
   const GuardSim& g = host.guard;
+  if (g.alive && g.stopped) return;
   GuardReport report{.resource = resource_, .connected = g.alive, .next = g.next, .taken = g.taken, .ended = g.ended,
                      .incarnation = g.incarnation, .engine_running = host.engine.running, .fencing = g.fencing};
   Host* h = &host;
@@ -52,6 +57,25 @@ void World::kill_guard(Host& host) {
   });
 }
 
+void World::stop_keeper(Host& host, Duration length) {
+  if (!host.up || !host.guard.alive || host.guard.fencing || host.guard.stopped || healed_) return;
+  note(host.id.value + " keeper stopped for " + std::to_string(to_ms(length)) + " ms");
+  host.guard.stopped = true;
+  Host* h = &host;
+  const std::uint64_t generation = host.guard.generation;
+  after(length, [this, h, generation] {
+    if (h->guard.generation == generation) wake_keeper(*h);
+  });
+}
+
+void World::wake_keeper(Host& host) {
+  if (!std::exchange(host.guard.stopped, false)) return;
+  note(host.id.value + " keeper goes on");
+  guard_report(host);
+  watch_deadline(host);
+  for (const GuardCommand& command : std::exchange(host.guard.waiting, {})) guard_command(host, command);
+}
+
 void World::watch_deadline(Host& host) {
   if (!host.guard.taken || host.guard.taken->deadline == kNever) return;
   Host* h = &host;
@@ -59,6 +83,15 @@ void World::watch_deadline(Host& host) {
   after(to_world(host, host.guard.taken->deadline), [this, h, generation] {
     if (h->guard.generation != generation || !h->guard.taken || h->guard.fencing) return;
     if (local(*h) < h->guard.taken->deadline) return;  // it was moved; another watch is set
+    if (h->guard.stopped) {
+      // The watcher gives the keeper its time, then ends it and everything below.
+      const std::uint64_t of = h->guard.generation;
+      return after(std::min<Duration>(kGrace, knobs_.timers.fence_budget / 4), [this, h, of] {
+        if (h->guard.generation != of || !h->guard.taken || local(*h) < h->guard.taken->deadline) return;
+        counters_.add("keepers ended");
+        kill_guard(*h);
+      });
+    }
     if (PLANTED(kGuardNeedsDaemon) && (!h->daemon_up || now_ < h->paused_until)) return;
     counters_.add("fences");
     fence(*h, EndCause::kFenced);
@@ -68,9 +101,11 @@ void World::watch_deadline(Host& host) {
 void World::guard_command(Host& host, const GuardCommand& command) {
   GuardSim& g = host.guard;
   if (!host.up || !g.alive || g.fencing) return;
+  if (g.stopped) return g.waiting.push_back(command);
   switch (command.kind) {
     case GuardCommand::Kind::kArm:
-      if (command.deadline <= local(host)) return;
+      // A deadline that has passed ends a session that has none.
+      if (command.deadline <= local(host) && !(g.taken && g.taken->session == command.session && g.taken->deadline == kNever)) return;
       if (g.taken && g.taken->session == command.session) {
         g.taken->deadline = command.deadline;
         g.taken->epoch = command.epoch;
@@ -132,7 +167,7 @@ void World::end_session(Host& host, EndCause cause) {
 }
 
 void World::crash_engine(Host& host) {
-  if (!host.engine.running || !host.guard.alive || host.guard.fencing) return;
+  if (!host.engine.running || !host.guard.alive || host.guard.fencing || host.guard.stopped) return;
   note(host.id.value + " engine crashed");
   if (host.guard.taken) {
     fence(host, EndCause::kCrashed);

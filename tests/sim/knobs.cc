@@ -50,6 +50,7 @@ int weight(FaultKind kind) {
     case FaultKind::kPowerLoss: return 3;
     case FaultKind::kNomination: return 5;
     case FaultKind::kFalseEnd: return 2;
+    case FaultKind::kKeeper: return 5;
     case FaultKind::kSecondHost: return 2;
     case FaultKind::kCount: break;
   }
@@ -76,6 +77,7 @@ const char* text_of(FaultKind kind) {
     case FaultKind::kPowerLoss: return "power loss";
     case FaultKind::kNomination: return "arbitrary decision";
     case FaultKind::kFalseEnd: return "false end";
+    case FaultKind::kKeeper: return "keeper stopped";
     case FaultKind::kSecondHost: return "second host";
     case FaultKind::kCount: break;
   }

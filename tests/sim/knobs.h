@@ -26,6 +26,7 @@ enum class FaultKind {
   kPowerLoss,        // several hosts at once; with the knob for it the log loses its tail
   kNomination,       // an arbitrary decision in the log
   kFalseEnd,         // another node or instance says that the holder's session ended
+  kKeeper,           // the guard's keeper gets SIGSTOP for a while, also while a pause ends
   kSecondHost,       // a node is built anew under its id while its old host lives on
   kCount
 };

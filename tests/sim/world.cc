@@ -393,6 +393,7 @@ void World::heal() {
   take_one_away();
   for (auto& host : hosts_) {
     if (host->gone) continue;
+    wake_keeper(*host);
     if (!host->up) {
       host->booted = now_;
       start_host(*host);

@@ -33,6 +33,7 @@ struct EngineData {
   Position position;
   std::vector<TimelineStart> history;
   SessionId opened;          // on this host, under this session
+  Epoch opened_epoch;        // and this epoch
   bool was_primary = false;  // and not stopped cleanly: its end may be one that nobody else has
 };
 
@@ -57,6 +58,8 @@ struct GuardSim {
   std::uint64_t incarnation = 0;
   bool fencing = false;
   std::uint64_t generation = 0;  // of the process; stale events are void
+  bool stopped = false;          // the keeper got SIGSTOP: it hears and says nothing, and what it was told waits
+  std::vector<GuardCommand> waiting;
 };
 
 struct Host {
@@ -133,6 +136,9 @@ class World {
   void kill_daemon(Host& host);
   void kill_host(Host& host, bool reboot, bool restore_record);
   void kill_guard(Host& host);
+  /// SIGSTOP of the keeper; its watcher ends it once a deadline has passed.
+  void stop_keeper(Host& host, Duration length);
+  void wake_keeper(Host& host);
   void crash_engine(Host& host);
   void pause_daemon(Host& host, Duration length);
   /// No link is cut any more in the second phase.

@@ -29,6 +29,7 @@ class AgentTest : public testing::Test {
     r.state = state;
     r.incarnation = guard.incarnation;
     r.opened = opened;
+    r.opened_epoch = opened.empty() ? Epoch{} : opened_epoch;
     r.timeline_start = Lsn{900};
     if (state == EngineState::kEmpty) r.position = {};
     agent.on_engine(r, now);
@@ -92,6 +93,7 @@ class AgentTest : public testing::Test {
   GuardReport guard;
   Agent agent{node(1), kPostgres, LeaseTimers{}};
   std::vector<ResourceId> wishes;
+  Epoch opened_epoch{1};  // that the engine was opened under, if it was
   bool loaded = true, stopping = false;
 };
 
@@ -208,6 +210,45 @@ TEST_F(AgentTest, NamedSessionThatIsGoneFailsAtOnce) {
   EXPECT_EQ(std::get<PromotionFailed>(failed->payload).session, session(77));
   EXPECT_EQ(failed->epoch, Epoch{1});
   EXPECT_FALSE(agent.claim());
+}
+
+/// Session 9 was opened under epoch 1 and ended; then the log came to show what had waited for a leader: a needless nomination, and the holder's
+/// answer under epoch 3, which never had a majority. Voters end the promise to epoch 2 on the word that 3 was completed: it must not be said.
+TEST_F(AgentTest, WhatItWroteIsToldUnderTheEpochThatItWasOpenedUnder) {
+  log.decide(1, 1, session(9));
+  log.decide(2, 2, session(2));
+  log.decide(3, 1, session(9), DecisionKind::kKeep);
+  guard.ended.push_back({session(9), EndCause::kFenced});
+  engine(EngineState::kStandby, at(0), session(9));
+  const AgentOutput out = advance(at(0));
+  ASSERT_NE(wish<PromotionCompleted>(out), nullptr);
+  EXPECT_EQ(wish<PromotionCompleted>(out)->epoch, Epoch{1});
+  EXPECT_EQ(wish<PromotionFailed>(out), nullptr) << "one at a time, and that one would end the session";
+}
+
+TEST_F(AgentTest, AnEpochThatOthersHaveCompletedSinceIsNotToldAsCompleted) {
+  log.decide(1, 1, session(9));
+  log.decide(2, 2, session(2));
+  log.decide(3, 1, session(9), DecisionKind::kKeep);
+  log.complete(2, 2, session(2));
+  guard.ended.push_back({session(9), EndCause::kFenced});
+  engine(EngineState::kStandby, at(0), session(9));
+  const AgentOutput out = advance(at(0));
+  EXPECT_EQ(wish<PromotionCompleted>(out), nullptr);
+  EXPECT_NE(wish<PromotionFailed>(out), nullptr);
+}
+
+TEST_F(AgentTest, AnEngineThatDoesNotSayUnderWhatItWasOpenedLeavesDecisionsOpen) {
+  log.decide(1, 1, session(9));
+  engine(EngineState::kStarting, at(0));
+  EngineReport r = standby_at(0, 0);
+  r.state = EngineState::kStarting;
+  r.incarnation = guard.incarnation;
+  r.position = {};
+  agent.on_engine(r, at(1));
+  EXPECT_EQ(wish<PromotionFailed>(advance(at(1))), nullptr) << "it may have written under it";
+  observe(EngineState::kStandby, at(10));
+  EXPECT_NE(wish<PromotionFailed>(advance(at(10))), nullptr);
 }
 
 TEST_F(AgentTest, GivesUpWithoutAMajorityWithinOneTtl) {
@@ -785,6 +826,40 @@ TEST_F(AgentTest, AnArmThatTheGuardDoesNotShowIsSaidAgain) {
   EXPECT_TRUE(commands(advance(at(250)), GuardCommand::Kind::kArm)) << "the guard's reports do not show it";
   confirm(1, session(1), at(1) + holder_length(LeaseTimers{}.ttl, LeaseTimers{}.drift_ppm) - LeaseTimers{}.fence_budget, at(260));
   EXPECT_FALSE(commands(advance(at(600)), GuardCommand::Kind::kArm)) << "now they do";
+}
+
+/// Voters give their promises an end on that word, so the guard must have one by then: one that is stopped would go on without.
+TEST_F(AgentTest, AResumedIsNamedOnlyOnceTheGuardHasItsDeadline) {
+  hold(at(0));
+  const Sequence paused = log.pause();
+  for (int voter = 1; voter <= 2; ++voter)
+    agent.on_ack(ack_of(voter, 100, 1, session(1), log.state.voters, paused), at(100), log.state.voters, log.state, at(100));
+  ASSERT_EQ(advance(at(100)).guard.at(0).deadline, kNever);
+  const Sequence resumed = log.resume();
+  ASSERT_EQ(advance(at(5000)).guard.at(0).deadline, at(6480)) << "the guard's last word is of before the pause";
+  EXPECT_EQ(agent.resumed(), Sequence{});
+  confirm(1, session(1), kNever, at(5001));
+  EXPECT_EQ(agent.resumed(), Sequence{}) << "it has dropped its deadline, and not heard of the other";
+  advance(at(5210));
+  EXPECT_EQ(agent.resumed(), Sequence{});
+  confirm(1, session(1), at(6480), at(5211));
+  EXPECT_EQ(agent.resumed(), resumed);
+}
+
+TEST_F(AgentTest, AGuardWithoutADeadlineIsToldAlsoOfOneThatHasPassed) {
+  hold(at(0));
+  const Sequence paused = log.pause();
+  for (int voter = 1; voter <= 2; ++voter)
+    agent.on_ack(ack_of(voter, 100, 1, session(1), log.state.voters, paused), at(100), log.state.voters, log.state, at(100));
+  advance(at(100));
+  confirm(1, session(1), kNever, at(101));
+  log.resume();
+  advance(at(5000));
+  const AgentOutput late = advance(at(9000));
+  ASSERT_TRUE(commands(late, GuardCommand::Kind::kArm)) << "it fences then";
+  EXPECT_EQ(late.guard[0].deadline, at(6480));
+  confirm(1, session(1), at(6480), at(9001));
+  EXPECT_FALSE(commands(advance(at(9300)), GuardCommand::Kind::kArm));
 }
 
 TEST_F(AgentTest, ARetirementThatTheGuardDoesNotShowIsSaidAgain) {

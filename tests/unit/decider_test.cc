@@ -344,6 +344,29 @@ TEST_F(DeciderTest, WriterThatOnlyBeatsShowedIsTheLastHolder) {
   EXPECT_EQ(n.evidence.timelines.back(), (TimelineStart{2, Lsn{1000}}));
 }
 
+// The log lost the completion under which node2's engine was opened, and named its session again under an epoch that never had its majority.
+TEST_F(DeciderTest, AnOpeningThatTheLogWillNeverShowIsHistory) {
+  log.release(1, 1, session(1));
+  log.decide(3, 2, session(2));
+  const auto heard = [&](const SessionId& opened) {
+    Beat b = beat_of(2, ++counter, log.state);
+    b.next = {{kPostgres, session(3)}};
+    b.engines = {standby_at(1500, 2)};
+    b.engines[0].opened = opened;
+    b.engines[0].timeline_start = Lsn{1000};
+    peers.hear(b, at(9000));
+    return Decider::preview(kPostgres, context(3), false, at(9000));
+  };
+  EXPECT_EQ(heard(session(2)).evidence.last_holder, node(1)) << "its completion may come";
+  log.add(PromotionFailed{session(2), instance(2)}, node(2), kPostgres, Epoch{3});
+  EXPECT_EQ(heard({}).evidence.last_holder, node(1)) << "it does not say who opened it";
+  const auto n = heard(session(2));
+  EXPECT_EQ(n.evidence.last_holder, node(2));
+  EXPECT_EQ(n.evidence.last_position, (Position{2, Lsn{1500}, "db"}));
+  EXPECT_EQ(n.evidence.timelines.back(), (TimelineStart{2, Lsn{1000}}));
+  EXPECT_EQ(n.decision.to, node(2)) << n.decision.reason;
+}
+
 TEST_F(DeciderTest, WishGivesItsKindAndItsTarget) {
   log.add(SwitchoverRequested{.from = node(1), .to = node(2), .forced = true, .allow_data_loss = true}, node(1), kPostgres);
   vote(2, at(2500));

@@ -193,10 +193,10 @@ TEST_F(HolderTest, ResumedArmsAgainAndAcksOfOlderBeatsDoNotPauseIt) {
   ack(2, 10, 0, 1, 1, paused);
   ASSERT_TRUE(holder.endless());
   const Sequence resumed = log.resume();
-  EXPECT_TRUE(holder.on_state(log.state, at(50'000), 500));
+  EXPECT_TRUE(holder.on_state(log.state, at(50'000), 500, log.state.voters));
   EXPECT_EQ(holder.valid_until(), at(50'000 + 1980));
   EXPECT_EQ(holder.resumed(), resumed);
-  EXPECT_FALSE(holder.on_state(log.state, at(50'001), 501)) << "once";
+  EXPECT_FALSE(holder.on_state(log.state, at(50'001), 501, log.state.voters)) << "once";
   const Sequence again = log.pause();
   ack(1, 499, 50'000, 50'001, 1, again);
   ack(2, 499, 50'000, 50'001, 1, again);
@@ -204,6 +204,39 @@ TEST_F(HolderTest, ResumedArmsAgainAndAcksOfOlderBeatsDoNotPauseIt) {
   ack(1, 500, 50'002, 50'003, 1, again);
   ack(2, 500, 50'002, 50'003, 1, again);
   EXPECT_TRUE(holder.endless());
+}
+
+/// Voters that fold the word that it is off keep their promises for one length beyond the newest beat that they acked. A wrong word must leave no
+/// more to the holder, or it writes on for ever once it is cut off.
+TEST_F(HolderTest, TheWordThatItIsOffLeavesItWhatItsAcksGive) {
+  const Sequence paused = log.pause();
+  ack(1, 10, 0, 1, 1, paused);
+  ack(2, 10, 0, 1, 1, paused);
+  ack(1, 90, 20'000, 20'001, 1, paused);
+  ack(2, 91, 20'250, 20'251, 1, paused);
+  ASSERT_TRUE(holder.endless());
+  log.add(FencingConfirmed{session(1), "wrong"}, node(3), kPostgres);
+  EXPECT_TRUE(holder.on_state(log.state, at(20'300), 100, log.state.voters));
+  EXPECT_EQ(holder.valid_until(), at(20'000 + 1980));
+  EXPECT_TRUE(ack(1, 100, 20'500, 20'501, 1, paused)) << "a voter that has not folded the word yet";
+  ack(2, 100, 20'500, 20'501, 1, paused);
+  EXPECT_FALSE(holder.endless()) << "not for that pause again";
+  EXPECT_EQ(holder.valid_until(), at(20'500 + 1980));
+  const Sequence again = log.pause();
+  ack(1, 101, 20'750, 20'751, 1, again);
+  ack(2, 101, 20'750, 20'751, 1, again);
+  EXPECT_TRUE(holder.endless()) << "a Paused that came after the word";
+}
+
+TEST_F(HolderTest, TheWordThatItIsOffEndsAHolderThatNobodyAcks) {
+  const Sequence paused = log.pause();
+  ack(1, 10, 0, 1, 1, paused);
+  ack(2, 10, 0, 1, 1, paused);
+  Holder next{kPostgres, timers};
+  next.resume(Epoch{1}, session(1), kNever, 200, at(60'000));
+  log.add(FencingConfirmed{session(1), "powered off"}, node(3), kPostgres);
+  EXPECT_TRUE(next.on_state(log.state, at(60'001), 200, log.state.voters));
+  EXPECT_FALSE(next.has_lease(at(60'001)));
 }
 
 TEST_F(HolderTest, MarginNamesTheSlowestOfTheMajority) {

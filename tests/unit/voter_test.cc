@@ -209,7 +209,7 @@ TEST_F(VoterTest, PromiseOfAnOlderRecordIsAnyInstances) {
 TEST_F(VoterTest, SaysToWhichInstanceItIsBound) {
   hear(1, kFirst, at(0));
   EXPECT_EQ(disk.promises.at(kPostgres).instance, instance(1));
-  EXPECT_EQ(voter->promises(at(10)), (std::vector<PromiseNote>{{kPostgres, node(1), session(1), instance(1)}}));
+  EXPECT_EQ(voter->promises(log.state, at(10)), (std::vector<PromiseNote>{{kPostgres, node(1), session(1), instance(1)}}));
 }
 
 TEST_F(VoterTest, EndInTheLogFreesThePromise) {
@@ -536,6 +536,44 @@ TEST_F(VoterTest, BlankVoterStaysSilentWhileANewerDecisionIsOpen) {
   EXPECT_EQ(hear(2, kSecond, at(10'020)), 'a');
 }
 
+/// node2 is gone for good, and the other voters are not a majority without this one: a word on node2 must be possible, and be asked for.
+TEST_F(VoterTest, WhatItIsSilentForIsNamedAndEndsWithTheWordOnIt) {
+  log.pause();
+  log.decide(2, 2, session(2), DecisionKind::kForced);
+  reboot();
+  EXPECT_EQ(hear(2, kSecond, at(10'001)), ' ');
+  EXPECT_EQ(voter->promises(log.state, at(10'001)), (std::vector<PromiseNote>{{kPostgres, node(2), session(2), instance(2)}}));
+  const auto wait = voter->silence(log.state, at(10'001));
+  ASSERT_TRUE(wait);
+  EXPECT_NE(wait->what.find("epoch 2 of postgres was decided for node2"), std::string::npos) << wait->what;
+  EXPECT_NE(wait->unblock.find("daarionctl confirm-fencing postgres --holder node2"), std::string::npos) << wait->unblock;
+  log.add(FencingConfirmed{session(2), "powered off"}, node(1), kPostgres);
+  fold(at(10'010));
+  EXPECT_FALSE(voter->withholds(kPostgres));
+  EXPECT_FALSE(voter->silence(log.state, at(10'010)));
+  EXPECT_EQ(promised(session(1), at(99'000)), kNever) << "the holder that the log shows is owed its own";
+}
+
+/// The record is of the middle of a raise: the session's pause is known by the log alone.
+TEST_F(VoterTest, BlankVoterOwesItAlsoToAHolderThatItPromisedAHigherEpoch) {
+  log.pause();
+  log.decide(3, 1, session(1), DecisionKind::kKeep);
+  disk.promises[kPostgres] = {.epoch = Epoch{3}, .session = session(1), .node = node(1), .longest = seconds(2), .paused = {}, .instance = instance(1)};
+  reboot();
+  EXPECT_EQ(promised(session(1), at(99'000)), kNever);
+  EXPECT_EQ(disk.promises.at(kPostgres).epoch, Epoch{3});
+}
+
+TEST_F(VoterTest, ANewPromiseToASessionThatIsSaidToBeOffHasAnEnd) {
+  log.pause();
+  log.decide(2, 2, session(2), DecisionKind::kForced);
+  log.add(FencingConfirmed{session(2), "wrong word"}, node(1), kPostgres);
+  fold(at(0));
+  EXPECT_EQ(hear(2, kSecond, at(10)), 'a');
+  EXPECT_EQ(out.acks.at(0).accepted.at(0).paused, Sequence{});
+  EXPECT_EQ(promised(session(2), at(10)), at(2030));
+}
+
 TEST_F(VoterTest, BlankVoterStaysSilentAlsoWhileADecisionThatWasOvertakenIsOpen) {
   log.release(1, 1, session(1));
   log.decide(2, 2, session(2));
@@ -572,6 +610,40 @@ TEST_F(VoterTest, BlankVoterOwesNothingToAHolderOfAnEpochThatItPromisedToAnother
 }
 
 // ---- who it is
+/// The log lost its first events, and the set was appended anew at the same place.
+TEST_F(VoterTest, ASetThatTheLogLostIsLeftForTheOneThatIsThere) {
+  VoterSet other = log.state.voters;
+  other.id = EventId{77, 77};
+  log.state.voters = other;
+  EXPECT_EQ(hear(1, kFirst, at(0)), ' ');
+  fold(at(1));
+  EXPECT_EQ(disk.voters.id, other.id);
+  EXPECT_EQ(hear(1, kFirst, at(2)), 'a');
+}
+
+TEST_F(VoterTest, AFoldThatHasNotReachedItsSetChangesNothing) {
+  VoterSet other = log.state.voters;
+  other.id = EventId{77, 77};
+  other.sequence = Sequence{1};
+  log.state.voters = other;
+  disk.voters.sequence = Sequence{log.state.applied.value + 1};
+  begin();
+  fold(at(1));
+  EXPECT_NE(disk.voters.id, other.id);
+  const auto wait = voter->silence(log.state, at(1));
+  ASSERT_TRUE(wait);
+  EXPECT_NE(wait->what.find("has not reached the voter set"), std::string::npos) << wait->what;
+}
+
+TEST_F(VoterTest, AnotherInstallationThanTheSetNamesSaysSo) {
+  disk.instance = instance(9);
+  begin();
+  const auto wait = voter->silence(log.state, at(1));
+  ASSERT_TRUE(wait);
+  EXPECT_NE(wait->what.find("not the installation that the voter set names"), std::string::npos) << wait->what;
+  EXPECT_FALSE(wait->unblock.empty());
+}
+
 TEST_F(VoterTest, CloneOfItsRecordSilencesIt) {
   Beat clone = beat_of(3, 1, log.state, 99);
   hear(clone, at(0));
@@ -651,8 +723,8 @@ TEST_F(VoterTest, NextChangeIsTheEndOfThePromise) {
   EXPECT_EQ(voter->next_change(at(0)), kNever);
   hear(1, kFirst, at(0));
   EXPECT_EQ(voter->next_change(at(1)), at(2020));
-  EXPECT_EQ(voter->promises(at(1)).size(), 1u);
-  EXPECT_TRUE(voter->promises(at(2020)).empty());
+  EXPECT_EQ(voter->promises(log.state, at(1)).size(), 1u);
+  EXPECT_TRUE(voter->promises(log.state, at(2020)).empty());
 }
 
 // ---- the heart of the argument, under random beats, records, restarts and events

@@ -159,7 +159,7 @@ EngineReport Engine::observe() {
   const auto marker = read_marker(data_dir_);
   if (marker && r.position.timeline != 0) {
     const auto it = marker->openings.find(r.position.timeline);
-    if (it != marker->openings.end() && it->second.node == config_.self) r.opened = it->second.session;
+    if (it != marker->openings.end() && it->second.node == config_.self) r.opened = it->second.session, r.opened_epoch = it->second.epoch;
     if (const auto history = read_history(data_dir_, r.position.timeline); history && !history->empty())
       r.timeline_start = history->back().end;
   }
