@@ -71,22 +71,24 @@ void note_holder(const LeaseState& lease, const DeciderContext& c, const Resourc
   e.write_rate = track->rate;
 }
 
-/// A timeline above all that the log shows, which a candidate's data say was opened on that very node, under a session that the log does not
-/// show as completed and never will: the log lost its decision or its completion, and what was written there is history all the same.
+/// A timeline above all that the log shows, and that a session opened, as a candidate's data say: its completion was lost, or never came, and what
+/// was written there is history all the same. Its node may be lost too.
 void note_lost_opening(const LeaseState& lease, Evidence& e) {
   const CandidateEvidence* newest = nullptr;
   for (const CandidateEvidence& c : e.candidates) {
     const EngineReport& engine = c.engine;
-    if (!c.heard || engine.opened.empty() || lease.may_complete(engine.opened) || engine.position.timeline <= lease.newest_timeline()) continue;
+    const SessionId& by = engine.opened.empty() ? engine.inherited : engine.opened;
+    if (!c.heard || by.empty() || engine.position.timeline <= lease.newest_timeline()) continue;
     const auto at = [](const CandidateEvidence& x) { return std::pair(x.engine.position.timeline, x.engine.position.lsn); };
     if (newest == nullptr || at(*newest) < at(c)) newest = &c;
   }
   if (newest == nullptr || (!e.timelines.empty() && e.timelines.back().timeline >= newest->engine.position.timeline)) return;
   MARK(kLostOpening);
   if (e.kind == DecisionKind::kBootstrap) e.kind = DecisionKind::kFailover;
-  e.last_holder = newest->node;
+  const bool its_own = !newest->engine.opened.empty();
+  e.last_holder = its_own ? newest->node : newest->engine.inherited_from;
   e.last_position = newest->engine.position;
-  e.last_position_age_ms = newest->engine.age_ms;
+  e.last_position_age_ms = its_own ? newest->engine.age_ms : std::max(newest->engine.age_ms, newest->engine.contact_age_ms);
   e.final_position = false;
   e.timelines.push_back({newest->engine.position.timeline, newest->engine.timeline_start});
 }
@@ -122,13 +124,18 @@ std::optional<LostHolder> lost_holder(const ResourceId& resource, const DeciderC
       continue;
     }
     const bool confirmed = c.state.fenced(resource, note->session);
-    const bool unheard = std::ranges::find(peer->beat.suspects, note->node) != peer->beat.suspects.end() && note->node != c.self &&
-                         c.peers.silent(note->node, now, c.start) > longest;
-    if (confirmed || !unheard || (!lost.voters.empty() && lost.session != note->session)) continue;
+    const Peer* holder = c.peers.find(note->node);
+    const InstanceId& speaks = note->node == c.self ? c.instance : holder ? holder->beat.instance : note->instance;
+    const bool replaced = !note->instance.empty() && !speaks.empty() && speaks != note->instance;
+    const Duration silent = replaced ? c.peers.silent(note->node, note->instance, now, c.start) : c.peers.silent(note->node, now, c.start);
+    const bool suspected = std::ranges::find(peer->beat.suspects, note->node) != peer->beat.suspects.end() && note->node != c.self;
+    if (confirmed || silent <= longest || !(suspected || replaced) || (!lost.voters.empty() && lost.session != note->session)) continue;
+    MARK_IF(kLostReplaced, replaced);
     lost.node = note->node;
     lost.session = note->session;
+    lost.replaced = replaced;
     lost.voters.push_back(voter.node);
-    lost.silent_ms = age_ms(now, now - c.peers.silent(note->node, now, c.start));
+    lost.silent_ms = age_ms(now, now - silent);
   }
   if (lost.voters.empty() || free >= c.state.voters.majority()) return std::nullopt;
   return lost;
@@ -137,7 +144,7 @@ std::optional<LostHolder> lost_holder(const ResourceId& resource, const DeciderC
 std::string what_of(const LostHolder& lost) {
   std::string voters;
   for (const NodeId& voter : lost.voters) voters += (voters.empty() ? "" : ", ") + voter.value;
-  return "word that " + lost.node.value + " is off: it was paused, is silent for " + std::to_string(lost.silent_ms) +
+  return "word that " + (lost.replaced ? "the host that was " + lost.node.value + " before" : lost.node.value) + " is off: it was paused, is silent for " + std::to_string(lost.silent_ms) +
          " ms, and the promises of " + voters + " to it have no end";
 }
 

@@ -41,11 +41,13 @@ struct LostHolder {
   SessionId session;
   std::vector<NodeId> voters;  // that are bound to it
   std::uint64_t silent_ms = 0;
+  bool replaced = false;       // the node is heard, but as another installation: rebuilt, and what was there before is silent
   bool operator==(const LostHolder&) const = default;
 };
 
 /// Whether the votes of a majority are kept by promises without an end to a holder that is silent. Judged from beats: a voter that is
-/// bound longer than any promise with an end could last, to a node that neither it nor this node hears.
+/// bound longer than any promise with an end could last, to a node that neither it nor this node hears, or to an installation of it that
+/// this node does not hear any more since another one speaks in its place.
 std::optional<LostHolder> lost_holder(const ResourceId& resource, const DeciderContext& context, Instant now);
 
 /// What is waited for then, and the command that gives the word.

@@ -38,7 +38,9 @@ struct EngineReport {
   Position position;                  // standby: received; primary: written; stopped: end of its log, if known
   Lsn timeline_start;                 // where its timeline left its parent
   SessionId opened;                   // the session that its newest timeline was opened under, if that was on this node
-  Epoch opened_epoch;                 // and the epoch that had its majority then; its own node's to know, beats do not carry it
+  NodeId inherited_from;              // who opened its newest timeline, if that was on another node and is known
+  SessionId inherited;                // and under which session
+  Epoch opened_epoch;                 // of `opened`: what had its majority then; its own node's to know, beats do not carry it
   Lsn replayed;
   NodeId upstream;                    // whom a standby follows; empty: nobody
   bool streaming = false;             // a standby that receives now

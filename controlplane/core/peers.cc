@@ -12,6 +12,9 @@ bool Peers::hear(const Beat& beat, Instant now) {
   if (peer.beat.run == beat.run && beat.counter <= peer.beat.counter) return false;
   peer.beat = beat;
   peer.heard = now;
+  std::erase_if(peer.instances, [&](const auto& i) { return i.first == beat.instance; });
+  peer.instances.emplace_back(beat.instance, now);
+  if (peer.instances.size() > kInstances) peer.instances.pop_front();
   track_primary(beat, now);
   if (beat.node != self_) compare(beat.node, {beat.applied, beat.digest, beat.chain});
   return true;
@@ -30,6 +33,13 @@ const Peer* Peers::find(const NodeId& node) const {
 Duration Peers::silent(const NodeId& node, Instant now, Instant start) const {
   const Peer* peer = find(node);
   return now - (peer ? peer->heard : start);
+}
+
+Duration Peers::silent(const NodeId& node, const InstanceId& instance, Instant now, Instant start) const {
+  const Peer* peer = find(node);
+  if (peer == nullptr) return now - start;
+  const auto heard = std::ranges::find(peer->instances, instance, &std::pair<InstanceId, Instant>::first);
+  return now - (heard == peer->instances.end() ? start : heard->second);
 }
 
 Sequence Peers::head(const LogId& log) const {

@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "controlplane/core/messages.h"
@@ -24,6 +25,7 @@ struct Peer {
   Beat beat;         // newest
   Instant heard{};   // when it came
   std::map<std::string, Instant> paths;  // when each link last brought a beat, repeats too
+  std::deque<std::pair<InstanceId, Instant>> instances;  // the node's installations, newest heard last: more than one if it was rebuilt
 };
 
 /// What is known of a resource's primary from its beats: survives the beats that no longer come.
@@ -56,6 +58,8 @@ class Peers {
   const Peer* find(const NodeId& node) const;
   /// How long the node has been silent; since `start` if never heard.
   Duration silent(const NodeId& node, Instant now, Instant start) const;
+  /// How long that installation of the node has been silent.
+  Duration silent(const NodeId& node, const InstanceId& instance, Instant now, Instant start) const;
 
   /// The highest sequence that any beat of this log names.
   Sequence head(const LogId& log) const;
@@ -75,6 +79,7 @@ class Peers {
   void track_primary(const Beat& beat, Instant now);
   void compare(const NodeId& node, const FoldMark& theirs);
 
+  static constexpr std::size_t kInstances = 4;
   static constexpr std::size_t kMarks = 1024;  // sequences whose digests are kept to be compared
 
   NodeId self_;

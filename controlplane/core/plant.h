@@ -144,7 +144,8 @@
   X(kFoldForeignEnd, "fold: an end that another node or instance said", 200)                                                \
   X(kFoldVoid, "fold: a version that came before its turn, after the log lost events", 5000)                                \
   X(kSaysLeaseAgain, "agent: has a lease decided again that the log lost", 5000)                                            \
-  X(kLostOpening, "decider: counts a timeline whose opening the log lost", 5000)                                             \
+  X(kLostReplaced, "decider: a paused holder whose node was rebuilt is named", 20000)                                      \
+  X(kLostOpening, "decider: counts a timeline whose opening the log does not show", 5000)                                  \
   X(kWriterAboveLog, "agent: leaves its engine beside a writer whose epoch the log does not show", 1000)                    \
   X(kReportsLoss, "housekeeper: says what the log lost", 1000)
 

@@ -14,9 +14,9 @@
 //   said again   A holder whose lease lives and whose epoch the log does not show (any more) has itself decided again, under an epoch
 //                above its own: the same session, so nothing changes but the log. Nobody else can be promoted meanwhile: the promises live.
 //                Replicas that hear it write leave their engines as they are until then.
-//   data         A timeline that the log does not show, opened under a session that it does not show as completed and never will, counts as
-//                history in a decision: its node's data say who opened it. It is never told to the log as a completed epoch that was not
-//                its own: voters end older promises on that word.
+//   data         A timeline that the log does not show, and that a session opened, counts as history in a decision: the data say who opened it,
+//                also those of a replica whose upstream is lost. It is never told to the log as completed under an epoch that was not its own:
+//                voters end older promises on that word.
 //   void         An append that was on its way may be stored with a version that is too high now. It says nothing, and its aggregate steps
 //                over it when its turn comes: else nobody could ever append that version.
 //   pauses       Numbers of Paused and Resumed are sequences, and a lost tail's are given again. A holder that folds anew forgets which

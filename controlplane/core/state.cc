@@ -17,10 +17,6 @@ bool VoterSet::has(const NodeId& node, const InstanceId& instance) const {
   return std::ranges::find(voters, VoterInstance{node, instance}) != voters.end();
 }
 
-bool LeaseState::may_complete(const SessionId& s) const {
-  return completed.session == s || std::ranges::find(open, s, &OpenDecision::session) != open.end();
-}
-
 std::uint64_t LeaseState::newest_timeline() const {
   return std::max(position.timeline, timelines.empty() ? std::uint64_t{0} : timelines.back().timeline);
 }

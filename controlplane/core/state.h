@@ -142,8 +142,6 @@ struct LeaseState {
   bool operator==(const LeaseState&) const = default;
 
   bool has_ended(const SessionId& s) const;
-  /// Whether the log shows the session as the newest completed one, or decided and not ended: its completion may come.
-  bool may_complete(const SessionId& s) const;
   /// Of the history that it shows; 0: none.
   std::uint64_t newest_timeline() const;
   /// Whether the newest completed holder still holds, as far as the log knows.

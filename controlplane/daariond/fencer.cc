@@ -26,7 +26,7 @@ std::vector<FenceWish> fences_wanted(const NodeCore& core, Instant now) {
   for (const ResourceSpec& resource : core.spec().resources) {
     if (!resource.leased || state.paused(resource.id)) continue;
     auto lost = core.lost_holder(resource.id, now);
-    if (!lost) continue;
+    if (!lost || lost->replaced) continue;  // a command that knows the node's name alone would end the host that took its place
     const NodeSpec* node = core.spec().node(lost->node);
     const LeaseState* lease = state.lease(resource.id);
     out.push_back({resource.id, std::move(*lost), node ? node->address : "", lease ? lease->epoch : Epoch{}});

@@ -184,6 +184,7 @@ class StubGuard {
     d.upstream = {};
     d.epoch = command.epoch;
     d.opened = command.session;
+    d.opened_epoch = command.epoch;
     ++d.position.timeline;
     d.history.push_back({d.position.timeline, d.position.lsn});
     at = d.position;
@@ -279,6 +280,7 @@ class StubDriver final : public Driver {
     r.position = d.position;
     r.timeline_start = d.history.empty() ? Lsn{} : d.history.back().lsn;
     r.opened = d.opened;
+    r.opened_epoch = d.opened_epoch;
     r.replayed = d.position.lsn;
     r.upstream = d.upstream;
     r.streaming = d.streaming;

@@ -30,6 +30,7 @@ class StubWorld {
     Position position;
     std::vector<TimelineStart> history;
     SessionId opened;
+    Epoch opened_epoch;
     Epoch epoch;
     NodeId upstream;
   };

@@ -31,6 +31,7 @@ EngineReport World::report_of(Host& host) const {
   r.timeline_start = e.data.history.empty() ? Lsn{} : e.data.history.back().lsn;
   r.opened = e.data.opened;
   r.opened_epoch = e.data.opened_epoch;
+  if (r.opened.empty()) r.inherited = e.data.inherited, r.inherited_from = e.data.inherited_from;
   r.upstream = e.upstream;
   r.streaming = e.streaming;
   r.diverged = e.diverged || (!e.running && e.data.was_primary);
@@ -84,7 +85,7 @@ void World::finish(Host& host, const DriverCommand& command, std::uint64_t engin
           e.data = {.exists = true, .position = {1, Lsn{1000}, "id-" + std::to_string(random_.between(1, 1'000'000'000))}, .history = {}};
         } else if (reachable) {
           e.data = up->engine.data;
-          e.data.opened = {};
+          e.data.inherit(up->engine.data, up->id);
           e.data.was_primary = false;
           e.upstream = up->id;
         } else {
@@ -109,7 +110,7 @@ void World::finish(Host& host, const DriverCommand& command, std::uint64_t engin
         } else {
           if (e.running) stop_engine_process(host);
           e.data = up->engine.data;
-          e.data.opened = {};
+          e.data.inherit(up->engine.data, up->id);
           e.data.was_primary = false;
           e.diverged = false;
           e.upstream = up->id;
@@ -188,7 +189,7 @@ void World::tick_engines() {
     // Not everything arrives at once.
     const std::uint64_t to = up->engine.data.position.lsn.value - static_cast<std::uint64_t>(random_.chance(0.3) ? random_.between(0, 2000) : 0);
     s.data.history = up->engine.data.history;
-    if (s.data.position.timeline != up->engine.data.position.timeline) s.data.opened = {};
+    if (s.data.position.timeline != up->engine.data.position.timeline) s.data.inherit(up->engine.data, up->id);
     s.data.position.timeline = up->engine.data.position.timeline;
     s.data.position.lsn.value = std::max(s.data.position.lsn.value, to);
     const TimelineStart* start = s.data.history.empty() ? nullptr : &s.data.history.back();

@@ -144,7 +144,21 @@ bool World::settled() const {
          checker_.unfollowed(*writer).empty();
 }
 
+/// What an operator does for a host that will not come back, when the cluster names it: he has looked, and says so.
+void World::give_word() {
+  for (const auto& host : hosts_) {
+    if (host->gone || !host->daemon_up) continue;
+    const auto lost = host->core->lost_holder(resource_, local(*host));
+    if (!lost || std::ranges::find(words_given_, lost->session) != words_given_.end()) continue;
+    const auto runs = [&](const auto& h) { return !h->gone && h->guard.taken && h->guard.taken->session == lost->session; };
+    if (std::ranges::any_of(hosts_, runs)) continue;
+    words_given_.push_back(lost->session);
+    append_by_hand(FencingConfirmed{lost->session}, resource_, {}, "operator:sim", NodeId("node1"));
+  }
+}
+
 void World::await_settled(Instant began, Instant well_since) {
+  give_word();
   if (!settled()) {
     well_since = kNever;
   } else if (well_since == kNever) {

@@ -34,7 +34,16 @@ struct EngineData {
   std::vector<TimelineStart> history;
   SessionId opened;          // on this host, under this session
   Epoch opened_epoch;        // and this epoch
+  NodeId inherited_from;     // or there, under that session
+  SessionId inherited;
   bool was_primary = false;  // and not stopped cleanly: its end may be one that nobody else has
+
+  /// Takes over whose timeline it is.
+  void inherit(const EngineData& from, const NodeId& node) {
+    inherited = from.opened.empty() ? from.inherited : from.opened;
+    inherited_from = from.opened.empty() ? from.inherited_from : node;
+    opened = {};
+  }
 };
 
 struct Engine {
@@ -169,6 +178,7 @@ class World {
   void give(Host& host, const Input& input);
   void give_shared(Host& host, const std::shared_ptr<const Input>& input);
   bool settled() const;
+  void give_word();
   void await_settled(Instant began, Instant well_since);
   void perform(Host& host, std::vector<Output> outputs);
   void set_timer(Host& host);
@@ -222,6 +232,7 @@ class World {
   bool tail_lost_ = false;
   std::vector<std::shared_ptr<const State>> history_;  // the log folded up to each sequence
   Duration settled_after_{-1};
+  std::vector<SessionId> words_given_;
   bool healed_ = false;            // the phase with faults is over
   bool done_ = false;
   TopologySpec spec_;

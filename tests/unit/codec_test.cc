@@ -104,6 +104,19 @@ TEST(EventCodec, ReadsAndWritesEventsWithoutAnInstanceAsBefore) {
   EXPECT_EQ(events, 4);
 }
 
+/// A decision from before reports named who opened an inherited timeline.
+TEST(EventCodec, ReadsAndWritesDecisionsWithoutInheritanceAsBefore) {
+  std::ifstream in(std::string(DAARION_SOURCE_DIR) + "/tests/golden/events_without_inheritance.hex");
+  std::string name, text;
+  ASSERT_TRUE(in >> name >> text);
+  const auto back = decode_event({.sequence = {9}, .stored_ns = 5, .subject = "cluster.log.lease.postgres.7", .payload = unhex(text)});
+  ASSERT_TRUE(back) << back.error().message;
+  const auto& decided = std::get<PromotionDecided>(back->event.payload);
+  ASSERT_FALSE(decided.evidence.candidates.empty());
+  for (const CandidateEvidence& c : decided.evidence.candidates) EXPECT_TRUE(c.engine.inherited.empty() && c.engine.inherited_from.empty());
+  EXPECT_EQ(hex(encode_event(back->event)), text);
+}
+
 TEST(EventCodec, RefusesTruncatedBytesOrReadsAnotherEvent) {
   for (std::size_t payload = 0; payload < std::variant_size_v<Payload>; ++payload) {
     const Event event = make_event(payload, 3);

@@ -281,6 +281,28 @@ TEST_F(LostHolderTest, IsNoneWhileAnybodyHearsIt) {
   EXPECT_FALSE(lost(at(5003)));
 }
 
+TEST_F(LostHolderTest, IsTheHostThatWasThereBeforeItsNodeWasRebuilt) {
+  peers.hear(beat_of(1, 2, log.state), at(1000));
+  Beat rebuilt = beat_of(1, 1, log.state);
+  rebuilt.instance = instance(9);
+  rebuilt.run = run(9);
+  peers.hear(rebuilt, at(3000));
+  const auto bound_at = [&](Instant now) {
+    bound(2, now, false);
+    bound(3, now, false);
+    return lost(now);
+  };
+  EXPECT_FALSE(bound_at(at(3001))) << "it may run beside the other one";
+  const auto found = bound_at(at(5000));
+  ASSERT_TRUE(found);
+  EXPECT_TRUE(found->replaced);
+  EXPECT_EQ(found->silent_ms, 4000u);
+  EXPECT_FALSE(advance(at(5000)));
+  EXPECT_EQ(waits_for(), "word that the host that was node1 before is off: it was paused, is silent for 4000 ms, and the promises of node2, node3 to it have no end");
+  peers.hear(beat_of(1, 3, log.state), at(5100));
+  EXPECT_FALSE(bound_at(at(5101))) << "both run";
+}
+
 TEST_F(LostHolderTest, IsNoneBeforeAPromiseWithAnEndWouldBeOver) {
   bound(2, at(2400));
   bound(3, at(2400));
@@ -345,7 +367,7 @@ TEST_F(DeciderTest, WriterThatOnlyBeatsShowedIsTheLastHolder) {
 }
 
 // The log lost the completion under which node2's engine was opened, and named its session again under an epoch that never had its majority.
-TEST_F(DeciderTest, AnOpeningThatTheLogWillNeverShowIsHistory) {
+TEST_F(DeciderTest, AnOpeningThatTheLogDoesNotShowIsHistory) {
   log.release(1, 1, session(1));
   log.decide(3, 2, session(2));
   const auto heard = [&](const SessionId& opened) {
@@ -357,13 +379,31 @@ TEST_F(DeciderTest, AnOpeningThatTheLogWillNeverShowIsHistory) {
     peers.hear(b, at(9000));
     return Decider::preview(kPostgres, context(3), false, at(9000));
   };
-  EXPECT_EQ(heard(session(2)).evidence.last_holder, node(1)) << "its completion may come";
+  EXPECT_EQ(heard(session(2)).evidence.last_holder, node(2)) << "its completion did not come yet";
   log.add(PromotionFailed{session(2), instance(2)}, node(2), kPostgres, Epoch{3});
   EXPECT_EQ(heard({}).evidence.last_holder, node(1)) << "it does not say who opened it";
   const auto n = heard(session(2));
   EXPECT_EQ(n.evidence.last_holder, node(2));
   EXPECT_EQ(n.evidence.last_position, (Position{2, Lsn{1500}, "db"}));
   EXPECT_EQ(n.evidence.timelines.back(), (TimelineStart{2, Lsn{1000}}));
+  EXPECT_EQ(n.decision.to, node(2)) << n.decision.reason;
+}
+
+// And its node is lost with it: a replica that followed it has what is left.
+TEST_F(DeciderTest, AnOpeningOfALostNodeThatTheLogDoesNotShowIsHistory) {
+  log.release(1, 1, session(1));
+  Beat b = beat_of(2, ++counter, log.state);
+  b.next = {{kPostgres, session(3)}};
+  b.engines = {standby_at(1500, 2)};
+  b.engines[0].inherited = session(9);
+  b.engines[0].inherited_from = node(3);
+  b.engines[0].timeline_start = Lsn{1000};
+  b.engines[0].contact_age_ms = 7000;
+  peers.hear(b, at(9000));
+  const auto n = Decider::preview(kPostgres, context(2), false, at(9000));
+  EXPECT_EQ(n.evidence.last_holder, node(3));
+  EXPECT_EQ(n.evidence.last_position, (Position{2, Lsn{1500}, "db"}));
+  EXPECT_EQ(n.evidence.last_position_age_ms, 7000u) << "it may have written since";
   EXPECT_EQ(n.decision.to, node(2)) << n.decision.reason;
 }
 

@@ -160,6 +160,7 @@ EngineReport Engine::observe() {
   if (marker && r.position.timeline != 0) {
     const auto it = marker->openings.find(r.position.timeline);
     if (it != marker->openings.end() && it->second.node == config_.self) r.opened = it->second.session, r.opened_epoch = it->second.epoch;
+    else if (it != marker->openings.end()) r.inherited = it->second.session, r.inherited_from = it->second.node;
     if (const auto history = read_history(data_dir_, r.position.timeline); history && !history->empty())
       r.timeline_start = history->back().end;
   }
