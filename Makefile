@@ -1,12 +1,12 @@
 # make test | sim SEEDS= SEED= TRACE=1 SHRINK=1 LEDGER=1 | sim-plants | model | race | crash N= | demo KEEP=1 | chaos MINUTES= SEED=
-# make bench-failover N= | bench-log | test-asan | test-tsan | tidy | format
+# make guard-margins N= | quiet MINUTES= | bench-failover N= | bench-log | test-asan | test-tsan | tidy | format
 # Everything is built by CMake and Ninja below build/<preset>; this file only knows the commands.
 PRESET ?= release
 BUILD := build/$(PRESET)
 BIN := $(BUILD)/bin
 JOBS ?= $(shell nproc)
 
-.PHONY: build test sim sim-plants model race crash demo chaos bench-failover bench-log drivers test-asan test-tsan tidy format clean bootstrap
+.PHONY: build test sim sim-plants model race crash demo chaos guard-margins quiet bench-failover bench-log drivers test-asan test-tsan tidy format clean bootstrap
 .DEFAULT_GOAL := build
 
 bootstrap:
@@ -53,6 +53,15 @@ MINUTES ?= 2
 chaos: build
 	@DAARION_FIGURES=build/figures.jsonl $(BIN)/daarion-chaos --minutes $(MINUTES) --seed $(or $(SEED),1) --history build/chaos-$(or $(SEED),1).jsonl \
 	  $(if $(LEDGER),--ledger docs/ledger.tsv)
+
+# The two write their tables into docs/failure-modes.md.
+guard-margins: N = 10
+guard-margins: build
+	@DAARION_FIGURES=build/figures.jsonl $(BIN)/daarion-guard-margins --n $(N) --table docs/failure-modes.md
+
+quiet: MINUTES = 30
+quiet: build
+	@DAARION_FIGURES=build/figures.jsonl $(BIN)/daarion-quiet --minutes $(MINUTES) --table docs/failure-modes.md $(if $(LEDGER),--ledger docs/ledger.tsv)
 
 bench-failover: N = 20
 bench-failover: build

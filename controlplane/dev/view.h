@@ -1,6 +1,7 @@
 // What a node answers to people and scripts, as far as a local cluster's tools need it: /cluster/status, and who leads in NATS.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,8 @@ struct ClusterView {
   std::vector<std::string> waits;     // "what; unblock"
   std::vector<std::string> warnings;
   std::vector<std::string> not_ready;
+  std::optional<std::uint64_t> lease_margin_min_ms;  // of a node that holds a lease
+  std::string lease_margin_slowest;
 
   const ResourceSeen* resource(const std::string& id) const;
   std::string holder_of(const std::string& id) const;  // of a writable engine; else empty

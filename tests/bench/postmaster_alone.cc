@@ -4,23 +4,19 @@
 // The commits are read from the dead engine's own WAL, before its node rejoins and rewinds it: the node's daemon is frozen as soon as the
 // release is in the log, when the other node is not even promoted.
 #include <signal.h>
-#include <time.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstdio>
-#include <cstring>
-#include <sstream>
+#include <cstdlib>
 #include <thread>
 
-#include "controlplane/drivers/postgres/control.h"
-#include "controlplane/drivers/subprocess.h"
 #include "controlplane/node/clock.h"
 #include "streams/log_stream.h"
 #include "streams/nats_log_reader.h"
 #include "streams/codec.h"
 #include "tests/bench/failover_rig.h"
+#include "tests/bench/wal_commits.h"
 
 namespace daarion::bench {
 namespace {
@@ -29,33 +25,6 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using test::Failed;
 using test::need;
-
-// Long enough to be in the middle of it whenever the kill comes; the kill ends it.
-constexpr const char* kBusy = "do $$ begin for i in 1..100000000 loop insert into daarion_busy values (i); commit; end loop; end $$";
-
-/// "2026-11-24 08:42:50.123456 UTC" -> ns since 1970; 0 if it is none.
-std::int64_t parse_time(const std::string& text) {
-  tm parts{};
-  int us = 0;
-  if (std::sscanf(text.c_str(), "%d-%d-%d %d:%d:%d.%6d", &parts.tm_year, &parts.tm_mon, &parts.tm_mday, &parts.tm_hour, &parts.tm_min, &parts.tm_sec, &us) != 7) return 0;
-  parts.tm_year -= 1900;
-  parts.tm_mon -= 1;
-  return timegm(&parts) * 1'000'000'000LL + us * 1000LL;
-}
-
-/// Times of all commits in the engine's WAL from `start` on. Source: pg_waldump, which ends at the first record that is none.
-std::vector<std::int64_t> commits_in_wal(const std::string& data_dir, const std::string& start, std::uint64_t timeline) {
-  const std::string tool = need(postgres::find_programs(postgres::major_of(data_dir))) + "/pg_waldump";
-  const std::string command = "TZ=UTC " + tool + " -p '" + data_dir + "/pg_wal' -t " + std::to_string(timeline) + " -s " + start + " -r Transaction 2>/dev/null";
-  std::vector<std::int64_t> out;
-  FILE* pipe = popen(command.c_str(), "r");
-  char line[4096];
-  while (pipe && std::fgets(line, sizeof line, pipe))
-    if (const char* at = std::strstr(line, "desc: COMMIT "))
-      if (const std::int64_t when = parse_time(at + std::strlen("desc: COMMIT "))) out.push_back(when);
-  if (pipe) pclose(pipe);
-  return out;
-}
 
 /// Waits for the release of a lease behind `from`, as soon as it is stored.
 LogEvent await_release(Rig& rig, Sequence from, const NodeId& avoid) {

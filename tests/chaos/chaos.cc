@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -12,6 +11,7 @@
 #include "tests/chaos/checker.h"
 #include "tests/chaos/deal.h"
 #include "tests/harness/figures.h"
+#include "tests/harness/record.h"
 #include "tests/harness/stalls.h"
 
 namespace daarion::chaos {
@@ -68,8 +68,7 @@ class Run {
     if (world_)
       for (const dev::ProbeWriter* w : world_->writers()) rows_ += w->count();
     const bool ok = figures();
-    if (!o_.ledger.empty()) write_ledger(ok);
-    return ok ? 0 : 1;
+    return test::append_ledger(o_.ledger, ledger_line(ok)) && ok ? 0 : 1;
   }
 
  private:
@@ -160,18 +159,11 @@ class Run {
     return ok;
   }
 
-  void write_ledger(bool ok) const {
-    std::error_code ignored;
-    const bool fresh = !std::filesystem::exists(o_.ledger, ignored);
-    std::ofstream out(o_.ledger, std::ios::app);
-    if (fresh) out << "commit\tdate\ttier\tseeds_or_minutes\tfaults\tresult\n";
-    char date[32];
-    const std::time_t now = std::time(nullptr);
-    std::tm utc{};
-    gmtime_r(&now, &utc);
-    std::strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    out << DAARION_COMMIT << "\t" << date << "\tchaos\t" << o_.minutes << " minutes, seed " << o_.seed << "\t" << verdicts_.size() << "\t"
-        << (violations_.empty() ? "0 violations" : std::to_string(violations_.size()) + " violations") << (ok || !violations_.empty() ? "" : ", kinds MISSED") << "\n";
+  test::LedgerLine ledger_line(bool ok) const {
+    char volume[64];
+    std::snprintf(volume, sizeof volume, "%g minutes, seed %llu", o_.minutes, static_cast<unsigned long long>(o_.seed));
+    return {.tier = "chaos", .volume = volume, .faults = verdicts_.size(),
+            .result = std::to_string(violations_.size()) + " violations" + (ok || !violations_.empty() ? "" : ", kinds MISSED")};
   }
 
   const Options& o_;

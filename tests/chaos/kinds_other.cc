@@ -1,6 +1,5 @@
 // What is neither process, link nor store: hands, names, clocks, load.
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,6 +13,7 @@
 #include "controlplane/node/clock.h"
 #include "tests/chaos/kind.h"
 #include "tests/chaos/world.h"
+#include "tests/harness/busy_loops.h"
 
 namespace daarion::chaos {
 namespace {
@@ -104,35 +104,9 @@ void second_daemon(World& w) {
   twin_gone();
 }
 
-/// Busy loops that end with it, and with this process.
-class Loops {
- public:
-  explicit Loops(unsigned count) {
-    for (unsigned i = 0; i < count; ++i) {
-      const pid_t child = ::fork();
-      if (child == 0) {
-        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-        volatile unsigned long spin = 0;
-        for (;;) spin = spin + 1;
-      }
-      if (child > 0) children_.push_back(child);
-    }
-  }
-  ~Loops() {
-    for (const pid_t child : children_) ::kill(child, SIGKILL);
-    for (const pid_t child : children_) ::waitpid(child, nullptr, 0);
-  }
-  Loops(const Loops&) = delete;
-  Loops& operator=(const Loops&) = delete;
-
- private:
-  std::vector<pid_t> children_;
-};
-
 void overload(World& w) {
-  const unsigned count = 4 * std::max(1U, std::thread::hardware_concurrency());
-  const Loops loops(count);
-  w.note(std::to_string(count) + " busy loops");
+  const test::BusyLoops loops(4);
+  w.note(std::to_string(loops.count()) + " busy loops");
   w.hold(seconds(12));
 }
 

@@ -7,15 +7,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <mutex>
-#include <sstream>
 #include <thread>
 
 #include "controlplane/node/clock.h"
-#include "controlplane/node/guard_client.h"
+#include "tests/guard/guard_pair.h"
 #include "tests/harness/figures.h"
 #include "tests/unit/temp_folder.h"
 
@@ -30,59 +26,37 @@ const ResourceId kEngine("engine");
 // What the lease leaves between the deadline and its end.
 constexpr Duration kFenceBudget = milliseconds(500);
 
-bool until(const std::function<bool()>& what, Duration limit = seconds(10)) {
-  for (const Instant end = node_now() + limit; !what(); std::this_thread::sleep_for(milliseconds(2)))
-    if (node_now() > end) return false;
-  return true;
-}
-
-std::string text_of_file(const fs::path& path) {
-  std::ostringstream text;  // iterators would throw where a process ends while its file in /proc is read
-  text << std::ifstream(path).rdbuf();
-  return text.str();
-}
+using test::text_of_file;
+using test::until;
 
 class Guards : public testing::Test {
  protected:
-  Guards() {
+  Guards()
+      : pair_({.resource = kEngine, .binary = std::string(DAARION_BIN) + "/daarion-guard", .socket = folder_ / "engine.guard", .data_dir = folder_ / "data",
+               .cgroup = "", .log_file = folder_ / "guard.log"}) {
     fs::create_directories(data());
-    config_ = {.resource = kEngine, .binary = std::string(DAARION_BIN) + "/daarion-guard", .socket = folder_ / "engine.guard", .data_dir = data(),
-               .cgroup = "", .log_file = folder_ / "guard.log"};
   }
-  ~Guards() override {
-    if (!client_) connect();
-    if (client_) client_->end();
-    client_.reset();
-    EXPECT_TRUE(until([&] { return ours("").empty(); })) << "processes are left; the guards said:\n" << text_of_file(config_.log_file);
-  }
+  ~Guards() override { EXPECT_TRUE(pair_.end()) << "processes are left; the guards said:\n" << text_of_file(pair_.config().log_file); }
 
   std::string data() const { return folder_ / "data"; }
   fs::path writes() const { return fs::path(data()) / "writes"; }
 
   void connect() {
-    {
-      const std::lock_guard lock(mutex_);
-      report_ = {};
-    }
-    auto opened = GuardClient::open(config_, [this](const GuardReport& r) {
-      const std::lock_guard lock(mutex_);
-      report_ = r;
-      reported_ = node_now();
-    });
-    ASSERT_TRUE(opened) << opened.error().message;
-    client_ = std::move(*opened);
-    ASSERT_TRUE(until([&] { return report().connected; }));
+    const auto connected = pair_.connect();
+    ASSERT_TRUE(connected) << connected.error().message;
   }
-  GuardReport report() {
-    const std::lock_guard lock(mutex_);
-    return report_;
-  }
-  Instant reported() {
-    const std::lock_guard lock(mutex_);
-    return reported_;
+  GuardClient& client() { return pair_.client(); }
+  GuardReport report() { return pair_.report(); }
+  Instant reported() { return pair_.reported(); }
+  std::optional<EndCause> end_of(const SessionId& session) { return pair_.end_of(session); }
+  void arm(const SessionId& session, Instant deadline, std::uint64_t epoch = 1) { pair_.arm(session, deadline, epoch); }
+  SessionId take(Duration length) {
+    const SessionId session = pair_.take(length);
+    EXPECT_FALSE(session.empty()) << "the guard did not take its own next session";
+    return session;
   }
   void start_engine() {
-    const auto started = client_->start(command());
+    const auto started = client().start(command());
     ASSERT_TRUE(started) << started.error().message;
     ASSERT_TRUE(until([&] { return fs::exists(writes()) && fs::file_size(writes()) > 0; }));
   }
@@ -90,60 +64,16 @@ class Guards : public testing::Test {
     return {.argv = {std::string(DAARION_BIN) + "/daarion-stubborn-engine", writes()}, .environment = {"LANG=C"}, .user = "", .directory = data(),
             .log_file = folder_ / "engine.log"};
   }
-  void arm(const SessionId& session, Instant deadline, std::uint64_t epoch = 1) {
-    client_->send({kEngine, GuardCommand::Kind::kArm, session, Epoch{epoch}, deadline});
-  }
-  /// Takes the next session until `deadline`, and waits for the guard's word.
-  SessionId take(Duration length) {
-    const SessionId session = report().next;
-    arm(session, node_now() + length);
-    EXPECT_TRUE(until([&] { return report().taken && report().taken->session == session; }));
-    return session;
-  }
-  std::optional<EndCause> end_of(const SessionId& session) {
-    for (const SessionEnd& end : report().ended)
-      if (end.session == session) return end.cause;
-    return std::nullopt;
-  }
-  /// The newest write of the engine's children.
-  Instant last_write() {
-    const std::string bytes = text_of_file(writes());
-    Instant last{};
-    for (std::size_t i = 0; i + 8 <= bytes.size(); i += 8) {
-      std::int64_t ns = 0;
-      std::memcpy(&ns, bytes.data() + i, 8);
-      last = std::max(last, Instant(Duration(ns)));
-    }
-    return last;
-  }
-  /// Living processes of this test: by working directory (engine) or command line (guards), named `comm` if given.
-  std::vector<pid_t> ours(const std::string& comm) {
-    std::vector<pid_t> out;
-    for (const auto& entry : fs::directory_iterator("/proc")) {
-      const std::string pid = entry.path().filename();
-      if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
-      std::error_code gone;
-      const bool engine = fs::read_symlink(entry.path() / "cwd", gone) == data();
-      const bool guard = text_of_file(entry.path() / "cmdline").find(config_.socket) != std::string::npos;
-      if (!engine && !guard) continue;
-      if (!comm.empty() && !text_of_file(entry.path() / "comm").starts_with(comm)) continue;
-      out.push_back(std::stoi(pid));
-    }
-    return out;
-  }
+  Instant last_write() { return test::last_write(writes()); }
   pid_t one(const std::string& comm) {
-    const auto found = ours(comm);
+    const auto found = pair_.processes(comm);
     EXPECT_EQ(found.size(), 1u) << comm;
     return found.empty() ? -1 : found[0];
   }
-  std::vector<pid_t> engine_processes() { return ours("daarion-stubbor"); }
+  std::vector<pid_t> engine_processes() { return pair_.engine(); }
 
   test::TempFolder folder_;
-  GuardConfig config_;
-  std::mutex mutex_;
-  GuardReport report_;
-  Instant reported_{};
-  std::unique_ptr<GuardClient> client_;
+  test::GuardPair pair_;
 };
 
 TEST_F(Guards, TheDeadlineEndsEveryProcess) {
@@ -225,10 +155,10 @@ TEST_F(Guards, ACleanStopIsNoCrashAndReleases) {
   connect();
   start_engine();
   const SessionId session = take(seconds(5));
-  ASSERT_TRUE(client_->stop(SIGINT));
-  ASSERT_TRUE(client_->wait_empty(seconds(5)));
+  ASSERT_TRUE(client().stop(SIGINT));
+  ASSERT_TRUE(client().wait_empty(seconds(5)));
   ASSERT_TRUE(report().taken) << "the lease stays until it is released";
-  client_->send({kEngine, GuardCommand::Kind::kRetire, session, Epoch{1}, {}});
+  client().send({kEngine, GuardCommand::Kind::kRetire, session, Epoch{1}, {}});
   ASSERT_TRUE(until([&] { return end_of(session) == EndCause::kReleased; }));
 }
 
@@ -236,7 +166,7 @@ TEST_F(Guards, RetiringARunningEngineFencesIt) {
   connect();
   start_engine();
   const SessionId session = take(seconds(5));
-  client_->send({kEngine, GuardCommand::Kind::kRetire, session, Epoch{1}, {}});
+  client().send({kEngine, GuardCommand::Kind::kRetire, session, Epoch{1}, {}});
   ASSERT_TRUE(until([&] { return end_of(session) == EndCause::kFenced; }));
   EXPECT_TRUE(engine_processes().empty());
 }
@@ -245,7 +175,7 @@ TEST_F(Guards, ADaemonThatComesBackInTimeFindsItsSession) {
   connect();
   start_engine();
   const SessionId session = take(seconds(2));
-  client_.reset();
+  pair_.disconnect();
   connect();
   ASSERT_TRUE(report().taken);
   EXPECT_EQ(report().taken->session, session);
@@ -257,7 +187,7 @@ TEST_F(Guards, ADaemonThatStaysAwayIsFenced) {
   start_engine();
   const SessionId session = take(milliseconds(300));
   const Instant deadline = report().taken->deadline;
-  client_.reset();
+  pair_.disconnect();
   ASSERT_TRUE(until([&] { return engine_processes().empty(); }));
   EXPECT_LT(last_write(), deadline + kFenceBudget);
   connect();
@@ -285,7 +215,7 @@ TEST_F(Guards, AKilledWatcherTakesTheEngineWithIt) {
   take(seconds(30));
   const Instant killed = node_now();
   kill(one("daarion-watcher"), SIGKILL);
-  ASSERT_TRUE(until([&] { return engine_processes().empty() && ours("daarion-keeper").size() == 1 && report().connected && !report().taken; }));
+  ASSERT_TRUE(until([&] { return engine_processes().empty() && pair_.processes("daarion-keeper").size() == 1 && report().connected && !report().taken; }));
   EXPECT_LT(last_write() - killed, kFenceBudget);
 }
 
@@ -345,8 +275,8 @@ TEST_F(Guards, BothGuardsGoneAtOnceLeaveStraysThatTheNextPairEnds) {
 TEST_F(Guards, AFenceWithoutASessionAlsoEndsAnEngineStartedByHand) {
   connect();
   start_engine();
-  ASSERT_TRUE(client_->stop(SIGINT));
-  ASSERT_TRUE(client_->wait_empty(seconds(5)));
+  ASSERT_TRUE(client().stop(SIGINT));
+  ASSERT_TRUE(client().wait_empty(seconds(5)));
   const pid_t by_hand = fork();
   if (by_hand == 0) {
     (void)!chdir(data().c_str());
@@ -355,7 +285,7 @@ TEST_F(Guards, AFenceWithoutASessionAlsoEndsAnEngineStartedByHand) {
     _exit(127);
   }
   ASSERT_TRUE(until([&] { return engine_processes().size() == 4; }));
-  client_->send({kEngine, GuardCommand::Kind::kFence, {}, {}, {}});
+  client().send({kEngine, GuardCommand::Kind::kFence, {}, {}, {}});
   EXPECT_TRUE(until([&] {
     (void)waitpid(by_hand, nullptr, WNOHANG);
     return engine_processes().empty();
@@ -366,12 +296,12 @@ TEST_F(Guards, AnEngineThatCannotBeStartedSaysWhy) {
   connect();
   EngineCommand wrong = command();
   wrong.argv[0] = "/no/such/program";
-  const auto started = client_->start(wrong);
+  const auto started = client().start(wrong);
   ASSERT_FALSE(started);
   EXPECT_NE(started.error().message.find("cannot execute it: No such file"), std::string::npos) << started.error().message;
   EXPECT_FALSE(report().engine_running);
   start_engine();
-  EXPECT_FALSE(client_->start(command())) << "one engine at a time";
+  EXPECT_FALSE(client().start(command())) << "one engine at a time";
 }
 
 TEST_F(Guards, APausedLeaseHasNoDeadline) {
@@ -390,12 +320,12 @@ TEST_F(Guards, NoSecondPairForOneDataDirectory) {
   connect();
   start_engine();
   const SessionId session = take(seconds(30));
-  GuardConfig other = config_;
+  GuardConfig other = pair_.config();
   other.socket = folder_ / "other.guard";
   const auto second = GuardClient::open(other, [](const GuardReport&) {});
   ASSERT_FALSE(second) << "a second pair would promise that no earlier engine is left";
   EXPECT_NE(second.error().message.find("nothing answers"), std::string::npos) << second.error().message;
-  EXPECT_NE(text_of_file(config_.log_file).find("is held: another pair runs here"), std::string::npos);
+  EXPECT_NE(text_of_file(pair_.config().log_file).find("is held: another pair runs here"), std::string::npos);
   EXPECT_TRUE(report().taken && report().taken->session == session);
   EXPECT_FALSE(engine_processes().empty());
 }
@@ -404,9 +334,9 @@ TEST_F(Guards, NoSecondPairForOneDataDirectory) {
 class BlockedLog : public Guards {
  protected:
   BlockedLog() {
-    config_.log_file = folder_ / "full";
-    mkfifo(config_.log_file.c_str(), 0600);
-    pipe_ = open(config_.log_file.c_str(), O_RDWR | O_NONBLOCK);
+    pair_.config().log_file = folder_ / "full";
+    mkfifo(pair_.config().log_file.c_str(), 0600);
+    pipe_ = open(pair_.config().log_file.c_str(), O_RDWR | O_NONBLOCK);
   }
   void fill() {
     const std::string filling(4096, 'x');

@@ -9,11 +9,11 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
 #include <sstream>
 #include <string>
 #include <thread>
 
+#include "tests/harness/record.h"
 #include "tests/sim/plants.h"
 #include "tests/sim/tool.h"
 
@@ -70,21 +70,10 @@ bool read(int argc, char** argv, Arguments& a) {
   return true;
 }
 
-/// One line: what was run, at which commit, with which result. Errors: false if it cannot be written.
-bool write_ledger(const std::string& path, const Deed& deed) {
-  if (path.empty()) return true;
-  std::FILE* file = std::fopen(path.c_str(), "a");
-  if (file == nullptr) {
-    std::perror(path.c_str());
-    return false;
-  }
-  const std::time_t now = std::time(nullptr);
-  char date[32];
-  std::strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&now));
-  if (std::ftell(file) == 0) std::fprintf(file, "commit\tdate\ttier\tseeds\tsimulated_hours\tfaults\tresult\n");
-  std::fprintf(file, "%s\t%s\t%s\t%llu\t%.1f\t%llu\t%s\n", DAARION_COMMIT, date, deed.tier.c_str(), static_cast<unsigned long long>(deed.seeds),
-               static_cast<double>(deed.simulated_ms) / 3.6e6, static_cast<unsigned long long>(deed.faults), deed.result.c_str());
-  return std::fclose(file) == 0;
+daarion::test::LedgerLine line_of(const Deed& deed) {
+  char volume[64];
+  std::snprintf(volume, sizeof volume, "%llu seeds, %.1f simulated hours", static_cast<unsigned long long>(deed.seeds), static_cast<double>(deed.simulated_ms) / 3.6e6);
+  return {.tier = deed.tier, .volume = volume, .faults = deed.faults, .result = deed.result};
 }
 
 /// The seed's script with what the arguments take away from it. Errors: false for a knob that there is not.
@@ -134,5 +123,5 @@ int main(int argc, char** argv) {
   }
   if (a.seed != 0) return run_one(a);
   const Deed deed = a.plants ? hunt_plants(a.seeds ? a.seeds : kSeedsPerPlant, a.threads, a.plants_only) : run_batch(a.seeds ? a.seeds : 200, a.threads, a.marks);
-  return write_ledger(a.ledger, deed) && deed.good ? 0 : 1;
+  return daarion::test::append_ledger(a.ledger, line_of(deed)) && deed.good ? 0 : 1;
 }
