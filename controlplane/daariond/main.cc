@@ -162,10 +162,10 @@ int serve(const Setup& setup, const sigset_t& ending) {
   for (const std::string& exec : commands)
     if (const std::string command = command_of(exec); !command.empty() && access(command.c_str(), X_OK) != 0)
       spdlog::warn("{}, which the cluster file names, cannot be run here: {}", command, std::strerror(errno));
-  // While NATS does not answer, nothing is wrong with this node: beats go from daemon to daemon, and a lease that a guard of ours still has may
-  // depend on them. A wrong password is known before anything is started.
-  const auto up = await_links(*links, kFirstNats);
-  if (!up && up.error().remedy == Remedy::kFixInput) return refuse_nats(up.error());
+  // While NATS does not answer, nothing is wrong with a node that has been in a log: beats go from daemon to daemon, and a lease that a guard of
+  // ours still has may depend on them. A node that never was in one has nothing to lose, and a wrong address is said at once.
+  const auto up = await_links(*links, voter->log.empty() ? kCheckNats : kFirstNats);
+  if (!up && (voter->log.empty() || up.error().remedy == Remedy::kFixInput)) return refuse_nats(up.error());
   if (!up) spdlog::warn("{}; trying on", up.error().message);
 
   const NodeSpec& node = *spec.node(setup.self);

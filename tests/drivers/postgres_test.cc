@@ -217,6 +217,8 @@ TEST_F(Postgres, ReplicaByCopyStreams) {
   EXPECT_EQ(r.upstream, NodeId("node1"));
   EXPECT_EQ(r.position.timeline, 2u);
   EXPECT_TRUE(r.opened.empty());
+  EXPECT_EQ(r.inherited, session(1));
+  EXPECT_EQ(r.inherited_from, NodeId("node1"));
   EXPECT_LT(r.contact_age_ms, 5000u);
   ASSERT_TRUE(caught_up(a, b));
   EXPECT_EQ(b.observe().position.lsn, a.observe().position.lsn);
@@ -287,6 +289,8 @@ TEST_F(Postgres, FormerPrimaryRewindsAfterACrash) {
     ASSERT_TRUE(caught_up(b, *n));
     EXPECT_TRUE(n->observe().streaming);
     EXPECT_EQ(n->observe().position.timeline, 3u);
+    EXPECT_EQ(n->observe().inherited, session(2));
+    EXPECT_EQ(n->observe().inherited_from, NodeId("node2"));
     EXPECT_EQ(n->value("SELECT count(*) || ' ' || max(i) FROM t"), "1100 2100");
   }
   // Slots that node1 kept as a primary would hold its WAL for ever.

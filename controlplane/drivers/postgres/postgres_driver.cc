@@ -182,7 +182,8 @@ Result<const PeerAddress*> Engine::peer(const NodeId& node) const {
   return found;
 }
 
-/// An opening that was written down and never came to be: another node may open a timeline of that number.
+/// An opening of ours that was written down and never came to be: another node may open a timeline of that number. Those of others were learned
+/// from an upstream that was on them, and what is learned from the next one takes their place.
 Result<void> Engine::forget_unopened() {
   auto marker = read_marker(data_dir_);
   auto control = this->control();
@@ -190,12 +191,13 @@ Result<void> Engine::forget_unopened() {
   const std::uint64_t newest = newest_timeline(data_dir_, *control, control->checkpoint);
   bool changed = marker->node != config_.self;
   marker->node = config_.self;
-  for (auto it = marker->openings.upper_bound(newest); it != marker->openings.end(); changed = true)
+  for (auto it = marker->openings.upper_bound(newest); it != marker->openings.end();)
     // Its history file is written as the last step of opening; WAL of it may lie segments ahead of the last checkpoint.
-    if (exists(data_dir_ + "/pg_wal") && newest < it->first && read_history(data_dir_, it->first)) {
+    if (it->second.node != config_.self || read_history(data_dir_, it->first)) {
       ++it;
     } else {
       it = marker->openings.erase(it);
+      changed = true;
     }
   return changed ? write_marker(data_dir_, *marker, tools_.user) : Result<void>{};
 }
