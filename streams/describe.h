@@ -41,7 +41,9 @@ void describe(A& a, Is<ResourceSpec> auto& x) {
   a(8, x.data_dir); a(9, x.runner); a(10, x.max_lag); a(11, x.tags);
 }
 template <class A>
-void describe(A& a, Is<RouteRule> auto& x) { a(1, x.name); a(2, x.subjects); a(3, x.cls); a(4, x.max_age_s); a(5, x.max_bytes); }
+void describe(A& a, Is<RouteRule> auto& x) {
+  a(1, x.name); a(2, x.subjects); a(3, x.cls); a(4, x.max_age_s); a(5, x.max_bytes); a(6, x.service); a(7, x.replicas); a(8, x.consumers);
+}
 template <class A>
 void describe(A& a, Is<TopologySpec> auto& x) {
   a(1, x.cluster); a(2, x.nodes); a(3, x.voters); a(4, x.witness); a(5, x.lease); a(6, x.max_promotions);

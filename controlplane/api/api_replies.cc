@@ -7,8 +7,22 @@
 
 namespace daarion {
 
-std::string api_reply(const StatusView& view, const std::string& verb) {
-  using Json = nlohmann::ordered_json;
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string resolve(const StatusView& view, RouteDesk& routes, const std::string& request) {
+  const Json asked = Json::parse(request, nullptr, false);
+  const auto text = [&](const char* key) { return asked.is_object() && asked.contains(key) && asked[key].is_string() ? asked[key].get<std::string>() : ""; };
+  const std::string subject = text("subject"), from = text("from");
+  if (subject.empty()) return Json{{"error", R"(cluster.api.resolve takes {"subject": "message.created", "from": "node1"})"}}.dump();
+  const auto found = routes.resolve(*view.state, subject, from.empty() ? view.status->node() : from);
+  return found ? to_json(*found) : Json{{"error", found.error().message}}.dump();
+}
+
+}  // namespace
+
+std::string api_reply(const StatusView& view, RouteDesk& routes, const std::string& verb, const std::string& request) {
   if (verb == "status") return view.status_json;
   if (verb == "peers") return view.peers_json;
   if (verb == "ready") return Json{{"ready", view.ready}, {"reasons", view.reasons}}.dump();
@@ -22,8 +36,10 @@ std::string api_reply(const StatusView& view, const std::string& verb) {
     *out.mutable_resources() = view.status->resources();
     return to_json(out);
   }
+  if (verb == "routes") return to_json(route_table_of(*view.state));
+  if (verb == "resolve") return resolve(view, routes, request);
   return Json{{"error", "cluster.api." + verb + " is no verb; changes go by gRPC or daarionctl"},
-              {"verbs", {"status", "peers", "ready", "nodes", "resources"}}}.dump();
+              {"verbs", {"status", "peers", "ready", "nodes", "resources", "routes", "resolve"}}}.dump();
 }
 
 }  // namespace daarion

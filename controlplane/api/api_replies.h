@@ -3,11 +3,13 @@
 
 #include <string>
 
+#include "controlplane/api/route_desk.h"
 #include "controlplane/api/status.h"
 
 namespace daarion {
 
-/// Verbs: status, peers, nodes, resources, ready. Anything else: {"error", "verbs"}. Pure.
-std::string api_reply(const StatusView& view, const std::string& verb);
+/// Verbs: status, peers, nodes, resources, ready, routes, and resolve, of which the request is {"subject", "from"}. Anything else, and a request
+/// that cannot be answered: {"error"}. Threads: any.
+std::string api_reply(const StatusView& view, RouteDesk& routes, const std::string& verb, const std::string& request);
 
 }  // namespace daarion

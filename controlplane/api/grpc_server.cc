@@ -121,8 +121,20 @@ class AdminService final : public v1::Admin::Service {
     return {StatusCode::UNIMPLEMENTED,
             "rejoin: not asked for by hand, a node rejoins by itself once it follows another holder; see `daarionctl resource NAME` for its state"};
   }
-  Status Resolve(ServerContext*, const v1::ResolveRequest*, v1::Resolution*) override {
-    return {StatusCode::UNIMPLEMENTED, "resolve: this node does not route yet; the declared rules are in `daarionctl state -o json` under topology"};
+  Status Resolve(ServerContext*, const v1::ResolveRequest* in, v1::Resolution* out) override {
+    const auto view = ports_.view();
+    auto found = ports_.routes->resolve(*view->state, in->subject(), in->from().empty() ? view->status->node() : in->from());
+    if (!found) return status_of(found.error());
+    *out = std::move(*found);
+    return Status::OK;
+  }
+  Status GetRoutes(ServerContext*, const v1::GetRoutesRequest*, v1::RouteTable* out) override {
+    *out = route_table_of(*ports_.view()->state);
+    return Status::OK;
+  }
+  Status PlanRoutes(ServerContext*, const v1::PlanRoutesRequest* in, v1::RoutePlan* out) override {
+    *out = RouteDesk::plan(*ports_.view()->state, in->text());
+    return Status::OK;
   }
 
   /// Events as they are stored, from any sequence on.

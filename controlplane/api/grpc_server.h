@@ -7,6 +7,7 @@
 #include <string>
 
 #include "controlplane/api/operator.h"
+#include "controlplane/api/route_desk.h"
 #include "controlplane/api/status.h"
 #include "controlplane/core/result.h"
 #include "streams/event_log.h"
@@ -17,6 +18,7 @@ struct AdminPorts {
   std::function<std::shared_ptr<const StatusView>()> view;
   std::shared_ptr<Operator> operations;
   std::function<Result<std::unique_ptr<LogReader>>(Sequence from)> reader;
+  std::shared_ptr<RouteDesk> routes = std::make_shared<RouteDesk>();
   std::map<std::string, NodeId> aliases;  // of nodes, from the cluster file; names of requests are folded with them
 };
 

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "controlplane/api/json.h"
 #include "controlplane/api/metrics.h"
 
 namespace daarion {
@@ -155,7 +156,7 @@ class BoundedServer final : public httplib::Server {
 
 class Server : public HttpServer {
  public:
-  explicit Server(View view) : view_(std::move(view)) {}
+  Server(View view, std::shared_ptr<RouteDesk> routes) : view_(std::move(view)), desk_(std::move(routes)) {}
   ~Server() override {
     server_.end();
     if (thread_.joinable()) thread_.join();
@@ -194,6 +195,14 @@ class Server : public HttpServer {
     for (const char* path : {"/ready", "/readyz"}) server_.Get(path, ready);
     server_.Get("/cluster/status", [this](const httplib::Request&, httplib::Response& res) { answer(res, 200, view_()->status_json); });
     server_.Get("/cluster/peers", [this](const httplib::Request&, httplib::Response& res) { answer(res, 200, view_()->peers_json); });
+    server_.Get("/cluster/routes", [this](const httplib::Request&, httplib::Response& res) { answer(res, 200, to_json(route_table_of(*view_()->state))); });
+    server_.Get("/cluster/resolve", [this](const httplib::Request& req, httplib::Response& res) {
+      const auto view = view_();
+      const std::string from = req.has_param("from") ? req.get_param_value("from") : view->status->node();
+      const auto found = desk_->resolve(*view->state, req.has_param("subject") ? req.get_param_value("subject") : "", from);
+      if (found) answer(res, 200, to_json(*found));
+      else answer(res, 400, Json{{"error", found.error().message}}.dump());
+    });
     server_.Get("/metrics", [this](const httplib::Request&, httplib::Response& res) {
       res.set_header("Cache-Control", "no-store");
       res.set_content(metrics_text(*view_()), "text/plain; version=0.0.4; charset=utf-8");
@@ -225,6 +234,7 @@ class Server : public HttpServer {
   }
 
   View view_;
+  std::shared_ptr<RouteDesk> desk_;
   BoundedServer server_;
   std::uint32_t port_ = 0;
   std::thread thread_;
@@ -232,8 +242,8 @@ class Server : public HttpServer {
 
 }  // namespace
 
-Result<std::unique_ptr<HttpServer>> HttpServer::start(const std::string& bind, std::uint32_t port, View view) {
-  auto server = std::make_unique<Server>(std::move(view));
+Result<std::unique_ptr<HttpServer>> HttpServer::start(const std::string& bind, std::uint32_t port, View view, std::shared_ptr<RouteDesk> routes) {
+  auto server = std::make_unique<Server>(std::move(view), std::move(routes));
   if (auto listening = server->listen(bind, port); !listening) return tl::unexpected(listening.error());
   return server;
 }

@@ -1,14 +1,21 @@
 #include "controlplane/api/lint_view.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "controlplane/topology/cluster_file.h"
 #include "controlplane/topology/lint.h"
+#include "controlplane/topology/lint_routes.h"
 
 namespace daarion {
 
-v1::LintResponse lint_view(const std::string& text, bool strict) {
+v1::LintResponse lint_view(const std::string& text, bool strict, const std::vector<std::string>& subjects) {
   ParsedFile parsed = parse_cluster_file(text);
-  if (!has_errors(parsed.findings))
-    for (Finding& finding : lint(parsed.file)) parsed.findings.push_back(std::move(finding));
+  if (!has_errors(parsed.findings)) {
+    std::vector<Finding> found = lint(parsed.file);
+    if (!has_errors(found)) std::ranges::move(lint_subjects(parsed.file, subjects), std::back_inserter(found));
+    std::ranges::move(found, std::back_inserter(parsed.findings));
+  }
   v1::LintResponse out;
   for (const Finding& finding : parsed.findings) {
     v1::LintFinding& to = *out.add_findings();

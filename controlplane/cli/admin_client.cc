@@ -122,6 +122,9 @@ class Client final : public AdminClient {
   Answer<v1::Explanation> call(const v1::ExplainRequest& in) override { return unary(&Stub::Explain, in); }
   Answer<v1::Explanation> call(const v1::ExplainNowRequest& in) override { return unary(&Stub::ExplainNow, in); }
   Answer<v1::StateAt> call(const v1::GetStateRequest& in) override { return unary(&Stub::GetState, in); }
+  Answer<v1::Resolution> call(const v1::ResolveRequest& in) override { return unary(&Stub::Resolve, in); }
+  Answer<v1::RouteTable> call(const v1::GetRoutesRequest& in) override { return unary(&Stub::GetRoutes, in); }
+  Answer<v1::RoutePlan> call(const v1::PlanRoutesRequest& in) override { return unary(&Stub::PlanRoutes, in); }
 
   Answer<void> watch(const v1::WatchEventsRequest& in, Deadline until, const std::function<bool(const v1::EventView&)>& each) override {
     ClientContext context;

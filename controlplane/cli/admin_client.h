@@ -48,6 +48,9 @@ class AdminClient {
   virtual Answer<v1::Explanation> call(const v1::ExplainRequest&) = 0;
   virtual Answer<v1::Explanation> call(const v1::ExplainNowRequest&) = 0;
   virtual Answer<v1::StateAt> call(const v1::GetStateRequest&) = 0;
+  virtual Answer<v1::Resolution> call(const v1::ResolveRequest&) = 0;
+  virtual Answer<v1::RouteTable> call(const v1::GetRoutesRequest&) = 0;
+  virtual Answer<v1::RoutePlan> call(const v1::PlanRoutesRequest&) = 0;
 
   /// Calls `each` for every event until it returns false, the server ends the stream, or `until` (kNoEnd: never).
   /// Errors: kTimedOut at `until`; kUnreachable if the server has gone.

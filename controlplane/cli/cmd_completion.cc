@@ -43,7 +43,7 @@ std::string script(const CLI::App& app) {
   case $prev in
     --to|--from|--node) names=nodes; case $command in events|watch|replay) return ;; esac ;;
     -o|--output) words="table json yaml" ;;
-    --context) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    --context|--plan|--subjects) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     --reason|--server|--timeout|--request-id|--actor|--expect-seq) return ;;
     *) case $command in
     "") words=")sh" + commands + R"sh(" ;;

@@ -16,12 +16,33 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-ExitCode run(const Globals& globals, const std::string& path, bool strict) {
+struct Options {
+  std::string path = "cluster.yaml";
+  std::string subjects;
+  bool strict = false;
+};
+
+/// The first field of each line; a line that begins with # says nothing.
+std::vector<std::string> subjects_in(std::istream& in) {
+  std::vector<std::string> out;
+  for (std::string line; std::getline(in, line);)
+    if (const std::string subject = line.substr(0, line.find_first_of("\t \r")); !subject.empty() && subject[0] != '#') out.push_back(subject);
+  return out;
+}
+
+ExitCode run(const Globals& globals, const Options& options) {
+  const std::string& path = options.path;
   std::ifstream in(path);
   std::stringstream text;
   text << in.rdbuf();
   if (!in) return say({ExitCode::kUsage, "read " + path + ": no such file or no right to read it; name the cluster file as the argument"});
-  const v1::LintResponse found = lint_view(text.str(), strict);
+  std::vector<std::string> subjects;
+  if (!options.subjects.empty()) {
+    std::ifstream listed(options.subjects);
+    if (!listed) return say({ExitCode::kUsage, "read " + options.subjects + ": no such file or no right to read it; --subjects names a file with one subject a line"});
+    subjects = subjects_in(listed);
+  }
+  const v1::LintResponse found = lint_view(text.str(), options.strict, subjects);
   Json out = {{"schema_version", 1}, {"file", path}};
   out.update(Json::parse(to_json(found)));
   if (!print_data(globals, out.dump())) {
@@ -37,15 +58,12 @@ ExitCode run(const Globals& globals, const std::string& path, bool strict) {
 }  // namespace
 
 void add_lint(CLI::App& app, const Globals& globals, ExitCode& code) {
-  struct Options {
-    std::string path = "cluster.yaml";
-    bool strict = false;
-  };
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("lint", "Check a cluster file: form, quorums, timers, ports. Changes nothing. Exit code 1 if there is an error.");
+  CLI::App* command = app.add_subcommand("lint", "Check a cluster file: form, quorums, timers, ports, routing rules. Changes nothing. Exit code 1 if there is an error.");
   command->add_option("file", options->path, "The cluster file")->capture_default_str();
+  command->add_option("--subjects", options->subjects, "Also name each subject of this file that no rule covers: one a line, the rest of a line is not read")->type_name("FILE");
   command->add_flag("--strict", options->strict, "Fail on warnings too");
-  command->callback([options, &globals, &code] { code = run(globals, options->path, options->strict); });
+  command->callback([options, &globals, &code] { code = run(globals, *options); });
 }
 
 }  // namespace daarion

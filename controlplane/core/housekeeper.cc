@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "controlplane/core/plant.h"
+#include "controlplane/core/routing.h"
 
 namespace daarion {
 namespace {
@@ -57,6 +58,7 @@ std::vector<MemberWish> Housekeeper::advance(const DeciderContext& c, const LogH
   if (c.state.voters.has(c.self, c.instance)) {
     watch(c, now, out);
     follow_topology(c, now, out);
+    follow_routes(c, now, out);
   }
   return out;
 }
@@ -180,6 +182,22 @@ void Housekeeper::follow_topology(const DeciderContext& c, Instant now, std::vec
   }
   if (my_turn(c, "new topology", now))
     out.push_back({{}, wish(TopologyChanged{c.spec, id_.topology_hash}, "every voter has this cluster.yaml")});
+}
+
+/// The table that the log's topology and members ask for becomes the log's.
+void Housekeeper::follow_routes(const DeciderContext& c, Instant now, std::vector<MemberWish>& out) {
+  const auto table = c.state.routes.find("table");
+  const bool known = table != c.state.routes.end();
+  RoutesSeen seen{c.state.topology.sequence, c.state.topology.file_hash, retired_in(c.state), known ? table->second.version : Version{},
+                  known ? table->second.changed : Sequence{}};
+  if (routes_seen_ != seen) {
+    routes_due_ = plan_of(c.state).table;
+    routes_differ_ = routes_due_ != (known ? table->second.rules : std::vector<RouteRule>{});
+    routes_seen_ = std::move(seen);
+    since_.erase("routes");
+  }
+  if (!routes_differ_ || !my_turn(c, "routes", now)) return;
+  out.push_back({{}, wish(RouteTableChanged{routes_due_}, "the topology's rules and members ask for this route table")});
 }
 
 }  // namespace daarion

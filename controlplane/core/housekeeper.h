@@ -4,6 +4,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -54,11 +55,24 @@ class Housekeeper {
   void announce(const DeciderContext& context, bool blank, Instant now, std::vector<MemberWish>& out);
   void watch(const DeciderContext& context, Instant now, std::vector<MemberWish>& out);
   void follow_topology(const DeciderContext& context, Instant now, std::vector<MemberWish>& out);
+  void follow_routes(const DeciderContext& context, Instant now, std::vector<MemberWish>& out);
 
   Identity id_;
   std::map<std::string, Instant> since_;  // since when each thing has been due
   std::optional<LogLost> lost_;           // not in the log yet
   std::optional<Wait> wait_;
+  /// Of which topology, members and table it is known whether the table is theirs: compiling the rules at each step would cost too much.
+  struct RoutesSeen {
+    Sequence topology;
+    std::string file_hash;
+    std::set<NodeId> retired;
+    Version table;
+    Sequence changed;
+    bool operator==(const RoutesSeen&) const = default;
+  };
+  std::optional<RoutesSeen> routes_seen_;
+  std::vector<RouteRule> routes_due_;
+  bool routes_differ_ = false;
   bool said_ = false;        // the log showed this instance in this boot
   Instant doubled_since_{};  // another instance since; the epoch of time: none
   Instant next_ = kNever;

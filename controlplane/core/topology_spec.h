@@ -72,6 +72,9 @@ struct RouteRule {
   RouteClass cls = RouteClass::kReplicated;
   std::uint64_t max_age_s = 0;    // 0: no limit
   std::uint64_t max_bytes = 0;    // 0: no limit
+  std::string service;            // that its messages are for; empty: none
+  std::uint32_t replicas = 0;     // of its core stream; 0: as many as the core's size asks for
+  std::map<std::string, std::string> consumers;  // durable ones, for work: name -> the subjects it takes
   bool operator==(const RouteRule&) const = default;
 };
 

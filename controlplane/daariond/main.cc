@@ -193,13 +193,14 @@ int serve(const Setup& setup, const sigset_t& ending) {
     box.put(make_status(core, said, now, wall_time_ns()));
   });
   daemon.start();
+  const auto routes = std::make_shared<RouteDesk>(setup.file.aliases);
   std::unique_ptr<GrpcServer> grpc;
   std::unique_ptr<HttpServer> http;
   std::unique_ptr<ApiResponder> replies;
   if (box.await(kFirstLook)) {
     auto admin = GrpcServer::start(bind, setup.file.grpc_port, {.view = view, .operations = operations, .reader = [links = *links](Sequence from) { return open_reader(links, from); },
-                                                                  .aliases = setup.file.aliases});
-    auto web = HttpServer::start(bind, setup.file.http_port, view);
+                                                                  .routes = routes, .aliases = setup.file.aliases});
+    auto web = HttpServer::start(bind, setup.file.http_port, view, routes);
     if (!admin) return refuse(admin.error().message, kFailed);
     if (!web) return refuse(web.error().message, kFailed);
     grpc = std::move(*admin);
@@ -209,7 +210,9 @@ int serve(const Setup& setup, const sigset_t& ending) {
   if (!up)
     if (const auto reached = reach_nats(*links, ending, told); !reached) return refuse_nats(reached.error());
   if (told == 0) {
-    replies = make_nats_api_responder({links->leaf ? links->leaf : links->near}, [view](const std::string& verb, const std::string&) { return api_reply(*view(), verb); });
+    replies = make_nats_api_responder({links->leaf ? links->leaf : links->near}, [view, routes](const std::string& verb, const std::string& request) {
+      return api_reply(*view(), *routes, verb, request);
+    });
   }
   spdlog::info("{} serves {} of {}: gRPC {}:{}, HTTP {}:{}", kSoftware, setup.self.value, spec.cluster, bind, setup.file.grpc_port, bind, setup.file.http_port);
 

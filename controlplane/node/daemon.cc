@@ -267,7 +267,7 @@ void Daemon::run_fold() {
   std::unique_ptr<StateStore> store = open_store();
   if (!store) return;
   if (!store->rebuilt().empty()) warn(store->rebuilt());
-  post(StateMoved{std::make_shared<const State>(store->state()), store->mark()});
+  publish_state(*store);
   publish_heads(*store);
   while (!ending_) {
     if (refold_) {
@@ -286,6 +286,12 @@ void Daemon::run_fold() {
     }
   }
   if (const auto flushed = store->flush(); !flushed) warn(flushed.error().message);
+}
+
+void Daemon::publish_state(const StateStore& store, bool anew) {
+  const auto state = std::make_shared<const State>(store.state());
+  post(StateMoved{state, store.mark(), anew});
+  if (ports_.folded) ports_.folded(state);
 }
 
 /// For the judge.
@@ -317,7 +323,7 @@ bool Daemon::tell_anew(const StateStore& store) {
     const std::lock_guard lock(folded_mutex_);
     lost_ = {};
   }
-  post(StateMoved{std::make_shared<const State>(store.state()), store.mark(), true});
+  publish_state(store, true);
   return true;
 }
 
@@ -335,7 +341,7 @@ Result<void> Daemon::follow_log(StateStore& store) {
     if (!messages->empty()) {
       const auto applied = store.apply(*messages);
       publish_heads(store);
-      if (!anew_) post(StateMoved{std::make_shared<const State>(store.state()), store.mark()});
+      if (!anew_) publish_state(store);
       if (!applied) return applied;
     }
     if (node_now() > flushed + kFlushEvery || store.mark().sequence.value >= flushed_at + kFlushEvents) {

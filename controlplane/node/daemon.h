@@ -53,6 +53,7 @@ struct DaemonPorts {
   std::function<void(bool meta)> step_down;              // null: cannot
   std::function<void(const std::string& subject, const std::string& payload)> telemetry;  // must not block; may lose
   std::vector<EngineSeat> engines;
+  std::function<void(std::shared_ptr<const State>)> folded;  // each state that the core gets, on the fold's thread; must not block; null
   std::string state_folder;
 };
 
@@ -93,6 +94,7 @@ class Daemon {
   void run_info();
   void run_driver(Seat& seat);
   std::unique_ptr<StateStore> open_store();
+  void publish_state(const StateStore& store, bool anew = false);
   void publish_heads(const StateStore& store);
   bool tell_anew(const StateStore& store);
   Result<void> follow_log(StateStore& store);

@@ -124,6 +124,8 @@ class FileReader {
         {"client", &file_.nats.client}, {"route", &file_.nats.route}, {"leaf", &file_.nats.leaf}, {"monitor", &file_.nats.monitor},
         {"witness_client", &file_.nats.witness_client}, {"witness_route", &file_.nats.witness_route}, {"witness_monitor", &file_.nats.witness_monitor}};
     for (const auto& [key, port] : ports) nats.number(key, *port, 1, 65535);
+    nats.size("max_file", file_.nats_max_file);
+    if (nats.has("max_file")) file_.lines["control.nats.max_file"] = line_of(nats.node("max_file"));
   }
   /// The core nodes, plus the first edge where that makes them odd.
   void default_voters() {
@@ -344,6 +346,10 @@ class FileReader {
     one.duration("max_age", age);
     rule.max_age_s = static_cast<std::uint64_t>(to_ms(age) / 1000);
     one.size("max_bytes", rule.max_bytes);
+    one.text("service", rule.service);
+    one.number("replicas", rule.replicas, 1, 5);
+    one.map("consumers", [&](const std::string& name, const YAML::Node& filter) { rule.consumers[name] = filter.Scalar(); });
+    file_.lines["routing." + rule.name] = line_of(node);
     file_.spec.routes.push_back(std::move(rule));
   }
 

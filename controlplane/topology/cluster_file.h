@@ -62,6 +62,7 @@ struct ClusterFile {
   std::uint32_t beat_port = 9352;  // UDP, daemon to daemon; 0: beats go through NATS alone
   std::string bind = "127.0.0.1";
   NatsPorts nats;
+  std::uint64_t nats_max_file = 0;         // bytes that one nats-server may keep on disk; 0: what is declared needs
   std::uint32_t sentinel_port = 26379;
   std::vector<DataSystem> systems;
   std::vector<ServiceSpec> services;

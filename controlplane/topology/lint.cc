@@ -4,6 +4,7 @@
 #include <set>
 
 #include "controlplane/core/lease.h"
+#include "controlplane/topology/lint_routes.h"
 
 namespace daarion {
 namespace {
@@ -28,7 +29,7 @@ class Linter {
     ports();
     for (const DataSystem& system : f_.systems) data_system(system);
     for (const ResourceSpec& r : f_.spec.resources) resource(r);
-    routes();
+    for (Finding& finding : lint_routes(f_)) out_.push_back(std::move(finding));
     if (f_.bind == "0.0.0.0" || f_.bind == "::")
       say(Severity::kWarning, "bind_everywhere", "control.bind", "control.bind is " + f_.bind + ": the admin API has no password; bind the node's address");
     std::ranges::stable_sort(out_, {}, &Finding::severity);
@@ -144,23 +145,6 @@ class Linter {
     if (r.engine == "postgresql" && r.sync == SyncMode::kAsync) say(Severity::kNote, "async_loss", key, "async PostgreSQL may lose the announced tail");
     if (r.sync != SyncMode::kAsync && r.members.size() == 2)
       say(Severity::kWarning, "sync_one_replica", key, r.id.value + " is synchronous with one replica: its loss stops writes");
-  }
-
-  void routes() {
-    std::string read_as;
-    std::uint64_t bytes = 0;
-    for (const RouteRule& rule : f_.spec.routes) {
-      for (const std::string& subject : rule.subjects)
-        if (subject.ends_with(".*") && rule.cls != RouteClass::kNodeLocal) read_as += (read_as.empty() ? "" : ", ") + subject;
-      if (rule.cls == RouteClass::kReplicated) bytes += rule.max_bytes;
-    }
-    if (!read_as.empty()) {
-      const std::string first = read_as.substr(0, read_as.find(','));
-      const std::string rest = first.size() == read_as.size() ? "" : " (so " + read_as.substr(first.size() + 2) + ")";
-      say(Severity::kNote, "read_as_prefix", "routing", first + " is read as " + first.substr(0, first.size() - 1) + ">" + rest);
-    }
-    if (bytes > 0)
-      say(Severity::kNote, "retention", "routing", std::to_string(bytes >> 30) + " GiB of retention on every core node" + (f_.spec.witness.empty() ? "" : " and the witness"));
   }
 
   const ClusterFile& f_;

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "proto/daarion/v1/admin.pb.h"
+#include "tests/api/fake_cluster.h"
 
 namespace daarion {
 namespace {
@@ -13,22 +14,47 @@ TEST(ApiReplies, AnswerInHttpsOwnWords) {
   v1::Status status;
   status.add_nodes()->set_id("node1");
   status.add_resources()->set_id("postgres");
+  RouteDesk routes;
   StatusView view;
   view.ready = true;
   view.status = std::make_shared<const v1::Status>(status);
   view.status_json = R"({"status":"ok"})";
   view.peers_json = R"({"peers":[]})";
-  EXPECT_EQ(api_reply(view, "status"), view.status_json);
-  EXPECT_EQ(api_reply(view, "peers"), view.peers_json);
-  EXPECT_EQ(nlohmann::json::parse(api_reply(view, "nodes"))["nodes"][0]["id"], "node1");
-  EXPECT_EQ(nlohmann::json::parse(api_reply(view, "resources"))["resources"][0]["id"], "postgres");
-  EXPECT_EQ(nlohmann::json::parse(api_reply(view, "ready"))["ready"], true);
+  EXPECT_EQ(api_reply(view, routes, "status", ""), view.status_json);
+  EXPECT_EQ(api_reply(view, routes, "peers", ""), view.peers_json);
+  EXPECT_EQ(nlohmann::json::parse(api_reply(view, routes, "nodes", ""))["nodes"][0]["id"], "node1");
+  EXPECT_EQ(nlohmann::json::parse(api_reply(view, routes, "resources", ""))["resources"][0]["id"], "postgres");
+  EXPECT_EQ(nlohmann::json::parse(api_reply(view, routes, "ready", ""))["ready"], true);
 }
 
 TEST(ApiReplies, AnUnknownVerbNamesTheKnownOnes) {
-  const auto answer = nlohmann::json::parse(api_reply({}, "promote"));
+  RouteDesk routes;
+  const auto answer = nlohmann::json::parse(api_reply({}, routes, "promote", ""));
   EXPECT_NE(answer["error"].get<std::string>().find("cluster.api.promote"), std::string::npos);
-  EXPECT_EQ(answer["verbs"].size(), 5u);
+  EXPECT_EQ(answer["verbs"].size(), 7u);
+}
+
+TEST(ApiReplies, ResolveSubjectsAndGiveTheTable) {
+  test::FakeCluster cluster;
+  cluster.settle();
+  cluster.route();
+  RouteDesk routes({{"noda1", NodeId("node1")}});
+  const auto ask = [&](const std::string& verb, const std::string& request) { return nlohmann::json::parse(api_reply(*cluster.view(), routes, verb, request)); };
+  const auto edge = ask("resolve", R"({"subject": "message.created"})");
+  EXPECT_EQ(edge["from"], "node3") << "the node that is asked";
+  EXPECT_EQ(edge["stream"], "MESSAGE_node3");
+  EXPECT_EQ(edge["class"], "replicated");
+  EXPECT_EQ(ask("resolve", R"({"subject": "message.created", "from": "NODA1"})")["stream"], "MESSAGE");
+  EXPECT_EQ(ask("resolve", R"({"subject": "other", "from": "node1"})")["class"], "uncovered");
+  for (const char* bad : {"", "{}", "[1]", R"({"subject": 7})", R"({"subject": "a.*"})", R"({"subject": "a", "from": "node9"})"})
+    EXPECT_TRUE(ask("resolve", bad).contains("error")) << bad;
+  const auto table = ask("routes", "");
+  EXPECT_EQ(table["version"], 1);
+  EXPECT_EQ(table["rules"][1]["subjects"][2], "node.node3.local.>");
+  EXPECT_EQ(table["nodes"][2]["site"], "node3");
+  EXPECT_EQ(table["nodes"][0]["site"], "core");
+  cluster.add(MemberIntentChanged{.intent = MemberIntent::kRetired}, NodeId("node1"));
+  EXPECT_EQ(ask("resolve", R"({"subject": "message.created", "from": "node1"})")["class"], "uncovered") << "it is no member any more";
 }
 
 }  // namespace

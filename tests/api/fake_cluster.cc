@@ -2,6 +2,7 @@
 
 #include "consumers/state_store.h"
 #include "controlplane/core/check.h"
+#include "controlplane/core/routing.h"
 #include "streams/codec.h"
 
 namespace daarion::test {
@@ -75,6 +76,16 @@ Sequence FakeCluster::store(LogEvent event) {
   look();
   grown_.notify_all();
   return event.sequence;
+}
+
+void FakeCluster::route() {
+  TopologySpec spec = core_->state().topology.spec;
+  spec.witness = node(3);
+  spec.routes = {{.name = "message", .subjects = {"message.*"}, .max_age_s = 604'800, .service = "gateway"},
+                 {.name = "node_local", .subjects = {"node.{node_id}.local.*"}, .cls = RouteClass::kNodeLocal},
+                 {.name = "cache", .subjects = {"cache.invalidate.*"}, .cls = RouteClass::kEdgeLocal}};
+  add(TopologyChanged{spec, "hash"}, node(1));
+  add(RouteTableChanged{plan_routes(spec).table}, node(1));
 }
 
 Sequence FakeCluster::add(Payload payload, const NodeId& by, const ResourceId& resource, Epoch epoch, const std::string& reason) {

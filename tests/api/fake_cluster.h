@@ -23,6 +23,9 @@ class FakeCluster {
   /// node1 falls silent and node2 is promoted to epoch 2, with the evidence that a real decider would give. Events 9 to 11; 10 is the decision.
   void fail_over();
 
+  /// A topology with three rules, node3 an edge with the witness, and its route table. Two events.
+  void route();
+
   /// Appends as the log would, at the next second, and folds.
   Sequence add(Payload payload, const NodeId& by, const ResourceId& resource = {}, Epoch epoch = {}, const std::string& reason = "test");
   /// Beats of both data nodes as they are now; without one of them it is silent from then on.

@@ -15,7 +15,9 @@ class GrpcTest : public testing::Test {
  protected:
   GrpcTest() {
     cluster.settle();
-    server = *GrpcServer::start("127.0.0.1", 0, cluster.ports());
+    AdminPorts ports = cluster.ports();
+    ports.routes = std::make_shared<RouteDesk>(ports.aliases);
+    server = *GrpcServer::start("127.0.0.1", 0, std::move(ports));
     stub = v1::Admin::NewStub(grpc::CreateChannel("127.0.0.1:" + std::to_string(server->port()), grpc::InsecureChannelCredentials()));
   }
   FakeCluster cluster;
@@ -24,15 +26,33 @@ class GrpcTest : public testing::Test {
 };
 
 TEST_F(GrpcTest, WhatIsNotServedYetSaysWhatToDoInstead) {
-  grpc::ClientContext first, second;
+  grpc::ClientContext context;
   v1::Mutation mutation;
-  const grpc::Status rejoin = stub->Rejoin(&first, {}, &mutation);
+  const grpc::Status rejoin = stub->Rejoin(&context, {}, &mutation);
   EXPECT_EQ(rejoin.error_code(), grpc::StatusCode::UNIMPLEMENTED);
   EXPECT_NE(rejoin.error_message().find("daarionctl resource"), std::string::npos) << rejoin.error_message();
-  v1::Resolution resolution;
-  const grpc::Status resolve = stub->Resolve(&second, {}, &resolution);
-  EXPECT_EQ(resolve.error_code(), grpc::StatusCode::UNIMPLEMENTED);
-  EXPECT_NE(resolve.error_message().find("daarionctl state"), std::string::npos) << resolve.error_message();
+}
+
+TEST_F(GrpcTest, ResolvesForAnyNameOfANode) {
+  cluster.route();
+  v1::ResolveRequest request;
+  request.set_subject("message.received.helion");
+  request.set_from("NodA1");
+  v1::Resolution found;
+  {
+    grpc::ClientContext context;
+    ASSERT_TRUE(stub->Resolve(&context, request, &found).ok());
+  }
+  EXPECT_EQ(found.class_(), "replicated");
+  EXPECT_EQ(found.stream(), "MESSAGE");
+  EXPECT_EQ(found.service(), "gateway");
+  EXPECT_EQ(found.nodes_size(), 3);
+  for (const auto& [subject, from] : {std::pair{"message.*", "node1"}, {"message.x", "node9"}}) {
+    grpc::ClientContext context;
+    request.set_subject(subject);
+    request.set_from(from);
+    EXPECT_EQ(stub->Resolve(&context, request, &found).error_code(), grpc::StatusCode::INVALID_ARGUMENT) << subject;
+  }
 }
 
 TEST_F(GrpcTest, LintTakesTextAndGivesFindings) {

@@ -94,6 +94,17 @@ TEST_F(HttpTest, AnswersFromMemory) {
   EXPECT_EQ(body(head), "");
 }
 
+TEST_F(HttpTest, SaysWhereSubjectsGo) {
+  cluster.route();
+  const auto found = nlohmann::json::parse(body(ask("/cluster/resolve?subject=node.node1.local.gpu&from=NODE1")));
+  EXPECT_EQ(found["class"], "node_local");
+  EXPECT_EQ(found["nodes"], std::vector<std::string>{"node1"});
+  EXPECT_EQ(nlohmann::json::parse(body(ask("/cluster/resolve?subject=cache.invalidate.x")))["from"], "node3");
+  EXPECT_TRUE(ask("/cluster/resolve?subject=a..b").starts_with("HTTP/1.1 400"));
+  EXPECT_TRUE(ask("/cluster/resolve").starts_with("HTTP/1.1 400"));
+  EXPECT_EQ(nlohmann::json::parse(body(ask("/cluster/routes")))["rules"].size(), 3u);
+}
+
 TEST_F(HttpTest, ADrainedNodeIsNotReady) {
   cluster.add(MemberIntentChanged{MemberIntent::kDraining}, node(3));
   const std::string answer = ask("/ready");

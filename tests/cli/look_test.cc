@@ -221,5 +221,51 @@ TEST_F(CliTest, ConnectGoesToTheHolder) {
   EXPECT_NE(ctl({"connect", "postgres", "--print"}).out.find("host=host2"), std::string::npos);
 }
 
+// ---- routes
+TEST_F(CliTest, ResolveSaysWhereASubjectGoesAndWhy) {
+  cluster.route();
+  EXPECT_EQ(ctl({"resolve", "message.reaction.ch_222", "--from", "NODE3"}).out, R"(subject  message.reaction.ch_222, published on node3
+class    replicated
+rule     message
+stream   MESSAGE_node3, and its mirror MESSAGE_MIRROR
+nodes    node1, node2, node3
+service  gateway
+why      rule message takes message.>: captured by MESSAGE_node3 on node3, taken in by MESSAGE of the core, mirrored by every edge
+)");
+  EXPECT_EQ(ctl({"resolve", "node.metrics.cpu", "--from", "node1"}).out, R"(subject  node.metrics.cpu, published on node1
+class    uncovered
+why      no rule covers it; the nearest is node.node1.local.> of rule node_local
+)");
+  const auto found = json({"resolve", "node.node1.local.x", "--from", "node2"});
+  expect_keys(found, {"schema_version", "subject", "from", "class", "rule", "stream", "mirror", "nodes", "service", "dead_letter", "reason", "sequence"});
+  EXPECT_TRUE(found["nodes"].empty());
+  expect_refusal(ctl({"resolve", "message.*"}), 2, {"resolve \"message.*\": no message can be published under it"});
+  expect_refusal(ctl({"resolve", "a", "--from", "nod1"}), 2, {"unknown node nod1; did you mean node1?"});
+}
+
+TEST_F(CliTest, RoutesAreTheLogsTableAndAPlanIsWhatAFileWouldChange) {
+  EXPECT_EQ(ctl({"routes"}).out.substr(0, 30), "no route table in the log yet\n");
+  cluster.route();
+  EXPECT_EQ(ctl({"routes"}).out, R"(route table 1, event 10
+RULE        CLASS       STREAM   SERVICE  SUBJECTS
+message     replicated  MESSAGE  gateway  message.>
+node_local  node_local  -        -        node.node1.local.>, node.node2.local.>, node.node3.local.>
+cache       edge_local  -        -        cache.invalidate.>
+NODE   SITE   REGION
+node1  core   region
+node2  core   region
+node3  node3  region
+)");
+  EXPECT_EQ(json({"routes"})["rules"][0]["max_age_s"], 604'800);
+  const std::string file = std::string(DAARION_SOURCE_DIR) + "/tests/fixtures/cluster.yaml";
+  const Ran plan = ctl({"routes", "--plan", file});
+  EXPECT_EQ(plan.code, 0) << plan.err;
+  for (const char* line : {"~ core: stream MESSAGE: max_bytes 10737418240, not 0\n", "+ core: stream AGENT_RUN captures agent.run.>\n",
+                           "+ node3: stream ATTACHMENT_MIRROR mirrors ATTACHMENT\n", "+ leaf links deny attachment.>\n"})
+    EXPECT_NE(plan.out.find(line), std::string::npos) << plan.out << "lacks " << line;
+  expect_refusal(ctl({"routes", "--plan", std::string(DAARION_SOURCE_DIR) + "/tests/topology/bad/routes.yaml"}), 2, {"errors, the first: "});
+  expect_refusal(ctl({"routes", "--plan", "/nonexistent"}), 2, {"read /nonexistent"});
+}
+
 }  // namespace
 }  // namespace daarion::test

@@ -113,6 +113,10 @@ TEST(Lint, AsTableJsonAndYaml) {
   EXPECT_EQ(json["file"], kClusterFile);
   EXPECT_EQ(json["warnings"], 2);
   EXPECT_TRUE(json["findings"][0].contains("rule"));
+  const Ran subjects = daarionctl({"lint", kClusterFile, "--subjects", std::string(DAARION_SOURCE_DIR) + "/tests/fixtures/subjects.tsv"});
+  EXPECT_EQ(subjects.code, 0) << subjects.out;
+  EXPECT_NE(subjects.out.find("agent.runs.created is uncovered"), std::string::npos) << subjects.out;
+  EXPECT_EQ(subjects.out.find("message.created is uncovered"), std::string::npos) << subjects.out;
   EXPECT_NE(daarionctl({"lint", kClusterFile, "-o", "yaml"}).out.find("\nfindings:\n  - severity: warning\n"), std::string::npos);
 }
 

@@ -7,6 +7,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "controlplane/topology/lint_routes.h"
+
 namespace daarion {
 namespace {
 
@@ -43,6 +45,42 @@ TEST(Lint, SaysOfTheUsersOwnFileExactlyThis) {
       "warning: Qdrant: 2 peers lose consensus with one; a third peer is needed to survive one",
   };
   EXPECT_EQ(said, expected);
+}
+
+TEST(Lint, NamesSubjectsThatNoRuleCovers) {
+  const ParsedFile parsed = parse_cluster_file(contents(kTests + "fixtures/cluster.yaml"));
+  const auto found = lint_subjects(parsed.file, {"message.created", "agent.runs.created", "node.metrics.cpu", "other"});
+  ASSERT_EQ(found.size(), 3u);
+  EXPECT_EQ(found[0].message, "agent.runs.created is uncovered: no rule covers it; the nearest is agent.run.> of rule agent_run");
+  EXPECT_EQ(found[1].message, "node.metrics.cpu is uncovered: no rule covers it; the nearest is node.node1.local.> of rule node_local");
+  EXPECT_EQ(found[2].message, "other is uncovered: no rule covers it");
+  EXPECT_EQ(found[0].severity, Severity::kNote);
+}
+
+/// What a file would need on disk follows from its rules, and an edge keeps both its own messages and the mirror.
+TEST(Lint, MeasuresTheRulesAgainstTheDisk) {
+  ParsedFile parsed = parse_cluster_file(contents(kTests + "fixtures/cluster.yaml"));
+  EXPECT_EQ(rule_bytes(parsed.file), 65ull << 30);
+  const auto disk = [&](std::uint64_t bytes) {
+    parsed.file.nats_max_file = bytes;
+    std::string said;
+    for (const Finding& f : lint(parsed.file))
+      if (f.rule == "route_disk") said += f.message;
+    return said;
+  };
+  EXPECT_EQ(disk(0), "");
+  EXPECT_EQ(disk(130ull << 30), "");
+  EXPECT_NE(disk((130ull << 30) - 1).find("130 GiB on an edge's server"), std::string::npos);
+  EXPECT_NE(disk(64ull << 30).find("65 GiB on every core server"), std::string::npos);
+}
+
+TEST(Lint, WarnsOfAStreamThatNothingBounds) {
+  std::string text = contents(kTests + "fixtures/cluster.yaml");
+  const std::string bounds = ", max_age: 7d, max_bytes: 10GiB";
+  text.erase(text.find(bounds), bounds.size());
+  int warned = 0;
+  for (const Finding& f : judge(text)) warned += f.rule == "route_unbounded" && f.severity == Severity::kWarning ? 1 : 0;
+  EXPECT_EQ(warned, 1);
 }
 
 TEST(ClusterFile, ReadsTheUsersOwnFile) {

@@ -117,6 +117,24 @@ TEST(EventCodec, ReadsAndWritesDecisionsWithoutInheritanceAsBefore) {
   EXPECT_EQ(hex(encode_event(back->event)), text);
 }
 
+/// Rules of logs from before they named a service, replicas or consumers.
+TEST(EventCodec, ReadsAndWritesRulesWithoutAServiceAsBefore) {
+  std::ifstream in(std::string(DAARION_SOURCE_DIR) + "/tests/golden/rules_without_service.hex");
+  std::string name, text;
+  int events = 0;
+  for (; in >> name >> text; ++events) {
+    const auto back = decode_event({.sequence = {9}, .stored_ns = 5, .subject = "cluster.log.route.table.7", .payload = unhex(text)});
+    ASSERT_TRUE(back) << back.error().message;
+    EXPECT_EQ(payload_name(back->event.payload), name);
+    EXPECT_EQ(hex(encode_event(back->event)), text);
+    const auto* table = std::get_if<RouteTableChanged>(&back->event.payload);
+    const std::vector<RouteRule>& rules = table ? table->rules : std::get<TopologyChanged>(back->event.payload).spec.routes;
+    ASSERT_FALSE(rules.empty());
+    EXPECT_EQ(rules[0].service + std::to_string(rules[0].replicas), "0");
+  }
+  EXPECT_EQ(events, 2);
+}
+
 TEST(EventCodec, RefusesTruncatedBytesOrReadsAnotherEvent) {
   for (std::size_t payload = 0; payload < std::variant_size_v<Payload>; ++payload) {
     const Event event = make_event(payload, 3);

@@ -204,5 +204,30 @@ TEST_F(HousekeeperTest, AnEarlierLossIsNotThisOne) {
   EXPECT_NE(wish<LogRegressed>(advance(at(1000))), nullptr);
 }
 
+// ---- the route table
+TEST_F(HousekeeperTest, TheTableFollowsTopologyAndMembersAndIsSaidOnce) {
+  TopologySpec routed = spec;
+  routed.routes = {{.name = "message", .subjects = {"message.*"}}, {.name = "own", .subjects = {"node.{node_id}.local.*"}, .cls = RouteClass::kNodeLocal}};
+  log = log_with_voters();
+  for (int n = 1; n <= 3; ++n) join(n);
+  advance(at(0));
+  EXPECT_EQ(wish<RouteTableChanged>(advance(at(1000))), nullptr) << "no rules, no table";
+  log.add(TopologyChanged{routed, "hash"});
+  EXPECT_EQ(wish<RouteTableChanged>(advance(at(1000))), nullptr) << "another voter may be quicker";
+  const auto out = advance(at(1200));
+  const auto* table = wish<RouteTableChanged>(out);
+  ASSERT_NE(table, nullptr);
+  ASSERT_EQ(table->rules.size(), 2u);
+  EXPECT_EQ(table->rules[0].subjects, std::vector<std::string>{"message.>"});
+  EXPECT_EQ(table->rules[1].subjects, (std::vector<std::string>{"node.node1.local.>", "node.node2.local.>", "node.node3.local.>"}));
+  log.add(*table);
+  EXPECT_EQ(wish<RouteTableChanged>(advance(at(9000))), nullptr);
+  log.add(MemberIntentChanged{.intent = MemberIntent::kRetired}, node(3));
+  advance(at(9000));
+  const auto without = advance(at(9200));
+  ASSERT_NE(wish<RouteTableChanged>(without), nullptr);
+  EXPECT_EQ(wish<RouteTableChanged>(without)->rules[1].subjects, (std::vector<std::string>{"node.node1.local.>", "node.node2.local.>"}));
+}
+
 }  // namespace
 }  // namespace daarion

@@ -1,0 +1,104 @@
+#include "controlplane/api/route_desk.h"
+
+#include "controlplane/api/lint_view.h"
+#include "controlplane/api/names.h"
+#include "controlplane/core/subject.h"
+#include "controlplane/topology/cluster_file.h"
+
+namespace daarion {
+namespace {
+
+constexpr std::uint32_t kSchema = 1;
+
+v1::RouteEntry entry_of(const RouteRule& rule) {
+  v1::RouteEntry out;
+  out.set_rule(rule.name);
+  out.set_class_(class_text(rule.cls));
+  for (const std::string& subject : rule.subjects) out.add_subjects(subject);
+  if (rule.cls == RouteClass::kReplicated) {
+    out.set_stream(stream_of(rule));
+    out.set_mirror(mirror_of(rule));
+  }
+  out.set_service(rule.service);
+  out.set_max_age_s(rule.max_age_s);
+  out.set_max_bytes(rule.max_bytes);
+  for (const auto& [name, filter] : rule.consumers) {
+    v1::RouteWorker& worker = *out.add_consumers();
+    worker.set_name(name);
+    worker.set_subjects(filter);
+  }
+  return out;
+}
+
+}  // namespace
+
+v1::RouteTable route_table_of(const State& state) {
+  v1::RouteTable out;
+  out.set_schema_version(kSchema);
+  out.set_cluster(state.topology.spec.cluster);
+  out.set_log_id(to_text(state.log.log));
+  if (const auto table = state.routes.find("table"); table != state.routes.end()) {
+    out.set_version(table->second.version.value);
+    out.set_sequence(table->second.changed.value);
+    for (const RouteRule& rule : table->second.rules) *out.add_rules() = entry_of(rule);
+  }
+  const std::set<NodeId> retired = retired_in(state);
+  for (const NodeSpec& node : state.topology.spec.nodes) {
+    if (retired.contains(node.id)) continue;
+    v1::RouteNode& to = *out.add_nodes();
+    to.set_id(node.id.value);
+    to.set_site(in_core(state.topology.spec, node.id) ? "core" : node.id.value);
+    to.set_region(node.region);
+  }
+  return out;
+}
+
+Resolver& RouteDesk::resolver_of(const State& state) {
+  std::set<NodeId> retired = retired_in(state);
+  if (!resolver_ || topology_ != state.topology.sequence || file_hash_ != state.topology.file_hash || retired_ != retired) {
+    resolver_ = std::make_unique<Resolver>(plan_of(state));
+    topology_ = state.topology.sequence;
+    file_hash_ = state.topology.file_hash;
+    retired_ = std::move(retired);
+  }
+  return *resolver_;
+}
+
+Result<v1::Resolution> RouteDesk::resolve(const State& state, const std::string& subject, const std::string& from) {
+  if (!is_subject(subject))
+    return fail(Remedy::kFixInput, "resolve \"" + subject + "\": no message can be published under it; a subject has no empty token, no white space " +
+                                       "and no wildcard");
+  std::vector<std::string> known;
+  for (const NodeSpec& node : state.topology.spec.nodes) known.push_back(node.id.value);
+  const auto origin = fold_name("node", from, known, aliases_);
+  if (!origin) return tl::unexpected(origin.error());
+  const std::lock_guard lock(mutex_);
+  const Resolution& r = resolver_of(state).resolve(subject, NodeId(*origin));
+  v1::Resolution out;
+  out.set_schema_version(kSchema);
+  out.set_subject(subject);
+  out.set_from(*origin);
+  out.set_class_(class_text(r));
+  out.set_rule(r.rule);
+  out.set_stream(r.stream);
+  out.set_mirror(r.mirror);
+  for (const NodeId& node : r.nodes) out.add_nodes(node.value);
+  out.set_service(r.service);
+  out.set_dead_letter(r.dead_letter);
+  out.set_reason(r.reason);
+  out.set_sequence(state.applied.value);
+  return out;
+}
+
+v1::RoutePlan RouteDesk::plan(const State& state, const std::string& text) {
+  v1::RoutePlan out;
+  const v1::LintResponse found = lint_view(text, false);
+  for (const v1::LintFinding& finding : found.findings())
+    if (finding.severity() == "error") *out.add_findings() = finding;
+  if (!found.ok()) return out;
+  const ParsedFile parsed = parse_cluster_file(text);
+  for (const std::string& line : lines_of(diff_of(plan_of(state), plan_routes(parsed.file.spec, retired_in(state))))) out.add_changes(line);
+  return out;
+}
+
+}  // namespace daarion

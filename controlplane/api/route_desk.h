@@ -1,0 +1,42 @@
+// Where subjects go, as the API says it: resolutions, the route table, and what another cluster file would change. From the fold alone.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+
+#include "controlplane/core/resolve.h"
+#include "controlplane/core/result.h"
+#include "controlplane/core/state.h"
+#include "proto/daarion/v1/admin.pb.h"
+
+namespace daarion {
+
+/// The table that the log's newest RouteTableChanged carries, with the members and their sites. Version 0: there is none yet.
+v1::RouteTable route_table_of(const State& state);
+
+/// Threads: any. The compiled rules and the cache are kept for as long as the log's topology and members are the same.
+class RouteDesk {
+ public:
+  explicit RouteDesk(std::map<std::string, NodeId> aliases = {}) : aliases_(std::move(aliases)) {}
+
+  /// `from`: the node that publishes it, by any of its names. Errors: kFixInput for an unknown node, or a text that is no subject.
+  Result<v1::Resolution> resolve(const State& state, const std::string& subject, const std::string& from);
+
+  /// What the cluster file's text would change of the routes, or its findings where it has errors. Changes nothing.
+  static v1::RoutePlan plan(const State& state, const std::string& text);
+
+ private:
+  Resolver& resolver_of(const State& state);  // with the lock
+
+  const std::map<std::string, NodeId> aliases_;
+  std::mutex mutex_;  // guards what follows
+  std::string file_hash_;
+  Sequence topology_;
+  std::set<NodeId> retired_;
+  std::unique_ptr<Resolver> resolver_;
+};
+
+}  // namespace daarion
