@@ -259,7 +259,7 @@ int main(int argc, char** argv) {
   app.footer("Environment: NODE_ID, NODE_ROLE, CLUSTER_PEERS, DAARION_CONTROL_PASSWORD, DAARION_SYS_PASSWORD, PG_REPLICATION_USER,\n"
              "PG_REPLICATION_PASSWORD (passwords also as <name>_FILE). NATS_CLUSTER_NAME is read by `daarionctl render nats`.\n"
              "Signals: SIGTERM and SIGINT hand over and stop; SIGUSR2 leaves guards and engines to a daemon that follows within a lease.\n"
-             "Exit codes: 0 ended as asked, 1 failed, 2 wrong setup, 3 NATS does not answer (--check).");
+             "Exit codes: 0 ended as asked, 1 failed, 2 wrong setup, 3 NATS does not answer (--check, or a first start).");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
