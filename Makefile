@@ -21,7 +21,7 @@ build: bootstrap
 # Real servers need the machine to themselves: only what is pure runs two at a time.
 test: build
 	@ctest --test-dir $(BUILD) -L 'unit|scenario|sim' -j $(JOBS) --output-on-failure --no-tests=error
-	@ctest --test-dir $(BUILD) -LE 'unit|scenario|sim' --output-on-failure --no-tests=error
+	@ctest --test-dir $(BUILD) -LE 'unit|scenario|sim|full' --output-on-failure --no-tests=error
 	@$(BIN)/daarion-sim --seeds 2000
 	@tests/model/run.sh --quick build
 

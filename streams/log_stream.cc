@@ -4,6 +4,7 @@
 
 #include "streams/js_request.h"
 #include "streams/nats_handles.h"
+#include "streams/provision.h"
 
 namespace daarion {
 namespace {
@@ -20,55 +21,15 @@ constexpr std::int64_t kTelemetryBytes = 1LL << 30;
 // What an edge can report while it is cut off: 7 days of 400 B/s, for ten nodes' worth of reports.
 constexpr std::int64_t kOutboxBytes = 256LL << 20;
 
-/// The settings of ours that the stream does not have, as one line; empty: none.
-std::string difference(const Json& wanted, const Json& found) {
-  std::string out;
-  for (const auto& [key, value] : wanted.items())
-    if (!found.contains(key) ? !(value == false || value == 0) : found[key] != value)
-      out += (out.empty() ? "" : ", ") + key + " is " + (found.contains(key) ? found[key].dump() : "unset") + ", wanted " + value.dump();
-  return out;
-}
-
-/// A mirror that is made while its origin cannot be reached is tried again by the server after 30 s only (2.15): make it when it can.
-Result<void> origin_answers(Connection& connection, const Json& mirror, Duration limit) {
-  const std::string name = mirror.at("name"), api = mirror.at("external").at("api");
-  const auto info = js_request(connection, api + ".STREAM.INFO." + name, nullptr, limit);
-  if (info && info->contains("config")) return {};
-  return fail(Remedy::kRetry, "reach stream " + name + " over the leaf link: " + (info ? js_error_text(*info) : info.error().message));
-}
-
-/// `if_refused`: what to do about a stream that cannot be mended.
-Result<void> provision(Connection& connection, const Json& wanted, const char* if_refused, Duration limit) {
-  const std::string name = wanted.at("name");
-  const auto info = js_request(connection, "$JS.API.STREAM.INFO." + name, nullptr, limit);
-  if (!info) return tl::unexpected(info.error());
-  if (js_error_code(*info) == kNoSuchStream) {
-    if (wanted.contains("mirror"))
-      if (const auto reached = origin_answers(connection, wanted["mirror"], limit); !reached) return reached;
-    const auto made = js_request(connection, "$JS.API.STREAM.CREATE." + name, wanted, limit);
-    if (!made) return tl::unexpected(made.error());
-    if (made->contains("error")) return fail(Remedy::kRetry, "create stream " + name + ": " + js_error_text(*made));
-    return {};
-  }
-  if (info->contains("error")) return fail(Remedy::kRetry, "look at stream " + name + ": " + js_error_text(*info));
-  Json config = info->at("config");
-  const std::string differs = difference(wanted, config);
-  if (differs.empty()) return {};
-  config.update(wanted);
-  const auto mended = js_request(connection, "$JS.API.STREAM.UPDATE." + name, config, limit);
-  if (!mended) return tl::unexpected(mended.error());
-  if (!mended->contains("error")) return {};
-  const std::string text = "mend stream " + name + " (" + differs + "): " + js_error_text(*mended);
-  return js_error_passes(*mended) ? fail(Remedy::kRetry, text) : fail(Remedy::kFixInput, text + "; " + if_refused);
-}
-
 constexpr const char* kNeverDelete = "do not delete it: it is the log; give the setting back by hand";
 constexpr const char* kOnlyReports = "it holds reports only: it may be deleted, and is then made anew";
 constexpr const char* kOnlyACopy = "it is a copy: delete it on this edge, and it is made anew";
 
-/// Where a mirror or source finds its origin in another JetStream domain. `here` names this side: messages come under cluster.sync.<here>.
-Json external(const std::string& domain, const std::string& here) {
-  return {{"api", "$JS." + domain + ".API"}, {"deliver", "cluster.sync." + here}};
+/// `here` names this side of the link.
+Json external(const std::string& domain, const std::string& here) { return external_of(domain, "cluster.sync." + here); }
+
+Result<void> provision(Connection& connection, const Json& wanted, const char* if_refused, Duration limit) {
+  return provision_stream(connection, wanted, if_refused, limit).map([](const std::string&) {});
 }
 
 /// Whether the leader that answered has heard a majority, itself counted, within the last heartbeats (raft's are 1 s): one that was cut off

@@ -14,7 +14,13 @@ namespace daarion {
 namespace {
 
 struct Options {
-  std::string node, kind, store_dir, cluster_name;
+  std::string node, kind, store_dir, cluster_name, routes_dir;
+};
+
+/// The cluster file, and the one server that is meant.
+struct Chosen {
+  ClusterFile file;
+  NatsServerPlan server;
 };
 
 const char* name_of(NatsServerPlan::Kind kind) {
@@ -32,13 +38,13 @@ Answer<std::string> secret(const std::string& name) {
   return line;
 }
 
-ExitCode run(const Globals& globals, const Options& options) {
-  const auto file = context_file(globals);
-  if (!file) return say(file.error());
+Answer<Chosen> chosen(const Globals& globals, const Options& options) {
+  auto file = context_file(globals);
+  if (!file) return tl::unexpected(file.error());
   std::vector<std::string> nodes;
   for (const NodeSpec& n : file->spec.nodes) nodes.push_back(n.id.value);
   const auto node = fold_name("node", options.node, nodes, file->aliases);
-  if (!node) return say({ExitCode::kUsage, node.error().message});
+  if (!node) return refuse(ExitCode::kUsage, node.error().message);
   std::vector<NatsServerPlan> found;
   std::string kinds;
   for (const NatsServerPlan& server : nats_plan(*file)) {
@@ -46,8 +52,21 @@ ExitCode run(const Globals& globals, const Options& options) {
     kinds += (kinds.empty() ? "" : " and ") + std::string(name_of(server.kind));
     if (options.kind.empty() || options.kind == name_of(server.kind)) found.push_back(server);
   }
-  if (found.empty()) return say({ExitCode::kUsage, *node + " runs no " + options.kind + " server; it runs " + kinds});
-  if (found.size() > 1) return say({ExitCode::kUsage, *node + " runs more than one server: name one with --kind, " + kinds});
+  if (found.empty()) return refuse(ExitCode::kUsage, *node + " runs no " + options.kind + " server; it runs " + kinds);
+  if (found.size() > 1) return refuse(ExitCode::kUsage, *node + " runs more than one server: name one with --kind, " + kinds);
+  return Chosen{std::move(*file), found[0]};
+}
+
+ExitCode render_one_routes(const Globals& globals, const Options& options) {
+  const auto one = chosen(globals, options);
+  if (!one) return say(one.error());
+  print(render_routes(plan_routes(one->file.spec), one->server));
+  return ExitCode::kOk;
+}
+
+ExitCode run(const Globals& globals, const Options& options) {
+  const auto one = chosen(globals, options);
+  if (!one) return say(one.error());
   NatsSecrets secrets;
   const std::pair<const char*, std::string*> wanted[] = {
       {"DAARION_CONTROL_PASSWORD", &secrets.control}, {"DAARION_SYS_PASSWORD", &secrets.sys}, {"DAARION_APP_PASSWORD", &secrets.app}};
@@ -58,8 +77,8 @@ ExitCode run(const Globals& globals, const Options& options) {
   }
   const char* name = std::getenv("NATS_CLUSTER_NAME");
   const std::string cluster = !options.cluster_name.empty() ? options.cluster_name : name ? name : "";
-  const std::string store = options.store_dir.empty() ? "/var/lib/nats/" + found[0].name : options.store_dir;
-  print(render_nats(*file, found[0], secrets, store, cluster));
+  const std::string store = options.store_dir.empty() ? "/var/lib/nats/" + one->server.name : options.store_dir;
+  print(render_nats(one->file, one->server, secrets, store, cluster, options.routes_dir));
   return ExitCode::kOk;
 }
 
@@ -76,7 +95,15 @@ void add_render(CLI::App& app, const Globals& globals, ExitCode& code) {
   command->add_option("--kind", options->kind, "Which of its servers, where it runs two: core, witness or leaf")->check(CLI::IsMember({"core", "witness", "leaf"}));
   command->add_option("--store-dir", options->store_dir, "JetStream's folder on the node; default: /var/lib/nats/<server>")->type_name("DIR");
   command->add_option("--cluster-name", options->cluster_name, "Default: NATS_CLUSTER_NAME, else <cluster>-core")->type_name("NAME");
+  command->add_option("--routes-dir", options->routes_dir, "The folder that the output will be in: it then includes <server>.routes.conf beside it (`render routes`) and names a pid "
+                                                           "file, and a daemon with --nats-dir keeps it in step with the members")->type_name("DIR");
   command->callback([options, &globals, &code] { code = run(globals, *options); });
+  auto part = std::make_shared<Options>();
+  CLI::App* routes = render->add_subcommand("routes", "What a nats-server denies by the rules of routing: the file <server>.routes.conf. Holds no password.");
+  routes->fallthrough();
+  routes->add_option("--node", part->node, "The node")->required()->type_name("NODE");
+  routes->add_option("--kind", part->kind, "Which of its servers, where it runs two: core, witness or leaf")->check(CLI::IsMember({"core", "witness", "leaf"}));
+  routes->callback([part, &globals, &code] { code = render_one_routes(globals, *part); });
 }
 
 }  // namespace daarion

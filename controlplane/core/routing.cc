@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "controlplane/core/state.h"
 #include "controlplane/core/subject.h"
 
 namespace daarion {

@@ -22,10 +22,11 @@
 #include <string>
 #include <vector>
 
-#include "controlplane/core/state.h"
 #include "controlplane/core/topology_spec.h"
 
 namespace daarion {
+
+struct State;
 
 /// One stream of one JetStream domain.
 struct StreamPlan {

@@ -152,6 +152,8 @@ int serve(const Setup& setup, const sigset_t& ending) {
   // Data that are not ours do not end a voter: the core leaves them alone, and `status` says so. What an engine lacks does.
   if (const auto fit = check_engines(setup, spec, false); !fit) return refuse(fit.error().message, kUsage);
   DaemonPorts ports = make_ports(setup, spec, *links);
+  const std::shared_ptr<RouteKeeper> routing = make_routes(setup, *links);
+  ports.folded = [routing](std::shared_ptr<const State> state) { routing->folded(std::move(state)); };
   auto record = RecordFile::open(options.data + "/voter.json");
   if (!record) return refuse(record.error().message, kUsage);
   auto voter = record->read();
@@ -189,7 +191,7 @@ int serve(const Setup& setup, const sigset_t& ending) {
   daemon.watch([&](const NodeCore& core, Instant now) {
     fencer.look(fences_wanted(core, now), now);
     std::vector<std::string> said = daemon.warnings();
-    for (const std::vector<std::string>& more : {notifier->warnings(), fencer.warnings()}) said.insert(said.end(), more.begin(), more.end());
+    for (const std::vector<std::string>& more : {notifier->warnings(), fencer.warnings(), routing->warnings()}) said.insert(said.end(), more.begin(), more.end());
     box.put(make_status(core, said, now, wall_time_ns()));
   });
   daemon.start();
@@ -253,6 +255,7 @@ int main(int argc, char** argv) {
   app.add_option("--data", options.data, "Voter's record and folded state; default /var/lib/daarion/<node>");
   app.add_option("--run", options.run, "Sockets and engine logs; default /run/daarion/<node>");
   app.add_option("--guard", options.guard, "The guard's program")->capture_default_str();
+  app.add_option("--nats-dir", options.nats_dir, "The folder of `daarionctl render nats --routes-dir`: kept in step with the members, and reloaded; default none");
   app.add_option("--cgroup", options.cgroup, "A cgroup v2 folder of ours, where each engine gets a group to be killed as one; default none");
   app.add_option("--log-level", options.log_level, "debug, info, warn or error")->check(CLI::IsMember({"debug", "info", "warn", "error"}))->capture_default_str();
   app.add_flag("--check", options.check, "Check file, environment, ports and NATS; start nothing");

@@ -17,6 +17,7 @@ struct Options {
   std::string data;     // voter's record and folded state
   std::string run;      // guard sockets, engine sockets, engine logs
   std::string guard;    // the guard's program
+  std::string nats_dir; // of this node's nats-servers' configuration, which it keeps in step with the members; empty: somebody else does
   std::string cgroup;   // cgroup v2 folder that guards may make groups in; empty: none
   std::string log_level = "info";
   bool check = false;   // look at everything, reach NATS, start nothing

@@ -4,7 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iterator>
 
+#include "controlplane/api/json.h"
+#include "controlplane/api/route_desk.h"
+#include "controlplane/daariond/route_files.h"
 #include "controlplane/drivers/registry.h"
 #include "controlplane/topology/render.h"
 #include "streams/edge_mirrors.h"
@@ -122,6 +126,12 @@ Result<Links> open_links(const Setup& setup) {
     if (!connection) return tl::unexpected(connection.error());
     *to = *connection;
   }
+  // The witness serves no application: its account APP has no users.
+  std::vector<NatsServerPlan> serving = own_leaf;
+  if (own_leaf.empty()) std::ranges::copy_if(core, std::back_inserter(serving), [](const NatsServerPlan& server) { return server.kind == Kind::kCore; });
+  auto app = open(serving, "-routes", kRoutesUser, password);
+  if (!app) return tl::unexpected(app.error());
+  links.app = *app;
   if (own_leaf.empty()) return links;
   auto leaf = open(own_leaf, "-leaf", kControlUser, password);
   if (!leaf) return tl::unexpected(leaf.error());
@@ -171,6 +181,14 @@ Result<void> check_engines(const Setup& setup, const TopologySpec& spec, bool da
     if (seen.state == EngineState::kForeign) return fail(Remedy::kFixInput, "use " + resource.id.value + " on " + setup.self.value + ": " + seen.health);
   }
   return {};
+}
+
+std::shared_ptr<RouteKeeper> make_routes(const Setup& setup, const Links& links) {
+  RouteSite site{.app = links.app, .self = setup.self, .edge = links.leaf != nullptr, .core_domain = kCoreDomain};
+  if (!setup.options.nats_dir.empty())
+    site.servers = [file = setup.file, self = setup.self, folder = setup.options.nats_dir](const RoutePlan& plan) { return keep_route_files(file, self, folder, plan); };
+  return make_route_keeper(
+      site, [](const State& state) { return to_json(route_table_of(state)); }, [](const std::string& done) { spdlog::info("routes: {}", done); });
 }
 
 DaemonPorts make_ports(const Setup& setup, const TopologySpec& spec, const Links& links) {

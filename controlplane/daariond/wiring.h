@@ -8,6 +8,7 @@
 #include "controlplane/daariond/options.h"
 #include "controlplane/node/daemon.h"
 #include "streams/connection.h"
+#include "streams/route_keeper.h"
 #include "streams/udp_beat_link.h"
 
 namespace daarion {
@@ -20,6 +21,7 @@ struct Links {
   std::shared_ptr<Connection> control; // appends and the JetStream API of the core
   std::shared_ptr<Connection> sys;     // account SYS of the core
   std::shared_ptr<Connection> leaf;    // its own leaf server; null: it has none
+  std::shared_ptr<Connection> app;     // account APP of its site: its leaf server, or the core's
   std::vector<std::shared_ptr<Connection>> beats() const;
 };
 
@@ -41,6 +43,9 @@ TopologySpec led_spec(const Setup& setup, std::vector<std::string>& notes);
 /// Looks at what each engine of this node needs: its programs, its password, and, if `data`, that what is in its data directory is ours.
 /// Errors: kFixInput naming what is missing or whose the data are. Changes nothing but the run folder.
 Result<void> check_engines(const Setup& setup, const TopologySpec& spec, bool data);
+
+/// Keeps this node's site in step with the routes of the log.
+std::shared_ptr<RouteKeeper> make_routes(const Setup& setup, const Links& links);
 
 /// The daemon's ports.
 DaemonPorts make_ports(const Setup& setup, const TopologySpec& spec, const Links& links);

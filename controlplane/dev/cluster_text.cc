@@ -41,6 +41,12 @@ std::string cluster_text(const Shape& shape) {
     s += std::string(has(4) ? ", NODE4" : "") + "], leafnode_to: core}\n";
   }
   s += "\nresources:\n  postgres:\n    port: " + number(p.postgres) + "\n    data_dir: " + shape.folder + "/{node_id}/" + shape.data_dir + "\n    runner: process\n";
+  s += "\nrouting:\n";
+  for (const char* rule : {"message, subjects: [\"message.*\"], class: replicated, max_age: 7d", "attachment, subjects: [\"attachment.*\"], class: replicated, max_age: 30d",
+                           "agent_run, subjects: [\"agent.run.*\"], class: replicated, max_age: 7d"})
+    s += "  - {rule: " + std::string(rule) + ", max_bytes: 256MiB}\n";
+  s += "  - {rule: node_local, subjects: [\"node.{node_id}.local.*\"], class: node_local}\n";
+  s += "  - {rule: cache, subjects: [\"cache.invalidate.*\"], class: edge_local}\n";
   return s;
 }
 

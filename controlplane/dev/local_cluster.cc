@@ -182,7 +182,8 @@ Result<void> LocalCluster::write_node(const NodeId& node) const {
   for (const NatsServerPlan& server : servers()) {
     if (server.node != node) continue;
     const std::string name = node_folder(node) + (server.kind == NatsServerPlan::Kind::kWitness ? "/witness" : "/nats");
-    if (auto written = write_text(name + ".conf", render_nats(file_, server, secrets, name, ""), 0600); !written) return written;
+    if (auto written = write_text(name + ".conf", render_nats(file_, server, secrets, name, "", node_folder(node)), 0600); !written) return written;
+    if (auto written = write_text(node_folder(node) + "/" + routes_file_of(server), render_routes(plan_routes(file_.spec), server), 0600); !written) return written;
   }
   return {};
 }
@@ -249,7 +250,7 @@ Result<void> LocalCluster::start_daemon(const NodeId& node) {
   for (const char* sub : {"/data", "/run"})
     if (auto made = make_open_folder(folder + sub); !made) return made;
   const auto started = spawn({.argv = {program("daariond"), "--config", config_path(), "--node", node.value, "--data", folder + "/data", "--run", folder + "/run",
-                                       "--guard", program("daarion-guard")},
+                                       "--guard", program("daarion-guard"), "--nats-dir", folder},
                               .environment = environment, .folder = folder, .log_file = log_of(node, Part::kDaemon), .netns = netns_of(node)});
   if (!started) return tl::unexpected(started.error());
   return write_pid_file(pid_file(node, Part::kDaemon), *started);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "controlplane/core/routing.h"
 #include "controlplane/topology/cluster_file.h"
 
 namespace daarion {
@@ -32,15 +33,25 @@ inline constexpr const char* kCoreDomain = "core";
 inline constexpr const char* kControlUser = "control";
 inline constexpr const char* kSysUser = "sys";
 inline constexpr const char* kAppUser = "app";
+/// In APP too, with the control password: who may change its streams, and who an edge's leaf link comes as.
+inline constexpr const char* kRoutesUser = "routes";
+inline constexpr const char* kAppLeafUser = "app-leaf";
 
 struct NatsSecrets {
   std::string control, sys, app;  // passwords, or bcrypt hashes of them
 };
 
 /// The configuration of one server. `store_dir` and `pid_file` are paths on its node; pid_file may be empty.
-/// `cluster_name`: NATS_CLUSTER_NAME, or empty for <cluster>-core.
+/// `cluster_name`: NATS_CLUSTER_NAME, or empty for <cluster>-core. `routes_dir`: the folder that the configuration is put in,
+/// which holds routes_file_of() and pid_file_of() too; empty: what render_routes() says stands in the configuration, and no pid is written.
 std::string render_nats(const ClusterFile& file, const NatsServerPlan& server, const NatsSecrets& secrets, const std::string& store_dir,
-                        const std::string& cluster_name);
+                        const std::string& cluster_name, const std::string& routes_dir = {});
+
+/// What the routes deny at one server: its clients what is local to other nodes, and to change streams; its leaf links and routes what does not
+/// pass them. Made again when members change: a server takes it up by a reload. Holds no password.
+std::string render_routes(const RoutePlan& plan, const NatsServerPlan& server);
+std::string routes_file_of(const NatsServerPlan& server);  // "node1.routes.conf"
+std::string pid_file_of(const NatsServerPlan& server);     // "node1.pid"
 
 /// A path of the file with {node_id} replaced: one file serves every node, also when two share a machine.
 std::string path_on(const std::string& path, const NodeId& node);

@@ -120,6 +120,23 @@ TEST(Lint, AsTableJsonAndYaml) {
   EXPECT_NE(daarionctl({"lint", kClusterFile, "-o", "yaml"}).out.find("\nfindings:\n  - severity: warning\n"), std::string::npos);
 }
 
+TEST(Render, WhatRoutesDenyStandsInOrBesideTheConfiguration) {
+  const std::vector<std::string> nats = {"render", "nats", "--node", "node1", "--context", kClusterFile};
+  const Ran whole = daarionctl(nats, kPasswords);
+  EXPECT_NE(whole.out.find("max_file: " + std::to_string(20'000'000'000 + (65ull << 30))), std::string::npos) << "65 GiB of rules: JetStream reserves them";
+  EXPECT_NE(whole.out.find("\nDAARION_ROUTES { import: {deny: [\"node.*.local.>\"]}, export: {deny: [\"node.*.local.>\"]} }\n"), std::string::npos) << whole.out;
+  std::vector<std::string> with_dir = nats;
+  with_dir.insert(with_dir.end(), {"--routes-dir", "/etc/nats"});
+  const Ran beside = daarionctl(with_dir, kPasswords);
+  EXPECT_EQ(beside.out.find("DAARION_ROUTES {"), std::string::npos);
+  EXPECT_NE(beside.out.find("pid_file: \"/etc/nats/node1.pid\"\ninclude \"node1.routes.conf\"\n"), std::string::npos) << beside.out;
+  const Ran part = daarionctl({"render", "routes", "--node", "node3", "--kind", "leaf", "--context", kClusterFile});
+  EXPECT_EQ(part.code, 0) << part.err;
+  EXPECT_NE(part.out.find("DAARION_LEAF_DENIES [\"cluster.>\", \"message.>\", \"attachment.>\", \"agent.run.>\", \"node.*.local.>\", \"cache.invalidate.>\"]"), std::string::npos)
+      << part.out;
+  EXPECT_NE(part.out.find("subscribe: {deny: [\"node.node1.local.>\", \"node.node2.local.>\"]}"), std::string::npos) << part.out;
+}
+
 TEST(Render, NatsOfANode) {
   const std::vector<std::string> core = {"render", "nats", "--node", "NODE1", "--context", kClusterFile};
   const Ran ran = daarionctl(core, kPasswords);

@@ -6,9 +6,12 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "controlplane/node/clock.h"
+#include "controlplane/topology/render.h"
+#include "streams/js_request.h"
 #include "tests/cluster/kit.h"
 
 namespace daarion {
@@ -23,6 +26,26 @@ constexpr const char* kPostgres = "postgres";
 
 #define ASSERT_OK(result) \
   if (const auto& r = (result); !r) GTEST_FAIL() << r.error().message
+
+/// A service of that node finds the route table and its streams, and asks where a subject goes: `stream` captures it.
+void expect_routes(dev::LocalCluster& cluster, const NodeId& node, const std::string& stream) {
+  std::string url;
+  for (const NatsServerPlan& server : cluster.servers())
+    if (server.node == node && server.kind != NatsServerPlan::Kind::kWitness) url = server.url();
+  const auto service = Connection::open({.urls = {url}, .user = kAppUser, .password = cluster.secrets()["DAARION_APP_PASSWORD"], .name = "service"});
+  ASSERT_OK(service);
+  const auto ask = [&](const std::string& subject, const nlohmann::json& body) {
+    auto answer = js_request(**service, subject, body, seconds(2));
+    return answer ? *answer : nlohmann::json::object();
+  };
+  const nlohmann::json newest = {{"last_by_subj", "$KV.cluster_routes.table"}}, wanted = {{"subject", "message.created"}, {"from", node.value}};
+  ASSERT_OK(cluster.await_that("the route table on " + node.value, seconds(20), cluster.log_of(node, Part::kDaemon),
+                               [&] { return ask("$JS.API.STREAM.MSG.GET.KV_cluster_routes", newest).contains("message"); }));
+  ASSERT_OK(cluster.await_that(stream + " on " + node.value, seconds(20), cluster.log_of(node, Part::kDaemon),
+                               [&] { return ask("message.created", {{"n", 1}}).value("stream", "") == stream; }));
+  EXPECT_EQ(ask("cluster.api.resolve", wanted).value("stream", ""), stream);
+  EXPECT_FALSE(ask("cluster.api.routes", nullptr)["rules"].empty());
+}
 
 TEST(Cluster, LosesItsWriterTakesItBackAndHandsHome) {
   auto made = test::ScratchCluster::make(3);
@@ -58,6 +81,9 @@ TEST(Cluster, LosesItsWriterTakesItBackAndHandsHome) {
   ASSERT_NE(rejoined, nullptr);
   EXPECT_EQ(std::get<ReplicaRejoined>(rejoined->event.payload).method, "rewind");
   EXPECT_EQ(settled->resource(kPostgres)->epoch, 2u);
+  EXPECT_NE(test::last_of<RouteTableChanged>(log->events), nullptr);
+  expect_routes(cluster, kOne, "MESSAGE");
+  expect_routes(cluster, kThree, "MESSAGE_node3");
 
   const Instant asked = node_now();
   ASSERT_OK(test::switchover(cluster, kThree, kOne, "test"));

@@ -59,8 +59,7 @@ NatsServers::~NatsServers() {
   std::filesystem::remove_all(folder_, ignored);
 }
 
-/// The configuration is the rendered one, but for the leaf's way to the core: that goes through links which a test can cut.
-void NatsServers::write_config(int index) {
+ClusterFile NatsServers::file() const {
   ClusterFile file;
   file.spec.cluster = "test";
   for (int i = 0; i < size(); ++i) {
@@ -68,15 +67,27 @@ void NatsServers::write_config(int index) {
     file.spec.nodes.push_back({NodeId(server.name), server.address, "", i < options_.size ? NodeRole::kReplica : NodeRole::kEdge});
     if (i < options_.size) file.spec.voters.emplace_back(server.name);
   }
+  file.spec.routes = options_.routes;
   file.nats = {.client = kClient, .route = kRoute, .leaf = kLeaf};
+  return file;
+}
+
+/// The configuration is the rendered one, but for the leaf's way to the core: that goes through links which a test can cut.
+void NatsServers::write_config(int index) {
+  const ClusterFile file = this->file();
   const NatsServerPlan plan = nats_plan(file).at(static_cast<std::size_t>(index));
-  std::string text = render_nats(file, plan, {.control = password_, .sys = "test-sys", .app = "test-app"}, folder_ + "/" + plan.name, "core");
+  std::string text = render_nats(file, plan, {.control = password_, .sys = "test-sys", .app = "test-app"}, folder_ + "/" + plan.name, "core", folder_);
+  std::ofstream(folder_ + "/" + routes_file_of(plan)) << render_routes(plan_routes(file.spec), plan);
   if (plan.kind == NatsServerPlan::Kind::kLeaf)
     for (int i = 0; i < options_.size; ++i) {
       const std::string direct = servers_[static_cast<std::size_t>(i)].address + ":" + std::to_string(kLeaf);
-      const std::size_t at = text.find("@" + direct);
-      if (at != std::string::npos) text.replace(at + 1, direct.size(), link_address(i));
+      for (std::size_t at = text.find("@" + direct); at != std::string::npos; at = text.find("@" + direct, at + 1))
+        text.replace(at + 1, direct.size(), link_address(i));
     }
+  // nats-server 2.9.10 tells an edge of the core's other servers whatever `no_advertise` says: let those be links too, or a cut cuts nothing off.
+  const std::string silent = "  no_advertise: true\n";
+  if (const std::size_t at = text.find(silent); options_.edge && at != std::string::npos)
+    text.replace(at, silent.size(), "  advertise: \"" + link_address(index) + "\"\n");
   std::ofstream(servers_[static_cast<std::size_t>(index)].config) << text;
 }
 
@@ -129,6 +140,7 @@ NatsEndpoint NatsServers::endpoint(std::vector<int> order, const std::string& na
   NatsEndpoint out{.urls = {}, .user = kUser, .password = kPassword, .name = name};
   if (account == Account::kSys) out.user = kSysUser, out.password = "test-sys";
   if (account == Account::kApp) out.user = kAppUser, out.password = "test-app";
+  if (account == Account::kRoutes) out.user = kRoutesUser, out.password = password_;
   for (const int i : order) out.urls.push_back(url(i));
   return out;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "controlplane/dev/loopback.h"
+#include "controlplane/topology/cluster_file.h"
 #include "streams/event_log.h"
 #include "tests/harness/tcp_link.h"
 
@@ -21,7 +22,8 @@ class NatsServers {
   struct Options {
     int size = 3;
     bool edge = false;
-    std::string binary;  // empty: NATS_SERVER, else nats-server of the PATH
+    std::vector<RouteRule> routes = {};
+    std::string binary = {};  // empty: NATS_SERVER, else nats-server of the PATH
   };
   explicit NatsServers(Options options);
   ~NatsServers();
@@ -31,7 +33,9 @@ class NatsServers {
   int size() const { return static_cast<int>(servers_.size()); }   // the edge, if any, is the last
   std::string name(int index) const;
   std::string url(int index) const;
-  enum class Account { kControl, kSys, kApp };
+  enum class Account { kControl, kSys, kApp, kRoutes };  // kRoutes: APP, as the user that may change streams
+  ClusterFile file() const;
+  const std::string& folder() const { return folder_; }  // of the configurations, routes files and pid files
   NatsEndpoint endpoint(std::vector<int> order, const std::string& name, Account account = Account::kControl) const;
   void kill(int index);      // SIGKILL
   void freeze(int index);    // SIGSTOP

@@ -1,0 +1,66 @@
+#include "streams/provision.h"
+
+#include "streams/js_request.h"
+
+namespace daarion {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int kNoSuchStream = 10059;
+constexpr int kNoSpace = 10047;       // what its max_bytes would reserve is more than a server may keep
+constexpr int kNoPeerHasSpace = 10005; // the same, said by a cluster; also: too few servers are there
+
+/// The settings of ours that the stream does not have, as one line; empty: none.
+std::string difference(const Json& wanted, const Json& found) {
+  std::string out;
+  for (const auto& [key, value] : wanted.items()) {
+    const bool unset = value == false || value == 0 || (value.is_array() && value.empty());
+    if (!found.contains(key) ? !unset : found[key] != value)
+      out += (out.empty() ? "" : ", ") + key + " is " + (found.contains(key) ? found[key].dump() : "unset") + ", wanted " + value.dump();
+  }
+  return out;
+}
+
+/// A mirror that is made while its origin cannot be reached is tried again by the server after 30 s only (2.15): make it when it can.
+Result<void> origin_answers(Connection& connection, const Json& mirror, Duration limit) {
+  const std::string name = mirror.at("name"), api = mirror.at("external").at("api");
+  const auto info = js_request(connection, api + ".STREAM.INFO." + name, nullptr, limit);
+  if (info && info->contains("config")) return {};
+  return fail(Remedy::kRetry, "reach stream " + name + " over the leaf link: " + (info ? js_error_text(*info) : info.error().message));
+}
+
+std::string hint(const Json& answer) {
+  const int code = js_error_code(answer);
+  return code == kNoSpace || code == kNoPeerHasSpace ? "; raise control.nats.max_file where the disk has room, or lower max_bytes" : "";
+}
+
+}  // namespace
+
+Json external_of(const std::string& domain, const std::string& deliver) { return {{"api", "$JS." + domain + ".API"}, {"deliver", deliver}}; }
+
+Result<std::string> provision_stream(Connection& connection, const Json& wanted, const char* if_refused, Duration limit) {
+  const std::string name = wanted.at("name");
+  const auto info = js_request(connection, "$JS.API.STREAM.INFO." + name, nullptr, limit);
+  if (!info) return tl::unexpected(info.error());
+  if (js_error_code(*info) == kNoSuchStream) {
+    if (wanted.contains("mirror"))
+      if (const auto reached = origin_answers(connection, wanted["mirror"], limit); !reached) return tl::unexpected(reached.error());
+    const auto made = js_request(connection, "$JS.API.STREAM.CREATE." + name, wanted, limit);
+    if (!made) return tl::unexpected(made.error());
+    if (made->contains("error")) return fail(Remedy::kRetry, "create stream " + name + ": " + js_error_text(*made) + hint(*made));
+    return "made stream " + name;
+  }
+  if (info->contains("error")) return fail(Remedy::kRetry, "look at stream " + name + ": " + js_error_text(*info));
+  Json config = info->at("config");
+  const std::string differs = difference(wanted, config);
+  if (differs.empty()) return std::string();
+  config.update(wanted);
+  const auto mended = js_request(connection, "$JS.API.STREAM.UPDATE." + name, config, limit);
+  if (!mended) return tl::unexpected(mended.error());
+  if (!mended->contains("error")) return "mended stream " + name + " (" + differs + ")";
+  const std::string text = "mend stream " + name + " (" + differs + "): " + js_error_text(*mended) + hint(*mended);
+  return js_error_passes(*mended) ? fail(Remedy::kRetry, text) : fail(Remedy::kFixInput, text + "; " + if_refused);
+}
+
+}  // namespace daarion

@@ -1,0 +1,20 @@
+// One stream made or mended to its specification: what log and routes have in common. A stream is never deleted here.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "streams/connection.h"
+
+namespace daarion {
+
+/// Creates the stream that `wanted` names, or mends the settings of `wanted` that differ; others are left as they are. `if_refused`: what to
+/// do about a stream that cannot be mended. Returns what was done, in words; empty: it is as wanted.
+/// Errors: kRetry while JetStream has no leader or too few servers, or a mirror's origin cannot be reached; kFixInput if the stream differs
+/// in what cannot be changed.
+Result<std::string> provision_stream(Connection& connection, const nlohmann::json& wanted, const char* if_refused, Duration limit);
+
+/// Where a mirror or source finds its origin in another JetStream domain. `deliver`: messages come under it.
+nlohmann::json external_of(const std::string& domain, const std::string& deliver);
+
+}  // namespace daarion

@@ -1,0 +1,48 @@
+// Keeps one site's NATS in step with the routes that the log asks for: the streams in place, and the table where services find it.
+//
+// Each table that the log gets is written to the bucket `cluster_routes`, key `table`, and announced on `cluster.route.changed`, both in the
+// account APP of this node's site. Every node of the core tries; the bucket's own order settles who wrote: a table is put after exactly what was
+// seen before (the whole stream's last sequence is expected, which is race-free on every server), and only who put it announces it. An edge has a
+// bucket of its own, so that its services read and watch while it is cut off.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "controlplane/core/routing.h"
+#include "controlplane/core/state.h"
+#include "streams/connection.h"
+
+namespace daarion {
+
+/// What a node is to the routes. `app`: account APP of its own site, as the user that may change streams.
+struct RouteSite {
+  std::shared_ptr<Connection> app;
+  NodeId self;
+  bool edge = false;
+  std::string core_domain;
+  std::function<Result<std::string>(const RoutePlan&)> servers = {};  // brings the servers' own configuration in step; what it did, in words; null
+};
+
+inline constexpr const char* kRouteChanged = "cluster.route.changed";
+inline constexpr const char* kRouteKey = "table";
+
+/// Threads: any; nothing blocks. Has two of its own: one writes tables, one looks after streams.
+class RouteKeeper {
+ public:
+  virtual ~RouteKeeper() = default;
+  /// The newest state; at once after each fold.
+  virtual void folded(std::shared_ptr<const State> state) = 0;
+  /// What could not be done for a while, for `status`.
+  virtual std::vector<std::string> warnings() const = 0;
+};
+
+/// `text_of`: the table as it is published, a JSON object with "log_id", "version" and "rules". `say` is told what was done.
+std::unique_ptr<RouteKeeper> make_route_keeper(RouteSite site, std::function<std::string(const State&)> text_of, std::function<void(const std::string&)> say);
+
+/// Puts the table unless a newer one of the same log is there. Returns whether it did. Errors: kRetry, kFixInput if it is no such object.
+Result<bool> put_route_table(Connection& app, const std::string& text, Duration limit);
+
+}  // namespace daarion

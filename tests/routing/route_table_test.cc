@@ -1,0 +1,169 @@
+// The table where services find it, and the servers' own configuration, as members come and go: on real servers.
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "controlplane/daariond/route_files.h"
+#include "streams/js_request.h"
+#include "streams/route_keeper.h"
+#include "tests/harness/figures.h"
+#include "tests/routing/route_rig.h"
+#include "tests/unit/make.h"
+
+namespace daarion {
+namespace {
+
+using namespace test;  // NOLINT: the helpers of these tests
+using Clock = std::chrono::steady_clock;
+using Json = nlohmann::json;
+
+std::uint64_t last_of(Connection& connection, const std::string& stream) {
+  const auto info = js_request(connection, "$JS.API.STREAM.INFO." + stream, nullptr, seconds(2));
+  return info && info->contains("state") ? (*info)["state"].value("last_seq", std::uint64_t{0}) : 0;
+}
+
+std::string table(std::uint64_t version, const std::string& rule) {
+  return Json{{"log_id", "a"}, {"version", version}, {"rules", {{{"rule", rule}}}}}.dump();
+}
+std::string newest_table(Connection& app) {
+  natsMsg* raw = nullptr;
+  const auto link = app.handles().link();
+  if (js_GetLastMsg(&raw, link->js, "KV_cluster_routes", "$KV.cluster_routes.table", nullptr, nullptr) != NATS_OK) return {};
+  return data_of(MsgPtr(raw).get());
+}
+
+TEST(RoutingTable, IsPutOnceByWhoeverComesFirstAndNeverGoesBack) {
+  RouteRig rig;
+  const auto put = [&](const std::string& text) { return put_route_table(*rig.core, text, seconds(2)); };
+  EXPECT_EQ(put(table(1, "one")).value(), true);
+  EXPECT_EQ(put(table(1, "one")).value(), false);
+  EXPECT_EQ(put(table(3, "three")).value(), true);
+  EXPECT_EQ(put(table(2, "two")).value(), false) << "a node that is behind";
+  EXPECT_EQ(newest_table(*rig.core), table(3, "three"));
+  EXPECT_EQ(put(table(3, "another")).value(), true) << "the log lost what was there, and has another version 3";
+  EXPECT_FALSE(put("no table"));
+  // Many at once: one of them wrote, and the newest stands.
+  std::atomic<int> wrote = 0;
+  std::vector<std::thread> writers;
+  for (int i = 0; i < 6; ++i)
+    writers.emplace_back([&, i] {
+      const auto connection = connect(rig.servers, {i % 3}, NatsServers::Account::kRoutes);
+      for (std::uint64_t version = 4; version < 14; ++version)
+        if (put_route_table(*connection, table(version, "many"), seconds(2)).value_or(false)) ++wrote;
+      nats_ReleaseThreadMemory();
+    });
+  for (std::thread& writer : writers) writer.join();
+  EXPECT_EQ(newest_table(*rig.core), table(13, "many"));
+  EXPECT_LE(wrote, 10) << "a version was announced twice";
+  EXPECT_EQ(last_of(*rig.core, "KV_cluster_routes"), 3u + static_cast<unsigned>(wrote));
+}
+
+// ---- from the fold to the services
+constexpr double kPublishedLimitMs = 100;
+
+std::string text_of(const State& state) {
+  const RouteState& table = state.routes.at("table");
+  Json rules = Json::array();
+  for (const RouteRule& rule : table.rules) rules.push_back({{"rule", rule.name}});
+  return Json{{"log_id", to_text(state.log.log)}, {"version", table.version.value}, {"rules", rules}}.dump();
+}
+
+/// A log whose topology is that of the servers.
+Log log_of(const RouteRig& rig) {
+  Log log;
+  log.add(LogCreated{log_id(), "test", {}});
+  log.add(TopologyChanged{rig.servers.file().spec, "hash"});
+  return log;
+}
+
+TEST(RoutingTable, ReachesServicesOfEverySiteWithin100MsOfTheFold) {
+  RouteRig rig;
+  Log log = log_of(rig);
+  const auto keeper_at = [&](int index, const std::shared_ptr<Connection>& app) {
+    return make_route_keeper({.app = app, .self = rig.node(index), .edge = index == RouteRig::kEdge, .core_domain = "core"}, text_of, [](const std::string&) {});
+  };
+  const auto core = keeper_at(0, rig.core), edge = keeper_at(RouteRig::kEdge, rig.edge);
+  std::vector<double> took;
+  for (const auto& [app, keeper, server] : {std::tuple(rig.core, core.get(), 1), std::tuple(rig.edge, edge.get(), RouteRig::kEdge)}) {
+    const auto service = connect(rig.servers, {server}, NatsServers::Account::kApp);
+    Listener changed(service, kRouteChanged);
+    natsConnection_Flush(service->handles().link()->nc);
+    for (int i = 0; i < 20; ++i) {
+      log.add(RouteTableChanged{{RouteRule{.name = "r" + std::to_string(i), .subjects = {"a.>"}}}});
+      const auto folded = Clock::now();
+      keeper->folded(std::make_shared<const State>(log.state));
+      const MsgPtr message = changed.next(5000);
+      took.push_back(std::chrono::duration<double, std::milli>(Clock::now() - folded).count());
+      ASSERT_TRUE(message) << "table " << i << " was not announced";
+      EXPECT_EQ(Json::parse(data_of(message.get()))["version"], log.state.routes.at("table").version.value);
+      EXPECT_EQ(newest_table(*app), text_of(log.state));
+    }
+    EXPECT_FALSE(changed.next(300)) << "a table was announced twice";
+  }
+  EXPECT_TRUE(core->warnings().empty() && edge->warnings().empty());
+  const double worst = *std::ranges::max_element(took);
+  EXPECT_LE(worst, kPublishedLimitMs);
+  say_machine(rig.servers.version());
+  say({.name = "route_table_published_after_fold_ms", .value = worst, .unit = "ms", .samples = took, .limit = "<=100", .ok = worst <= kPublishedLimitMs});
+}
+
+/// What somebody else changed is mended, and what cannot be is said.
+TEST(RoutingKeeper, MakesWhatTheLogAsksForAndSaysWhatItCannot) {
+  RouteRig rig;
+  Log log = log_of(rig);
+  std::mutex mutex;
+  std::vector<std::string> said;
+  const auto keeper = make_route_keeper({.app = rig.core, .self = rig.node(0), .core_domain = "core"}, text_of, [&](const std::string& done) {
+    const std::lock_guard lock(mutex);
+    said.push_back(done);
+  });
+  TopologySpec spec = rig.servers.file().spec;
+  spec.routes.push_back({.name = "more", .subjects = {"more.*"}, .max_age_s = 60});
+  log.add(TopologyChanged{spec, "other"});
+  keeper->folded(std::make_shared<const State>(log.state));
+  EXPECT_TRUE(becomes([&] { return js_request(*rig.core, "$JS.API.STREAM.INFO.MORE", nullptr, seconds(2))->contains("config"); }));
+  EXPECT_TRUE(becomes([&] {
+    const std::lock_guard lock(mutex);
+    return std::ranges::find(said, "made stream MORE") != said.end();
+  }));
+  EXPECT_TRUE(keeper->warnings().empty());
+  spec.routes.back().subjects = {"message.*"};  // lint would have refused it
+  log.add(TopologyChanged{spec, "third"});
+  keeper->folded(std::make_shared<const State>(log.state));
+  EXPECT_TRUE(becomes([&] { return !keeper->warnings().empty(); })) << "two streams cannot take the same subjects";
+}
+
+/// A node that joins is local from then on, without a restart: its subjects are denied to the others' clients.
+TEST(RoutingFiles, AServerDeniesItsClientsWhatIsLocalToANodeThatJoins) {
+  RouteRig rig;
+  const auto service = connect(rig.servers, {1}, NatsServers::Account::kApp), anybody = connect(rig.servers, {1}, NatsServers::Account::kRoutes);
+  const auto passes = [&](const std::string& subject) {
+    Listener here(service, ">");
+    natsConnection_Flush(service->handles().link()->nc);
+    natsConnection_PublishString(anybody->handles().link()->nc, subject.c_str(), "x");
+    // Whatever else the account says, advisories of JetStream for one, is not what was asked.
+    const auto end = Clock::now() + milliseconds(300);
+    while (Clock::now() < end) {
+      const MsgPtr heard = here.next(50);
+      if (heard && subject == natsMsg_GetSubject(heard.get())) return true;
+    }
+    return false;
+  };
+  EXPECT_TRUE(passes("node.node9.local.x")) << "no member yet";
+  EXPECT_FALSE(passes("node.node1.local.x"));
+  TopologySpec spec = rig.servers.file().spec;
+  spec.nodes.push_back({NodeId("node9"), "127.0.0.9", "", NodeRole::kEdge});
+  const auto keep = [&](const RoutePlan& plan) { return keep_route_files(rig.servers.file(), rig.node(1), rig.servers.folder(), plan); };
+  EXPECT_EQ(keep(rig.plan).value(), "") << "it is as planned";
+  const auto done = keep(plan_routes(spec));
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_TRUE(done->ends_with("node2.routes.conf, node2 reads it")) << *done;
+  EXPECT_TRUE(becomes([&] { return !passes("node.node9.local.x"); }, seconds(10)));
+  EXPECT_TRUE(passes("node.node2.local.x"));
+  EXPECT_EQ(keep(plan_routes(spec)).value(), "");
+  EXPECT_FALSE(keep_route_files(rig.servers.file(), rig.node(1), "/nonexistent", plan_routes(spec)));
+  ASSERT_TRUE(keep(rig.plan)) << "it retires";
+  EXPECT_TRUE(becomes([&] { return passes("node.node9.local.x"); }, seconds(10)));
+}
+
+}  // namespace
+}  // namespace daarion
