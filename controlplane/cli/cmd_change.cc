@@ -159,7 +159,7 @@ ExitCode ask(const Globals& globals, const Change& change, const Request& reques
 CLI::App* add(CLI::App& app, const std::shared_ptr<Change>& change, const char* name, const char* help, const char* waits) {
   CLI::App* command = app.add_subcommand(name, help);
   command->add_option("--reason", change->reason, "Why; the log keeps it")->required()->type_name("TEXT");
-  command->add_option("--expect-seq", change->expect_seq, "Only if the log is still at this sequence; else exit code 6")->type_name("SEQ")->check(CLI::NonNegativeNumber);
+  command->add_option("--expect-seq", change->expect_seq, "Only if the log is still at this sequence; else exit code 6")->type_name("SEQ")->check(wrong_sequence);
   command->add_option("--request-id", change->request_id, "The same id again does nothing new: for scripts that repeat")->type_name("ID");
   command->add_option("--actor", change->actor, "Who asks; default: $USER, else the user of this process")->type_name("NAME");
   command->add_flag("--dry-run", change->dry_run, "Say what would happen; append nothing");

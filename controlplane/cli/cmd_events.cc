@@ -71,13 +71,13 @@ void add_events(CLI::App& app, const Globals& globals, ExitCode& code) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("events", "The log: every decision, with who and why. The newest 20, or from a sequence on. Also called watch.");
   command->alias("watch");
-  command->add_option("--from", options->from, "The first sequence to show")->type_name("SEQ")->check(CLI::NonNegativeNumber);
+  command->add_option("--from", options->from, "The first sequence to show")->type_name("SEQ")->check(wrong_sequence);
   command->add_flag("-f,--follow", options->follow, "Go on as events come; another node is asked when one goes away");
   command->callback([options, &globals, &code] { code = events(globals, *options); });
 
   auto to = std::make_shared<Options>();
   CLI::App* again = app.add_subcommand("replay", "Fold the log from its first event again and compare with what the node believes. Exit code 1 if they differ.");
-  again->add_option("--to", to->to, "The last sequence to fold; 0: what the node has folded")->type_name("SEQ")->check(CLI::NonNegativeNumber);
+  again->add_option("--to", to->to, "The last sequence to fold; 0: what the node has folded")->type_name("SEQ")->check(wrong_sequence);
   again->callback([to, &globals, &code] { code = replay(globals, *to); });
 }
 

@@ -27,6 +27,9 @@ using Answer = tl::expected<T, CallError>;
 
 inline tl::unexpected<CallError> refuse(ExitCode code, std::string message) { return tl::unexpected<CallError>(CallError{code, std::move(message)}); }
 
+/// What is wrong with a sequence as it was typed; empty: nothing. For CLI11's check().
+std::string wrong_sequence(const std::string& text);
+
 /// "daarionctl: <message>" to stderr, on one line; returns the code.
 ExitCode say(const CallError& error);
 

@@ -133,6 +133,11 @@ void print(const std::string& text) {
   std::fflush(stdout);
 }
 
+std::string wrong_sequence(const std::string& text) {
+  const bool digits = !text.empty() && text.size() <= 19 && text.find_first_not_of("0123456789") == std::string::npos;
+  return digits ? "" : text + " is no sequence number";
+}
+
 ExitCode say(const CallError& error) {
   std::fprintf(stderr, "daarionctl: %s\n", clean(error.message).c_str());
   return error.code;

@@ -74,7 +74,7 @@ std::vector<ProcessInfo> all_processes() {
   for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
     const pid_t pid = std::atoi(entry.path().filename().c_str());
     if (pid <= 0) continue;
-    if (auto info = look_at(pid); info && info->state != 'Z') out.push_back(std::move(*info));
+    if (auto info = look_at(pid); info && !info->ended()) out.push_back(std::move(*info));
   }
   return out;
 }
@@ -92,7 +92,8 @@ std::optional<ProcessInfo> look_at(pid_t pid) {
   std::istringstream fields(stat.substr(close + 1));
   std::string skipped;
   fields >> out.state >> out.parent;
-  for (int field = 5; field < 22; ++field) fields >> skipped;
+  for (int field = 5; field < 20; ++field) fields >> skipped;
+  fields >> out.threads >> skipped;
   if (!(fields >> out.id.start)) return std::nullopt;
   out.command = read_whole(of_proc(pid, "cmdline"));
   std::ranges::replace(out.command, '\0', ' ');
@@ -101,7 +102,7 @@ std::optional<ProcessInfo> look_at(pid_t pid) {
 
 bool lives(const ProcessId& id) {
   const auto seen = look_at(id.pid);
-  return seen && seen->id == id && seen->state != 'Z';
+  return seen && seen->id == id && !seen->ended();
 }
 
 bool send_signal(const ProcessId& id, int signal) { return lives(id) && ::kill(id.pid, signal) == 0; }

@@ -31,13 +31,16 @@ struct ProcessInfo {
   ProcessId id;
   pid_t parent = 0;
   char state = '?';      // R, S, T, Z, ... of /proc
+  int threads = 0;
   std::string name;      // "postgres"
   std::string command;   // the whole command line
+  /// Nothing of it runs any more; it waits for its parent. Its first thread may end before the others, which keep its files and ports.
+  bool ended() const { return state == 'Z' && threads <= 1; }
 };
 
 /// Nothing if there is no such process. Source: /proc.
 std::optional<ProcessInfo> look_at(pid_t pid);
-/// Runs, sleeps or is stopped: is there, and no zombie.
+/// Something of it runs, sleeps or is stopped.
 bool lives(const ProcessId& id);
 /// Sends a signal, never to a later process of the same pid. False if it is gone.
 bool send_signal(const ProcessId& id, int signal);

@@ -4,12 +4,15 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <map>
+#include <thread>
 
 #include "controlplane/dev/cluster_text.h"
 #include "controlplane/dev/local_cluster.h"
@@ -78,6 +81,28 @@ TEST(Processes, ALaterProcessOfTheSamePidIsNeverSignalled) {
   ASSERT_TRUE(write_pid_file(node + "/pid", *p));
   EXPECT_EQ(read_pid_file(node + "/pid"), *p);
   ASSERT_TRUE(kill_all_of(node, seconds(5)));
+}
+
+// Under load the threads of a killed process end one after the other: until the last has, its ports are taken.
+TEST(Processes, OneWhoseFirstThreadHasEndedLivesUntilTheOthersHave) {
+  const pid_t pid = fork();
+  if (pid == 0) {
+    std::thread([] { pause(); }).detach();
+    syscall(SYS_exit, 0);  // this thread alone
+  }
+  const auto state = [&] { return look_at(pid).value_or(ProcessInfo{}).state; };
+  const auto becomes_zombie = [&] {
+    for (int i = 0; i < 2500 && state() != 'Z'; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    return state() == 'Z';
+  };
+  EXPECT_TRUE(becomes_zombie());
+  const ProcessId id = look_at(pid).value_or(ProcessInfo{}).id;
+  EXPECT_TRUE(lives(id));
+  EXPECT_TRUE(send_signal(id, SIGKILL));
+  for (int i = 0; i < 2500 && lives(id); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  EXPECT_FALSE(lives(id));
+  EXPECT_EQ(state(), 'Z') << "nobody has waited for it yet";
+  waitpid(pid, nullptr, 0);
 }
 
 TEST(Processes, AProgramThatIsMissingIsNamed) {
