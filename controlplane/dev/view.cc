@@ -88,7 +88,7 @@ Result<ClusterView> parse_view(const std::string& body) {
     }
     for (const Json& w : list(at, "warnings")) out.warnings.push_back(w.get<std::string>());
     for (const Json& w : list(at, "not_ready")) out.not_ready.push_back(w.get<std::string>());
-    if (at.contains("lease_margin_min_ms")) out.lease_margin_min_ms = value<std::uint64_t>(at, "lease_margin_min_ms", 0);
+    if (const auto margin = at.find("lease_margin_min_ms"); margin != at.end() && !margin->is_null()) out.lease_margin_min_ms = value<std::uint64_t>(at, "lease_margin_min_ms", 0);
     out.lease_margin_slowest = value<std::string>(at, "lease_margin_slowest", "");
     return out;
   } catch (const Json::exception& e) {

@@ -34,7 +34,9 @@ void World::guard_report(Host& host) {
                      .incarnation = g.incarnation, .engine_running = host.engine.running, .fencing = g.fencing};
   Host* h = &host;
   const std::uint64_t life = host.life;
-  after(random_.between(microseconds(50), microseconds(300)), [this, h, life, report] {
+  // One socket: a report never passes the one before it.
+  host.guard.heard_at = std::max(host.guard.heard_at + microseconds(1), now_ + random_.between(microseconds(50), microseconds(300)));
+  after(host.guard.heard_at - now_, [this, h, life, report] {
     if (h->life == life) give(*h, GuardChanged{report});
   });
 }

@@ -69,6 +69,7 @@ struct GuardSim {
   std::uint64_t generation = 0;  // of the process; stale events are void
   bool stopped = false;          // the keeper got SIGSTOP: it hears and says nothing, and what it was told waits
   std::vector<GuardCommand> waiting;
+  Instant heard_at{};            // world time: when the newest report arrives
 };
 
 struct Host {
