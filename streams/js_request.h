@@ -13,6 +13,9 @@ namespace daarion {
 /// Errors: kRetry, the request may have been carried out.
 Result<nlohmann::json> js_request(Connection& connection, const std::string& subject, const nlohmann::json& body, Duration limit);
 
+/// The "err_code" of a stream that does not exist.
+inline constexpr int kNoSuchStream = 10059;
+
 /// The "err_code" of an answer; 0: it says no error.
 int js_error_code(const nlohmann::json& answer);
 /// "stream not found (10059)".

@@ -11,7 +11,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int kNoSuchStream = 10059;
 constexpr int kNoMessage = 10037;
 constexpr std::int64_t kNs = 1'000'000'000;
 constexpr std::int64_t kInTouchNs = 2 * kNs + kNs / 2;

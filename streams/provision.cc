@@ -7,7 +7,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int kNoSuchStream = 10059;
 constexpr int kNoSpace = 10047;       // what its max_bytes would reserve is more than a server may keep
 constexpr int kNoPeerHasSpace = 10005; // the same, said by a cluster; also: too few servers are there
 

@@ -33,6 +33,9 @@ std::uint64_t ms_between(Instant from, Instant to) { return static_cast<std::uin
 
 bool runs(EngineState s) { return s == EngineState::kStandby || s == EngineState::kPrimary; }
 
+/// Whether the guard says that the session is taken, and not over.
+bool has_taken(const GuardReport& guard, const SessionId& session) { return guard.taken && guard.taken->session == session; }
+
 }  // namespace
 
 void Agent::on_guard(const GuardReport& report, Instant now) {
@@ -83,7 +86,7 @@ void Agent::on_ack(const Ack& ack, Instant sent_at, const VoterSet& voters, cons
 }
 
 void Agent::on_promise(const SessionId& session) {
-  if (!guard_.connected || session == guard_.next || (guard_.taken && guard_.taken->session == session)) return;
+  if (!guard_.connected || session == guard_.next || has_taken(guard_, session)) return;
   if (std::ranges::find(guard_.ended, session, &SessionEnd::session) != guard_.ended.end()) return;
   if (std::ranges::find(lost_, session) != lost_.end()) return;
   MARK(kSaysLostSession);
@@ -101,7 +104,7 @@ EngineReport Agent::engine(Instant now) const {
 
 Sequence Agent::resumed() const {
   const Instant since = holder_.rearmed();
-  const bool armed = guard_.connected && guard_.taken && holder_.claiming() && guard_.taken->session == holder_.current()->session &&
+  const bool armed = guard_.connected && holder_.claiming() && has_taken(guard_, holder_.current()->session) &&
                      guard_.taken->deadline != kNever && guard_.taken->deadline >= since;
   MARK_IF(kResumedUnarmed, since != Instant{} && !armed);
   return since == Instant{} || armed || PLANTED(kNamedUnarmed) ? holder_.resumed() : Sequence{};
@@ -172,7 +175,7 @@ void Agent::advance(const AgentContext& c, Instant now, AgentOutput& out) {
 
 /// What the guard says about sessions is what is.
 void Agent::follow_guard(const AgentContext& c, Instant now, AgentOutput& out) {
-  const auto knows = [&](const SessionId& s) { return s == guard_.next || (guard_.taken && guard_.taken->session == s); };
+  const auto knows = [&](const SessionId& s) { return s == guard_.next || has_taken(guard_, s); };
   if (holder_.claiming() && !knows(holder_.current()->session)) {
     holder_.drop();
     armed_.reset();
@@ -190,7 +193,7 @@ void Agent::follow_guard(const AgentContext& c, Instant now, AgentOutput& out) {
 void Agent::report_ends(const AgentContext& c, AgentOutput& out) {
   const LeaseState& lease = *c.cluster.state.lease(resource_);
   const auto is_over = [&](const SessionId& s) {
-    return !lease.has_ended(s) && s != guard_.next && !(guard_.taken && guard_.taken->session == s);
+    return !lease.has_ended(s) && s != guard_.next && !has_taken(guard_, s);
   };
   const CompletedLease& done = lease.completed;
   if (is_us(c, done.node, done.instance) && done.epoch.value != 0 && is_over(done.session)) {
@@ -260,7 +263,7 @@ void Agent::retire_again(Instant now, AgentOutput& out) {
   if (retiring_.empty() || guard_.fencing) return;
   if (retired_at_ == Instant{}) retired_at_ = now;
   if (now < later(retired_at_, kSayAgain)) return;
-  if (guard_.next != retiring_ && !(guard_.taken && guard_.taken->session == retiring_)) return;
+  if (guard_.next != retiring_ && !has_taken(guard_, retiring_)) return;
   retired_at_ = now;
   out.guard.push_back({resource_, GuardCommand::Kind::kRetire, retiring_, {}, {}});
 }
@@ -293,7 +296,7 @@ void Agent::retire(std::string why, AgentOutput& out) {
 /// The log names a session of ours under an epoch that we do not claim yet.
 void Agent::take_named(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out) {
   if (!is_us(c, lease.holder, lease.instance) || lease.has_ended(lease.session) || lease.session == retiring_) return;
-  const bool ours = lease.session == guard_.next || (guard_.taken && guard_.taken->session == lease.session);
+  const bool ours = lease.session == guard_.next || has_taken(guard_, lease.session);
   if (!ours || (holder_.claiming() && holder_.current()->epoch >= lease.epoch)) return;
   // While another session of ours claims or writes, its own fate comes first (keep_lease).
   if (holder_.claiming() && holder_.current()->session != lease.session) return;
@@ -386,10 +389,11 @@ void Agent::arm(Instant now, AgentOutput& out) {
   const Epoch epoch = PLANTED(kUnearnedEpoch) ? holder_.current()->epoch : holder_.held();
   const std::pair wanted(epoch, deadline);
   // One that has passed is told only to a guard that knows of none: it fences.
-  const bool endless = guard_.taken && guard_.taken->session == holder_.current()->session && guard_.taken->deadline == kNever;
+  const bool taken = has_taken(guard_, holder_.current()->session);
+  const bool endless = taken && guard_.taken->deadline == kNever;
   if (deadline <= now && !endless) return;
   // Said once is not heard: without the guard's word that it has this deadline, it is said again.
-  const bool has = guard_.taken && guard_.taken->session == holder_.current()->session && guard_.taken->epoch == epoch && guard_.taken->deadline == deadline;
+  const bool has = taken && guard_.taken->epoch == epoch && guard_.taken->deadline == deadline;
   if (armed_ == wanted && (has || now < later(armed_at_, kSayAgain))) return;
   MARK_IF(kArmsAgain, armed_ == wanted);
   armed_ = wanted;

@@ -64,6 +64,7 @@ class Quiet {
     std::size_t rows = 0;
     for (const dev::ProbeWriter* w : rig_.writers()) rows += w->count();
 
+    const double stopped = double(test::longest_stall(std::chrono::steady_clock::now() - (to - from)).count());
     test::say_machine(test::server_versions(), 0);
     bool ok = say("quiet_false_failovers", failovers, "decisions", "0", failovers == 0);
     ok = say("quiet_lease_margin_min_ms", closest_.ms, "ms", ">0", looked_ && closest_.ms > 0) && ok;
@@ -71,11 +72,11 @@ class Quiet {
     ok = say("quiet_longest_write_gap_ms", gap, "ms", "", true) && ok;
     ok = say("quiet_rows_lost", double(missing), "rows", "0", missing == 0) && ok;
     say("quiet_other_events", others, "events", "", true);
-    say("quiet_machine_stopped_ms", double(test::longest_stall(std::chrono::steady_clock::now() - (to - from)).count()), "ms", "", true);
+    say("quiet_machine_stopped_ms", stopped, "ms", "", true);
     char volume[64], row[256];
     std::snprintf(volume, sizeof volume, "%g minutes at %ux CPU", o_.minutes, o_.load);
     std::snprintf(row, sizeof row, "| %s | %d | %llu ms, by %s | %.0f ms | %zu of %zu | %.0f ms, %lld ms stolen |\n", volume, failovers, static_cast<unsigned long long>(closest_.ms),
-                  closest_.slowest.c_str(), gap, missing, rows, double(test::longest_stall(std::chrono::steady_clock::now() - (to - from)).count()), test::steal_ms() - stolen);
+                  closest_.slowest.c_str(), gap, missing, rows, stopped, test::steal_ms() - stolen);
     std::string table = "| run | failovers | closest that acks came to the guard's deadline | longest time without a write | rows lost | longest stop of the machine |\n|---|---|---|---|---|---|\n";
     table += row;
     std::printf("\n%s", table.c_str());

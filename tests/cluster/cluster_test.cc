@@ -23,6 +23,8 @@ using std::chrono::seconds;
 
 const NodeId kOne("node1"), kTwo("node2"), kThree("node3");
 constexpr const char* kPostgres = "postgres";
+/// All of NATS, of a cluster of three.
+const std::vector<std::pair<NodeId, Part>> kNatsServers = {{kOne, Part::kNats}, {kTwo, Part::kNats}, {kThree, Part::kWitness}, {kThree, Part::kNats}};
 
 #define ASSERT_OK(result) \
   if (const auto& r = (result); !r) GTEST_FAIL() << r.error().message
@@ -126,12 +128,11 @@ TEST(Cluster, AllOfNatsGoneForTwoLeasesDemotesNobody) {
   ASSERT_OK(dev::make_probe_table(cluster.application(kOne), seconds(5)));
   dev::ProbeWriter writer(cluster.application(kOne), "one");
   ASSERT_OK(cluster.await_that("rows at node1", seconds(10), "", [&] { return writer.count() > 50; }));
-  const std::vector<std::pair<NodeId, Part>> servers = {{kOne, Part::kNats}, {kTwo, Part::kNats}, {kThree, Part::kWitness}, {kThree, Part::kNats}};
-  for (const auto& [node, part] : servers) ASSERT_OK(cluster.kill(node, part));
+  for (const auto& [node, part] : kNatsServers) ASSERT_OK(cluster.kill(node, part));
   const Instant gone = node_now();
   std::this_thread::sleep_for(seconds(4));  // the fault's length: two leases
   const Instant back = node_now();
-  for (const auto& [node, part] : servers) ASSERT_OK(cluster.start(node, part));
+  for (const auto& [node, part] : kNatsServers) ASSERT_OK(cluster.start(node, part));
   const auto after = cluster.await_settled(seconds(60));
   ASSERT_OK(after);
   EXPECT_EQ(after->resource(kPostgres)->epoch, before->resource(kPostgres)->epoch);
@@ -159,12 +160,11 @@ TEST(Cluster, ADaemonThatIsStartedAgainWithoutAnyNatsKeepsItsLease) {
     return at ? (*at)[0][0] : at.error().message;
   };
   const std::string began = started();
-  const std::vector<std::pair<NodeId, Part>> servers = {{kOne, Part::kNats}, {kTwo, Part::kNats}, {kThree, Part::kWitness}, {kThree, Part::kNats}};
-  for (const auto& [node, part] : servers) ASSERT_OK(cluster.kill(node, part));
+  for (const auto& [node, part] : kNatsServers) ASSERT_OK(cluster.kill(node, part));
   ASSERT_OK(cluster.kill(holder, Part::kDaemon));
   ASSERT_OK(cluster.start(holder, Part::kDaemon));
   std::this_thread::sleep_for(seconds(4));  // the fault's length: two leases
-  for (const auto& [node, part] : servers) ASSERT_OK(cluster.start(node, part));
+  for (const auto& [node, part] : kNatsServers) ASSERT_OK(cluster.start(node, part));
   const auto after = cluster.await_settled(seconds(60));
   ASSERT_OK(after);
   EXPECT_EQ(after->resource(kPostgres)->epoch, before->resource(kPostgres)->epoch);
