@@ -19,8 +19,8 @@ constexpr std::int64_t kConnectMs = 500;      // one server's turn: a black hole
 constexpr std::int64_t kWriteDeadlineMs = 500;
 constexpr int kReconnectBuffer = 64 * 1024;   // what is published while cut is stale by then; small, since it cannot be 0
 constexpr Duration kLook = std::chrono::milliseconds(5);
-// A refused password is tried again this often: soon enough after it was set right, and no storm in the server's log meanwhile.
-constexpr Duration kAfterRefusal = std::chrono::seconds(1);
+// After a server's error, as a refused password, it is tried again this often: soon enough after it was set right, and no storm in its log meanwhile.
+constexpr Duration kAfterError = std::chrono::seconds(1);
 
 /// "nats://user:password@host:1" without what must not be printed.
 std::string without_credentials(const std::string& url) {
@@ -28,6 +28,12 @@ std::string without_credentials(const std::string& url) {
   const std::size_t scheme = url.find("://");
   if (host == std::string::npos) return url;
   return (scheme == std::string::npos ? std::string{} : url.substr(0, scheme + 3)) + url.substr(host + 1);
+}
+
+/// The server's own word on the credentials. A busy server may say "Authentication Timeout" of good ones: that is another error to the library.
+bool is_refused(natsConnection* nc) {
+  const char* text = nullptr;
+  return natsConnection_GetLastError(nc, &text) == NATS_CONNECTION_AUTH_FAILED;
 }
 
 void ignore_event(natsConnection*, void*) {}
@@ -53,6 +59,7 @@ natsStatus Connection::Handles::make() {
   jsOptions_Init(&js);
   if (s == NATS_OK) s = natsConnection_JetStream(&next->js, next->nc, &js);
   made = std::chrono::steady_clock::now();
+  refused = s == NATS_OK && is_refused(next->nc);
   if (s == NATS_OK) current = std::move(next);
   return s;
 }
@@ -61,12 +68,11 @@ std::shared_ptr<Link> Connection::Handles::link() {
   std::shared_ptr<Link> old;  // ended outside the lock
   const std::lock_guard lock(mutex);
   const natsConnStatus status = natsConnection_Status(current->nc);
-  // With endless reconnects there is one other way to be closed: the credentials were refused.
   if (status == NATS_CONN_STATUS_CONNECTED) refused = false;
-  if (status == NATS_CONN_STATUS_CLOSED) {
-    refused = true;
+  // Endless reconnects end at a server that answers the greeting with an error, whichever: what it was is known when it is made anew.
+  if (status == NATS_CONN_STATUS_CLOSED && std::chrono::steady_clock::now() >= made + kAfterError) {
     old = current;
-    if (std::chrono::steady_clock::now() >= made + kAfterRefusal) (void)make();
+    (void)make();
   }
   return current;
 }
@@ -111,10 +117,8 @@ bool Connection::connected() const { return natsConnection_Status(handles_->link
 
 Result<void> Connection::wait_connected(Duration limit) const {
   const auto end = std::chrono::steady_clock::now() + limit;
-  const char* last = nullptr;
   while (!connected()) {
-    const auto link = handles_->link();
-    bool refused = natsConnection_GetLastError(link->nc, &last) == NATS_CONNECTION_AUTH_FAILED;
+    bool refused = is_refused(handles_->link()->nc);
     {
       const std::lock_guard lock(handles_->mutex);
       refused = refused || handles_->refused;
@@ -123,8 +127,8 @@ Result<void> Connection::wait_connected(Duration limit) const {
       return fail(Remedy::kFixInput, "connect to NATS at " + handles_->urls +
                                          ": the server refuses this user or password; compare them with the accounts in its configuration");
     if (std::chrono::steady_clock::now() > end)
-      return fail(Remedy::kRetry, "connect to NATS at " + handles_->urls + ": no server answered in " + std::to_string(to_ms(limit)) +
-                                      " ms; is nats-server running there?");
+      return fail(Remedy::kRetry, "connect to NATS at " + handles_->urls + ": no server let us in within " + std::to_string(to_ms(limit)) +
+                                      " ms; is nats-server running there, and not overloaded?");
     std::this_thread::sleep_for(kLook);
   }
   return {};

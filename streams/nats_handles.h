@@ -29,7 +29,7 @@ using MetaPtr = std::unique_ptr<jsMsgMetaData, Destroyer<jsMsgMetaData_Destroy>>
 /// A subject for answers, from the kernel's randomness: the library's own ids are not safe across threads.
 std::string new_inbox();
 
-/// One life of the library's connection. It ends for ever, whatever its options say, when a server refuses the credentials twice.
+/// One life of the library's connection. It ends for ever, whatever its options say, when the server answers the greeting with an error.
 struct Link {
   natsConnection* nc = nullptr;
   jsCtx* js = nullptr;
@@ -97,7 +97,7 @@ struct Connection::Handles {
   std::mutex mutex;  // guards what follows
   std::shared_ptr<Link> current;
   std::chrono::steady_clock::time_point made{};
-  bool refused = false;  // the last link ended because the credentials were refused
+  bool refused = false;  // the credentials, when the link was made
 };
 
 /// A subscription that goes on when its connection's link was made anew. Threads: one at a time.

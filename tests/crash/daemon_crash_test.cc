@@ -1,25 +1,22 @@
 // SIGKILL of the real daemon under load, at moments that chance picks: after each, what it says of itself is the fold of the log as
 // somebody else reads it, digest for digest. Its guard lives on, and so does its database.
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 
 #include <atomic>
 #include <cstdlib>
-#include <filesystem>
 #include <mutex>
 #include <thread>
 
 #include "consumers/state_store.h"
 #include "controlplane/core/fold.h"
-#include "controlplane/dev/local_cluster.h"
 #include "controlplane/node/clock.h"
 #include "controlplane/node/ids.h"
 #include "streams/codec.h"
 #include "streams/log_stream.h"
 #include "streams/nats_appender.h"
 #include "streams/nats_log_reader.h"
+#include "tests/cluster/kit.h"
 #include "tests/harness/figures.h"
-#include "tests/unit/temp_folder.h"
 
 namespace daarion {
 namespace {
@@ -102,12 +99,9 @@ class Load {
 TEST(DaemonCrash, WhatItSaysAfterEachKillIsTheFoldOfTheLog) {
   const char* asked = std::getenv("CRASH_N");
   const int kills = asked ? std::atoi(asked) : 40;
-  test::TempFolder outer;
-  ::chmod((outer / "").c_str(), 0755);  // the database runs as a user of its own
-  auto network = dev::Network::claim();
-  ASSERT_TRUE(network);
-  auto cluster = dev::LocalCluster::create({.nodes = 1, .folder = outer / "run", .prefix = network->prefix(), .say = {}});
-  ASSERT_TRUE(cluster) << cluster.error().message;
+  auto made = test::ScratchCluster::make(1);
+  ASSERT_TRUE(made) << made.error().message;
+  test::ScratchCluster& cluster = *made;
   const auto started = cluster->start_all();
   ASSERT_TRUE(started) << started.error().message;
   const auto settled = cluster->await_settled(kLimit);
@@ -150,7 +144,6 @@ TEST(DaemonCrash, WhatItSaysAfterEachKillIsTheFoldOfTheLog) {
   test::say_machine("nats");
   EXPECT_TRUE(test::say({.name = "crash_daemon_digests_equal", .value = double(equal), .unit = "kills", .samples = {}, .limit = "=" + std::to_string(kills),
                          .ok = equal == kills && folded_between == static_cast<std::uint64_t>(kills)}));
-  EXPECT_TRUE(cluster->down(false));
 }
 
 }  // namespace

@@ -88,6 +88,7 @@ void NatsServers::write_config(int index) {
   const std::string silent = "  no_advertise: true\n";
   if (const std::size_t at = text.find(silent); options_.edge && at != std::string::npos)
     text.replace(at, silent.size(), "  advertise: \"" + link_address(index) + "\"\n");
+  if (login_limit_ > 0) text += "authorization { timeout: " + std::to_string(login_limit_) + " }\n";
   std::ofstream(servers_[static_cast<std::size_t>(index)].config) << text;
 }
 
@@ -125,6 +126,11 @@ void NatsServers::kill(int index) {
 
 void NatsServers::set_password(const std::string& password) {
   password_ = password;
+  for (int i = 0; i < size(); ++i) write_config(i);
+}
+
+void NatsServers::set_login_limit(double seconds) {
+  login_limit_ = seconds;
   for (int i = 0; i < size(); ++i) write_config(i);
 }
 

@@ -42,6 +42,7 @@ class NatsServers {
   void thaw(int index);
   void start(int index);     // after kill()
   void set_password(const std::string& password);  // of CONTROL, in the files: for the next start()
+  void set_login_limit(double seconds);  // what a client has for its greeting, in the files: for the next start(); 0: the server's own
   bool runs(int index) const;
   void cut_edge();           // the leaf's link to the core, while both sides live
   void heal_edge();
@@ -64,6 +65,7 @@ class NatsServers {
   std::optional<dev::Network> network_;
   std::string version_;
   std::string password_ = kPassword;
+  double login_limit_ = 0;
   std::vector<Server> servers_;
   std::vector<std::unique_ptr<TcpLink>> links_;  // from the edge, one to each core server
 };

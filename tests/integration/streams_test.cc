@@ -1,10 +1,15 @@
 // The log on real servers: append, read, repair, and what happens when servers die meanwhile.
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <set>
 
+#include <array>
 #include <atomic>
 #include <chrono>
+#include <fstream>
 #include <thread>
 
 #include "streams/log_stream.h"
@@ -126,7 +131,45 @@ TEST(Connection, NamesWhatIsWrong) {
   EXPECT_NE(silence.error().message.find("127.0.0.1:1"), std::string::npos);
 }
 
-/// The library gives a connection up for ever after two refusals; a rolling change of passwords must not cut a daemon off.
+/// All that the first server says to a client that says nothing.
+std::string greeting_of(const NatsServers& servers) {
+  std::string said;
+  (void)until_done([&]() -> Result<void> {
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const std::string url = servers.url(0);
+    const auto host = url.find("//") + 2, port = url.rfind(':');
+    sockaddr_in to{.sin_family = AF_INET, .sin_port = htons(static_cast<std::uint16_t>(std::stoi(url.substr(port + 1)))), .sin_addr = {}, .sin_zero = {}};
+    ::inet_pton(AF_INET, url.substr(host, port - host).c_str(), &to.sin_addr);
+    const bool open = ::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0;
+    std::array<char, 4096> some{};
+    for (ssize_t n = 0; open && (n = ::read(fd, some.data(), some.size())) > 0;) said.append(some.data(), static_cast<std::size_t>(n));
+    ::close(fd);
+    if (!open) return fail(Remedy::kRetry, "not there yet");
+    return {};
+  });
+  return said;
+}
+
+/// A server too busy to read a greeting in time says "Authentication Timeout", and the library gives the connection up as if it had been refused.
+TEST(Connection, TakesABusyServerForNoRefusal) {
+  NatsServers servers({.size = 1});
+  servers.kill(0);
+  servers.set_login_limit(0.000001);
+  servers.start(0);
+  ASSERT_NE(greeting_of(servers).find("Authentication Timeout"), std::string::npos) << "the server does not do what this is about";
+  const auto connection = Connection::open(servers.endpoint({0}, "patient"));
+  ASSERT_TRUE(connection);
+  const auto up = (*connection)->wait_connected(milliseconds(2500));  // it is tried anew each second
+  ASSERT_FALSE(up);
+  EXPECT_EQ(up.error().remedy, Remedy::kRetry) << up.error().message;
+  servers.kill(0);
+  servers.set_login_limit(0);
+  servers.start(0);
+  const auto back = until_done([&] { return (*connection)->wait_connected(milliseconds(100)); });
+  EXPECT_TRUE(back) << back.error().message;
+}
+
+/// The library gives a connection up for ever when it is refused; a rolling change of passwords must not cut a daemon off.
 TEST(Connection, ComesBackWhenItsPasswordIsAcceptedAgain) {
   NatsServers servers({.size = 1});
   const auto connection = connect(servers, {0});
