@@ -26,7 +26,7 @@ class EngineHost {
   virtual ~EngineHost() = default;
   /// Starts the engine. Returns the incarnation it was given. Errors: kRetry while fencing, or if one already runs.
   virtual Result<std::uint64_t> start(const EngineCommand& command) = 0;
-  /// Sends a signal to the engine's first process (the postmaster), announced: an end that follows is no crash.
+  /// Sends a signal to the engine's first process (the postmaster), announced: an end that follows is no crash. 0: only announced.
   virtual Result<void> stop(int signal) = 0;
   /// Waits until no process of the engine is left. Errors: kRetry after `limit`.
   virtual Result<void> wait_empty(Duration limit) = 0;

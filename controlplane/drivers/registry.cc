@@ -3,6 +3,7 @@
 #include <map>
 
 #include "controlplane/drivers/postgres/postgres_driver.h"
+#include "controlplane/drivers/redis/redis_driver.h"
 
 namespace daarion {
 namespace {
@@ -17,6 +18,7 @@ struct Entry {
 const std::map<std::string, Entry>& factories() {
   static const std::map<std::string, Entry> all{
       {"postgresql", {make_postgres_driver, "postgres"}},
+      {"redis", {make_redis_driver, "redis"}},
   };
   return all;
 }

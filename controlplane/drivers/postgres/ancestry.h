@@ -8,8 +8,8 @@
 #include <functional>
 #include <map>
 
+#include "controlplane/drivers/marker.h"
 #include "controlplane/drivers/postgres/control.h"
-#include "controlplane/drivers/postgres/marker.h"
 
 namespace daarion::postgres {
 

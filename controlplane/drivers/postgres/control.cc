@@ -9,7 +9,7 @@
 #include <filesystem>
 #include <sstream>
 
-#include "controlplane/drivers/postgres/files.h"
+#include "controlplane/drivers/files.h"
 
 namespace daarion::postgres {
 namespace {

@@ -7,10 +7,10 @@
 #include <optional>
 #include <string>
 
+#include "controlplane/drivers/marker.h"
 #include "controlplane/drivers/postgres/ancestry.h"
 #include "controlplane/drivers/postgres/connection.h"
 #include "controlplane/drivers/postgres/control.h"
-#include "controlplane/drivers/postgres/marker.h"
 #include "controlplane/drivers/postgres/postgres_driver.h"
 #include "controlplane/drivers/postgres/settings.h"
 
@@ -29,11 +29,9 @@ class Engine final : public PostgresDriver {
  public:
   Engine(DriverConfig config, Credentials credentials, Tools tools, EngineHost& host);
   EngineReport observe() override;
-  DriverResult run(const DriverCommand& command) override;
   Result<std::vector<ReplicaLag>> replicas() override;
 
  private:
-  enum class Data { kEmpty, kForeign, kOurs };
   struct Seen {  // one look at a running engine, over the kept connection
     bool primary = false;
     std::string identity;
@@ -54,23 +52,20 @@ class Engine final : public PostgresDriver {
   };
 
   // ---- verbs (postgres_driver.cc, replica.cc)
-  Result<void> provision(const DriverCommand& c, DriverResult& r);
-  Result<void> start(const DriverCommand& c, DriverResult& r);
-  Result<void> follow(const DriverCommand& c, DriverResult& r);
-  Result<void> rejoin(const DriverCommand& c, DriverResult& r);
-  Result<void> promote(const DriverCommand& c, DriverResult& r);
-  Result<void> stop(const DriverCommand& c, DriverResult& r);
+  Result<void> provision(const DriverCommand& c, DriverResult& r) override;
+  Result<void> start(const DriverCommand& c, DriverResult& r) override;
+  Result<void> follow(const DriverCommand& c, DriverResult& r) override;
+  Result<void> rejoin(const DriverCommand& c, DriverResult& r) override;
+  Result<void> promote(const DriverCommand& c, DriverResult& r) override;
+  Result<void> stop(const DriverCommand& c, DriverResult& r) override;
 
   // ---- steps
-  Data data() const;
-  std::string what_is_foreign() const;
-  Result<void> need_ours() const;
+  bool noted_ours() const override;
   Result<Position> stopped_position();
   Result<ControlData> control();
   Result<void> launch(const PeerAddress* upstream);
   Result<void> end_process(int signal, Duration limit);
   std::string last_fatal() const;
-  std::string log_tail() const;
   Result<void> make_new_cluster(const std::string& folder);
   Result<void> copy_from(const PeerAddress& upstream, const std::string& folder);
   Result<void> put_in_place(const std::string& folder, const Marker& marker, const PeerAddress* upstream);
@@ -78,7 +73,6 @@ class Engine final : public PostgresDriver {
   Result<void> rebuild_from(const PeerAddress& upstream, const Lineage& theirs);
   Result<void> forget_unopened();
   Result<void> learn_openings(const Lineage& own, const Lineage& upstream);
-  Result<const PeerAddress*> peer(const NodeId& node) const;
   Target target_of(const PeerAddress& peer) const;
   Result<std::unique_ptr<Connection>> connect_to(const PeerAddress& upstream);
   Result<Lineage> ask_upstream(Connection& c, const PeerAddress& upstream);
@@ -101,12 +95,8 @@ class Engine final : public PostgresDriver {
   /// Says that somebody else than us opened these data; gone once they were led back, or when an operator wants to keep them.
   std::string strayed_path() const { return data_dir_ + ".daarion-strayed"; }
 
-  const DriverConfig config_;
   const Credentials credentials_;
   Tools tools_;
-  EngineHost& host_;
-  const std::string data_dir_;
-  const std::string log_file_;
   std::unique_ptr<Connection> kept_;
   std::uint64_t kept_incarnation_ = 0;
   std::uint64_t answered_incarnation_ = 0;  // the newest that ever answered: before that it is starting, after it unresponsive

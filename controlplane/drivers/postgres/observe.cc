@@ -5,8 +5,8 @@
 #include <charconv>
 #include <cstdio>
 
+#include "controlplane/drivers/files.h"
 #include "controlplane/drivers/postgres/engine.h"
-#include "controlplane/drivers/postgres/files.h"
 
 namespace daarion::postgres {
 namespace {

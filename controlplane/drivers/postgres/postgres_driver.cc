@@ -1,17 +1,15 @@
 #include "controlplane/drivers/postgres/postgres_driver.h"
 
-#include <dirent.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <sstream>
 #include <thread>
 
+#include "controlplane/drivers/files.h"
 #include "controlplane/drivers/postgres/engine.h"
-#include "controlplane/drivers/postgres/files.h"
 
 namespace daarion {
 
@@ -45,7 +43,6 @@ constexpr seconds kStopLimit{30};
 constexpr seconds kFrozenStopLimit{3};
 constexpr seconds kFollowLimit{2};  // until streaming is seen; following goes on after it all the same
 constexpr std::size_t kMaxSocketPath = 107;
-constexpr std::streamoff kTailBytes = 8192;  // of the engine's log: the last few attempts to start or to stream
 
 /// Whether an end at start means that the data cannot be recovered; a taken port or a wrong setting would not.
 bool is_about_data(const std::string& cause) {
@@ -77,10 +74,7 @@ Result<Credentials> credentials_from_environment() {
 
 Result<std::unique_ptr<PostgresDriver>> make_driver_with(const DriverConfig& config, Credentials credentials, EngineHost& host) {
   const std::string name = "prepare " + config.resource.id.value + ": ";
-  if (find_peer(config, config.self) == nullptr)
-    return fail(Remedy::kFixInput, name + config.self.value + " is not among its peers");
-  if (config.resource.data_dir.empty() || config.resource.data_dir.front() != '/' || config.resource.data_dir.back() == '/')
-    return fail(Remedy::kFixInput, name + "data_dir '" + config.resource.data_dir + "' is no absolute path");
+  if (auto checked = check_config(config); !checked) return tl::unexpected(checked.error());
   if (config.run_dir.size() + sizeof("/.s.PGSQL.65535") > kMaxSocketPath)
     return fail(Remedy::kFixInput, name + "run folder " + config.run_dir + " is too long for a socket's path (107 bytes)");
   auto user = find_user(config.engine_user);
@@ -96,90 +90,17 @@ Result<std::unique_ptr<PostgresDriver>> make_driver_with(const DriverConfig& con
 }
 
 Engine::Engine(DriverConfig config, Credentials credentials, Tools tools, EngineHost& host)
-    : config_(std::move(config)),
-      credentials_(std::move(credentials)),
-      tools_(std::move(tools)),
-      host_(host),
-      data_dir_(config_.resource.data_dir),
-      log_file_(config_.run_dir + "/" + config_.resource.id.value + ".log") {}
-
-DriverResult Engine::run(const DriverCommand& c) {
-  DriverResult r{.op = c.op, .resource = c.resource, .verb = c.verb};
-  const auto verb = [&]() -> Result<void> {
-    switch (c.verb) {
-      case Verb::kObserve:
-        return {};
-      case Verb::kProvision:
-        return provision(c, r);
-      case Verb::kStart:
-        return start(c, r);
-      case Verb::kFollow:
-        return follow(c, r);
-      case Verb::kRejoin:
-        return rejoin(c, r);
-      case Verb::kPromote:
-        return promote(c, r);
-      case Verb::kStop:
-        return stop(c, r);
-    }
-    return {};
-  };
-  static constexpr const char* kNames[] = {"observe", "provision", "start", "follow", "rejoin", "promote", "stop"};
-  const Result<void> done = verb();
-  r.ok = done.has_value();
-  if (!done)
-    r.message = std::string(kNames[static_cast<int>(c.verb)]) + " " + config_.resource.id.value + " on " + config_.self.value +
-                ": " + done.error().message;
-  return r;
-}
+    : PostgresDriver(std::move(config), host), credentials_(std::move(credentials)), tools_(std::move(tools)) {}
 
 // ---------------------------------------------------------------- the data directory
 
-Engine::Data Engine::data() const {
-  DIR* folder = opendir(data_dir_.c_str());
-  if (folder == nullptr) return exists(data_dir_) ? Data::kForeign : Data::kEmpty;
-  bool any = false;
-  while (const dirent* e = readdir(folder)) any = any || (std::strcmp(e->d_name, ".") != 0 && std::strcmp(e->d_name, "..") != 0);
-  closedir(folder);
-  if (!any) return Data::kEmpty;
-  // An unfinished rewind may have left no marker, or its upstream's; its note is ours.
-  if (exists(rewinding_path())) return Data::kOurs;
-  const auto marker = read_marker(data_dir_);
-  return marker && marker->resource == config_.resource.id ? Data::kOurs : Data::kForeign;
-}
-
-std::string Engine::what_is_foreign() const {
-  const auto marker = read_marker(data_dir_);
-  if (marker) return data_dir_ + " holds the data of resource " + marker->resource.value + " (its daarion.json says so)";
-  return data_dir_ +
-         " is not empty and has no daarion.json: not made by daarion, and left untouched; move it away, or set data_dir to a "
-         "folder of its own";
-}
-
-Result<void> Engine::need_ours() const {
-  switch (data()) {
-    case Data::kOurs:
-      return {};
-    case Data::kForeign:
-      return fail(Remedy::kFixInput, what_is_foreign());
-    case Data::kEmpty:
-      break;
-  }
-  return fail(Remedy::kFixInput, "there are no data in " + data_dir_ + "; provision it first");
-}
+/// An unfinished rewind may have left no marker, or its upstream's; its note is ours.
+bool Engine::noted_ours() const { return exists(rewinding_path()); }
 
 Result<Position> Engine::stopped_position() {
   auto control = this->control();
   if (!control) return tl::unexpected(control.error());
   return position_of(data_dir_, *control);
-}
-
-Result<const PeerAddress*> Engine::peer(const NodeId& node) const {
-  if (node.empty()) return fail(Remedy::kFixInput, "no upstream is named");
-  if (node == config_.self) return fail(Remedy::kFixInput, "it cannot follow itself");
-  const PeerAddress* found = find_peer(config_, node);
-  if (found == nullptr) return fail(Remedy::kFixInput, node.value + " is no member of " + config_.resource.id.value);
-  return found;
 }
 
 /// An opening of ours that was written down and never came to be: another node may open a timeline of that number. Those of others were learned
@@ -213,17 +134,6 @@ std::string Engine::last_fatal() const {
     if (grave && line.find("the database system is") == std::string::npos) cause = line;
   }
   return cause;
-}
-
-std::string Engine::log_tail() const {
-  std::ifstream log(log_file_, std::ios::binary);
-  log.seekg(0, std::ios::end);
-  const std::streamoff size = log.tellg();
-  if (size <= 0) return {};
-  log.seekg(std::max<std::streamoff>(0, size - kTailBytes));
-  std::ostringstream text;  // iterators would throw on a disk that fails
-  text << log.rdbuf();
-  return text.str();
 }
 
 Result<void> Engine::launch(const PeerAddress* upstream) {
@@ -321,11 +231,7 @@ Result<void> Engine::promote(const DriverCommand& c, DriverResult& r) {
   if (!seen) return tl::unexpected(seen.error());
   auto marker = read_marker(data_dir_);
   if (!marker) return fail(Remedy::kFixInput, what_is_foreign());
-  Epoch highest;
-  for (const auto& [timeline, o] : marker->openings) highest = std::max(highest, o.epoch);
-  if (c.epoch < highest)
-    return fail(Remedy::kStepDown, "epoch " + std::to_string(c.epoch.value) + " is older than " + std::to_string(highest.value) +
-                                       ", which these data have seen");
+  if (auto newest = need_newest(*marker, c.epoch); !newest) return newest;
   const auto where_it_began = [&](const Seen& s) -> Position {
     const auto history = read_history(data_dir_, s.timeline);
     return {s.timeline, history && !history->empty() ? history->back().end : Lsn{}, s.identity};

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "controlplane/drivers/driver.h"
+#include "controlplane/drivers/verbs.h"
 
 namespace daarion {
 
@@ -41,8 +41,9 @@ struct ReplicaLag {
   std::uint64_t lag_ms = 0;     // from writing here to replaying there; 0 when nothing is written
 };
 
-class PostgresDriver : public Driver {
+class PostgresDriver : public VerbDriver {
  public:
+  using VerbDriver::VerbDriver;
   /// Source: pg_stat_replication, over the kept connection; at most 300 ms. Errors: kRetry if the engine is not the primary's.
   virtual Result<std::vector<ReplicaLag>> replicas() = 0;
 };

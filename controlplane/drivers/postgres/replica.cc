@@ -4,8 +4,8 @@
 #include <charconv>
 #include <thread>
 
+#include "controlplane/drivers/files.h"
 #include "controlplane/drivers/postgres/engine.h"
-#include "controlplane/drivers/postgres/files.h"
 
 namespace daarion::postgres {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "controlplane/drivers/postgres/files.h"
+#include "controlplane/drivers/files.h"
 
 namespace daarion::postgres {
 namespace {
@@ -71,11 +71,6 @@ std::string conninfo_to(const PeerAddress& upstream, const NodeId& self, const s
   return "host=" + conn_value(upstream.host) + " port=" + std::to_string(upstream.port) + " user=" + conn_value(user) +
          " application_name=" + conn_value(self.value) +
          " connect_timeout=2 keepalives_idle=2 keepalives_interval=1 keepalives_count=3 gssencmode=disable";
-}
-
-const PeerAddress* find_peer(const DriverConfig& config, const NodeId& node) {
-  const auto it = std::ranges::find(config.peers, node, &PeerAddress::node);
-  return it == config.peers.end() ? nullptr : &*it;
 }
 
 std::string render_settings(const DriverConfig& c, const PeerAddress* upstream, const Credentials& credentials) {

@@ -27,8 +27,6 @@ std::string render_ident(const std::string& engine_user, const std::string& our_
 std::string render_pass_file(const Credentials& credentials);
 std::string quoted(const std::string& text);  // as a setting's value
 
-const PeerAddress* find_peer(const DriverConfig& config, const NodeId& node);
-
 /// Writes all of them into `data_dir`, standby.signal last. Idempotent. Errors: kRetry with the system's word.
 Result<void> write_settings(const DriverConfig& config, const std::string& data_dir, const PeerAddress* upstream,
                             const Credentials& credentials, const SystemUser& user);

@@ -7,7 +7,7 @@
 #include "controlplane/core/result.h"
 #include "controlplane/drivers/subprocess.h"
 
-namespace daarion::postgres {
+namespace daarion {
 
 /// The file's bytes, at most 1 MiB; nothing if it cannot be read.
 std::optional<std::string> read_file(const std::string& path);
@@ -22,6 +22,9 @@ Result<void> make_folder(const std::string& path, unsigned mode, const SystemUse
 /// Removes a file; it may be missing.
 Result<void> remove_file(const std::string& path);
 
+/// Gives a file another name in the same file system, durably; what had that name is gone.
+Result<void> rename_file(const std::string& from, const std::string& to);
+
 /// Removes a folder and all in it; it may be missing. Symbolic links are removed, not followed.
 Result<void> remove_tree(const std::string& path);
 
@@ -31,4 +34,4 @@ Result<void> swap_folder(const std::string& fresh, const std::string& path);
 
 bool exists(const std::string& path);
 
-}  // namespace daarion::postgres
+}  // namespace daarion

@@ -1,8 +1,8 @@
-#include "controlplane/drivers/postgres/marker.h"
+#include "controlplane/drivers/marker.h"
 
 #include <nlohmann/json.hpp>
 
-namespace daarion::postgres {
+namespace daarion {
 namespace {
 
 constexpr int kSchema = 1;
@@ -21,7 +21,8 @@ std::optional<Marker> parse_marker(const std::string& text) {
              json.at("system_identifier").get<std::string>(),
              {}};
     for (const nlohmann::json& o : json.at("openings")) {
-      Opening opening{{}, {o.at("epoch").get<std::uint64_t>()}, NodeId(o.at("node").get<std::string>())};
+      Opening opening{{}, {o.at("epoch").get<std::uint64_t>()}, NodeId(o.at("node").get<std::string>()), {o.value("start", std::uint64_t{0})},
+                      o.value("replid", std::string())};
       if (!parse_id_text(o.at("session").get<std::string>(), opening.session.hi, opening.session.lo)) return std::nullopt;
       m.openings[o.at("timeline").get<std::uint64_t>()] = opening;
     }
@@ -41,6 +42,8 @@ std::string to_text(const Marker& marker) {
     }
     openings.push_back(
         {{"timeline", timeline}, {"session", daarion::to_text(o.session)}, {"epoch", o.epoch.value}, {"node", o.node.value}});
+    if (o.start.value != 0) openings.back()["start"] = o.start.value;
+    if (!o.replid.empty()) openings.back()["replid"] = o.replid;
   }
   const nlohmann::ordered_json json{{"schema", kSchema},
                                     {"node", marker.node.value},
@@ -59,4 +62,4 @@ std::optional<Marker> read_marker(const std::string& data_dir) {
   return text ? parse_marker(*text) : std::nullopt;
 }
 
-}  // namespace daarion::postgres
+}  // namespace daarion

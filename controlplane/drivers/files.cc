@@ -1,4 +1,4 @@
-#include "controlplane/drivers/postgres/files.h"
+#include "controlplane/drivers/files.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -8,7 +8,7 @@
 #include <cstring>
 #include <filesystem>
 
-namespace daarion::postgres {
+namespace daarion {
 namespace {
 
 namespace fs = std::filesystem;
@@ -91,6 +91,12 @@ Result<void> remove_file(const std::string& path) {
   return {};
 }
 
+Result<void> rename_file(const std::string& from, const std::string& to) {
+  if (rename(from.c_str(), to.c_str()) != 0) return failed("rename to", to);
+  if (!sync_path(parent_of(to), O_RDONLY | O_DIRECTORY)) return failed("sync the folder of", to);
+  return {};
+}
+
 Result<void> remove_tree(const std::string& path) {
   std::error_code error;
   fs::remove_all(path, error);
@@ -115,4 +121,4 @@ Result<void> swap_folder(const std::string& fresh, const std::string& path) {
   return {};
 }
 
-}  // namespace daarion::postgres
+}  // namespace daarion
