@@ -1,12 +1,12 @@
 # make test | sim SEEDS= SEED= TRACE=1 SHRINK=1 LEDGER=1 | sim-plants | model | race | crash N= | demo KEEP=1 | chaos MINUTES= SEED=
-# make guard-margins N= | quiet MINUTES= | bench-failover N= | bench-log | bench-route | test-asan | test-tsan | tidy | format
+# make guard-margins N= | quiet MINUTES= | bench-failover N= | bench-log | bench-route | bench-services | test-asan | test-tsan | tidy | format
 # Everything is built by CMake and Ninja below build/<preset>; this file only knows the commands.
 PRESET ?= release
 BUILD := build/$(PRESET)
 BIN := $(BUILD)/bin
 JOBS ?= $(shell nproc)
 
-.PHONY: build test sim sim-plants model race crash demo chaos guard-margins quiet bench-failover bench-log bench-route drivers test-asan test-tsan tidy format clean bootstrap
+.PHONY: build test sim sim-plants model race crash demo chaos guard-margins quiet bench-failover bench-log bench-route bench-services drivers test-asan test-tsan tidy format clean bootstrap
 .DEFAULT_GOAL := build
 
 bootstrap:
@@ -72,6 +72,9 @@ bench-log: build
 
 bench-route: build
 	@DAARION_FIGURES=build/figures.jsonl $(BIN)/daarion-bench-route
+
+bench-services: build
+	@DAARION_FIGURES=build/figures.jsonl $(BIN)/daarion-bench-services
 
 test-asan:
 	@$(MAKE) PRESET=asan-ubsan build

@@ -60,6 +60,12 @@ void describe(A& a, Is<OperatorState> auto& x) {
 template <class A>
 void describe(A& a, Is<RouteState> auto& x) { a(1, x.version); a(2, x.rules); a(3, x.provider); a(4, x.changed); }
 template <class A>
+void describe(A& a, Is<ServiceState> auto& x) { a(1, x.version); a(2, x.active); a(3, x.changed); a(4, x.changed_ns); a(5, x.event); }
+template <class A>
+void describe(A& a, Is<ServiceHealthState> auto& x) {
+  a(1, x.version); a(2, x.health); a(3, x.check_broken); a(4, x.flapping); a(5, x.cause); a(6, x.changed); a(7, x.changed_ns); a(8, x.event);
+}
+template <class A>
 void describe(A& a, Is<RequestState> auto& x) { a(1, x.request); a(2, x.event); a(3, x.sequence); }
 
 }  // namespace daarion

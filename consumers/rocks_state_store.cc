@@ -34,7 +34,7 @@ std::size_t family_of(Table table) {
     case Table::kLog: case Table::kVoters: case Table::kTopology: case Table::kMember: return 1;
     case Table::kReplica: return 2;
     case Table::kLease: case Table::kOperator: case Table::kRequest: return 3;
-    case Table::kRoute: return 4;
+    case Table::kRoute: case Table::kService: case Table::kServiceHealth: return 4;
   }
   return 0;
 }

@@ -9,7 +9,8 @@
 namespace daarion {
 namespace {
 
-constexpr std::array<const char*, 9> kNames = {"log", "voters", "topology", "member", "lease", "replica", "operator", "route", "request"};
+constexpr std::array<const char*, 11> kNames = {"log", "voters", "topology", "member", "lease", "replica", "operator", "route", "request",
+                                               "service", "health"};
 
 template <class Message, class T>
 std::string decode(std::string_view bytes, T& value) { return wire::read(bytes, *Message::descriptor(), value); }
@@ -32,7 +33,7 @@ bool encode_of(std::string& out, const Map& map, const Key& key) {
   return at != map.end() && encode_into(out, at->second);
 }
 
-std::pair<ResourceId, NodeId> replica_key(const std::string& name) {
+std::pair<ResourceId, NodeId> node_key(const std::string& name) {
   const auto dot = name.find('.');
   return {ResourceId(name.substr(0, dot)), NodeId(dot == std::string::npos ? "" : name.substr(dot + 1))};
 }
@@ -47,9 +48,11 @@ bool encode_part(const State& s, const StateKey& key, std::string& out) {
     case Table::kTopology: return s.topology != TopologyState{} && encode_into(out, s.topology);
     case Table::kMember: return encode_of(out, s.members, NodeId(key.name));
     case Table::kLease: return encode_of(out, s.leases, ResourceId(key.name));
-    case Table::kReplica: return encode_of(out, s.replicas, replica_key(key.name));
+    case Table::kReplica: return encode_of(out, s.replicas, node_key(key.name));
     case Table::kOperator: return encode_of(out, s.operators, key.name);
     case Table::kRoute: return encode_of(out, s.routes, key.name);
+    case Table::kService: return encode_of(out, s.services, ResourceId(key.name));
+    case Table::kServiceHealth: return encode_of(out, s.service_health, node_key(key.name));
     case Table::kRequest: return !s.requests.empty() && encode_into(out, Requests{s.requests});
   }
   return false;
@@ -69,9 +72,11 @@ Result<void> decode_part(State& s, const StateKey& key, const std::string& bytes
     case Table::kTopology: what = decode<v1::TopologyState>(bytes, s.topology); break;
     case Table::kMember: what = decode<v1::MemberState>(bytes, s.members[NodeId(key.name)]); break;
     case Table::kLease: what = decode<v1::LeaseState>(bytes, s.leases[ResourceId(key.name)]); break;
-    case Table::kReplica: what = decode<v1::ReplicaState>(bytes, s.replicas[replica_key(key.name)]); break;
+    case Table::kReplica: what = decode<v1::ReplicaState>(bytes, s.replicas[node_key(key.name)]); break;
     case Table::kOperator: what = decode<v1::OperatorState>(bytes, s.operators[key.name]); break;
     case Table::kRoute: what = decode<v1::RouteState>(bytes, s.routes[key.name]); break;
+    case Table::kService: what = decode<v1::ServiceState>(bytes, s.services[ResourceId(key.name)]); break;
+    case Table::kServiceHealth: what = decode<v1::ServiceHealthState>(bytes, s.service_health[node_key(key.name)]); break;
     case Table::kRequest: {
       Requests requests;
       what = decode<v1::Requests>(bytes, requests);
@@ -90,6 +95,8 @@ std::vector<StateKey> keys_of(const State& s) {
   for (const auto& [pair, part] : s.replicas) keys.push_back({Table::kReplica, pair.first.value + "." + pair.second.value});
   for (const auto& [name, part] : s.operators) keys.push_back({Table::kOperator, name});
   for (const auto& [name, part] : s.routes) keys.push_back({Table::kRoute, name});
+  for (const auto& [service, part] : s.services) keys.push_back({Table::kService, service.value});
+  for (const auto& [pair, part] : s.service_health) keys.push_back({Table::kServiceHealth, pair.first.value + "." + pair.second.value});
   std::erase_if(keys, [&](const StateKey& key) { return !encode_part(s, key); });
   return keys;
 }

@@ -43,11 +43,23 @@ void describe(A& a, Is<ResourceSpec> auto& x) {
 template <class A>
 void describe(A& a, Is<RouteRule> auto& x) {
   a(1, x.name); a(2, x.subjects); a(3, x.cls); a(4, x.max_age_s); a(5, x.max_bytes); a(6, x.service); a(7, x.replicas); a(8, x.consumers);
+  a(9, x.capability);
+}
+template <class A>
+void describe(A& a, Is<ServiceCheck> auto& x) {
+  a(1, x.kind); a(2, x.target); a(3, x.status); a(4, x.text); a(5, x.expect); a(6, x.interval); a(7, x.timeout); a(8, x.rise); a(9, x.fall);
+}
+template <class A>
+void describe(A& a, Is<ServicePlace> auto& x) { a(1, x.node); a(2, x.role); }
+template <class A>
+void describe(A& a, Is<ServiceSpec> auto& x) {
+  a(1, x.name); a(2, x.port); a(3, x.check); a(4, x.on); a(5, x.needs); a(6, x.start); a(7, x.stop); a(8, x.hook_limit);
 }
 template <class A>
 void describe(A& a, Is<TopologySpec> auto& x) {
   a(1, x.cluster); a(2, x.nodes); a(3, x.voters); a(4, x.witness); a(5, x.lease); a(6, x.max_promotions);
   a(7, x.promotion_window_s); a(8, x.report_interval_ms); a(9, x.resources); a(10, x.routes); a(11, x.capabilities);
+  a(12, x.services);
 }
 template <class A>
 void describe(A& a, Is<MemberJoined> auto& x) {
@@ -116,6 +128,15 @@ template <class A>
 void describe(A& a, Is<RouteTableChanged> auto& x) { a(1, x.rules); }
 template <class A>
 void describe(A& a, Is<CapabilityMoved> auto& x) { a(1, x.capability); a(2, x.provider); }
+template <class A>
+void describe(A& a, Is<ServiceHealthChanged> auto& x) { a(1, x.health); a(2, x.check_broken); a(3, x.flapping); a(4, x.cause); }
+template <class A>
+void describe(A& a, Is<ServiceEvidence> auto& x) {
+  a(1, x.node); a(2, x.declared); a(3, x.active); a(4, x.health); a(5, x.check_broken); a(6, x.cold); a(7, x.reachable); a(8, x.intent);
+  a(9, x.cause);
+}
+template <class A>
+void describe(A& a, Is<ServiceMoved> auto& x) { a(1, x.active); a(2, x.evidence); }
 template <class A>
 void describe(A&, Is<Paused> auto&) {}
 template <class A>

@@ -7,6 +7,7 @@
 #include <set>
 #include <thread>
 
+#include "controlplane/core/services.h"
 #include "streams/js_request.h"
 #include "streams/mailbox.h"
 #include "streams/nats_handles.h"
@@ -35,8 +36,9 @@ std::string key() { return std::string("$KV.") + kRouteBucket + "." + kRouteKey;
 bool there_already(const std::string& text, const Json& mine) {
   const Json theirs = Json::parse(text, nullptr, false);
   if (!theirs.is_object() || theirs.value("log_id", "") != mine.value("log_id", "")) return false;
-  const std::uint64_t version = theirs.value("version", std::uint64_t{0}), own = mine.value("version", std::uint64_t{0});
-  return version > own || (version == own && theirs.value("rules", Json()) == mine.value("rules", Json()));
+  // A log that lost events goes on at lower sequences. A table of before these fields has none, and gives way.
+  const auto age = [](const Json& table) { return std::pair(table.value("regressed", std::uint64_t{0}), table.value("updated", std::uint64_t{0})); };
+  return age(theirs) > age(mine) || (age(theirs) == age(mine) && theirs == mine);
 }
 
 /// Trouble that lasts is said; what passes by itself is not.
@@ -77,10 +79,10 @@ class NatsRouteKeeper final : public RouteKeeper {
   }
 
   void folded(std::shared_ptr<const State> state) override {
-    const auto table = state->routes.find("table");
-    const Sequence changed = table == state->routes.end() ? Sequence{} : table->second.changed;
-    if (changed.value != 0 && changed != told_table_) {
-      told_table_ = changed;
+    const Sequence changed = state->routes.contains("table") ? routes_changed(*state) : Sequence{};
+    const Sequence regressed = state->log.regressions.empty() ? Sequence{} : state->log.regressions.back().sequence;
+    if (changed.value != 0 && std::pair(regressed, changed) != told_table_) {
+      told_table_ = {regressed, changed};
       tables_.push_fresh(state);
     }
     std::set<NodeId> retired = retired_in(*state);
@@ -114,11 +116,11 @@ class NatsRouteKeeper final : public RouteKeeper {
 
   void announce(const State& state) {
     const RouteState& table = state.routes.at("table");
-    const std::string text = Json{{"version", table.version.value}, {"sequence", table.changed.value}}.dump();
+    const std::string text = Json{{"version", table.version.value}, {"sequence", table.changed.value}, {"updated", routes_changed(state).value}}.dump();
     const auto link = site_.app->handles().link();
     natsConnection_Publish(link->nc, kRouteChanged, text.data(), static_cast<int>(text.size()));
     natsConnection_Flush(link->nc);
-    say_("route table " + std::to_string(table.version.value) + " is published");
+    say_("route table " + std::to_string(table.version.value) + " of event " + std::to_string(routes_changed(state).value) + " is published");
   }
 
   void tend() {
@@ -148,7 +150,8 @@ class NatsRouteKeeper final : public RouteKeeper {
   const std::function<void(const std::string&)> say_;
   Mailbox<std::shared_ptr<const State>> tables_{kNewest}, plans_{kNewest};
   Trouble tables_trouble_, streams_trouble_;
-  Sequence told_table_, told_topology_;  // of the fold's thread
+  std::pair<Sequence, Sequence> told_table_;  // of the fold's thread, as the two below
+  Sequence told_topology_;
   std::set<NodeId> told_retired_;
   std::atomic<bool> closed_ = false;
   std::thread writer_, tender_;

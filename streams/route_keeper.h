@@ -39,7 +39,8 @@ class RouteKeeper {
   virtual std::vector<std::string> warnings() const = 0;
 };
 
-/// `text_of`: the table as it is published, a JSON object with "log_id", "version" and "rules". `say` is told what was done.
+/// `text_of`: the table as it is published, a JSON object with "log_id", "updated" (the newest event that changed anything of it) and "regressed"
+/// (the newest LogRegressed before). `say` is told what was done.
 std::unique_ptr<RouteKeeper> make_route_keeper(RouteSite site, std::function<std::string(const State&)> text_of, std::function<void(const std::string&)> say);
 
 /// Puts the table unless a newer one of the same log is there. Returns whether it did. Errors: kRetry, kFixInput if it is no such object.

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "controlplane/api/json.h"
+#include "controlplane/api/service_views.h"
 #include "proto/daarion/v1/admin.pb.h"
 
 namespace daarion {
@@ -37,9 +38,11 @@ std::string api_reply(const StatusView& view, RouteDesk& routes, const std::stri
     return to_json(out);
   }
   if (verb == "routes") return to_json(route_table_of(*view.state));
+  if (verb == "services") return to_json(service_list(*view.state));
+  if (verb == "capabilities") return to_json(capability_list(*view.state));
   if (verb == "resolve") return resolve(view, routes, request);
   return Json{{"error", "cluster.api." + verb + " is no verb; changes go by gRPC or daarionctl"},
-              {"verbs", {"status", "peers", "ready", "nodes", "resources", "routes", "resolve"}}}.dump();
+              {"verbs", {"status", "peers", "ready", "nodes", "resources", "routes", "resolve", "services", "capabilities"}}}.dump();
 }
 
 }  // namespace daarion

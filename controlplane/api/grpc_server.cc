@@ -10,6 +10,7 @@
 #include "controlplane/api/lint_view.h"
 #include "controlplane/api/log_views.h"
 #include "controlplane/api/names.h"
+#include "controlplane/api/service_views.h"
 #include "controlplane/api/views.h"
 #include "proto/daarion/v1/admin.grpc.pb.h"
 #include "streams/codec.h"
@@ -134,6 +135,15 @@ class AdminService final : public v1::Admin::Service {
   }
   Status PlanRoutes(ServerContext*, const v1::PlanRoutesRequest* in, v1::RoutePlan* out) override {
     *out = RouteDesk::plan(*ports_.view()->state, in->text());
+    return Status::OK;
+  }
+
+  Status ListServices(ServerContext*, const v1::ListServicesRequest*, v1::ServiceList* out) override {
+    *out = service_list(*ports_.view()->state);
+    return Status::OK;
+  }
+  Status ListCapabilities(ServerContext*, const v1::ListCapabilitiesRequest*, v1::CapabilityList* out) override {
+    *out = capability_list(*ports_.view()->state);
     return Status::OK;
   }
 

@@ -12,6 +12,8 @@
 
 #include "controlplane/api/json.h"
 #include "controlplane/api/metrics.h"
+#include "controlplane/api/service_views.h"
+#include "controlplane/core/services.h"
 
 namespace daarion {
 namespace {
@@ -196,6 +198,8 @@ class Server : public HttpServer {
     server_.Get("/cluster/status", [this](const httplib::Request&, httplib::Response& res) { answer(res, 200, view_()->status_json); });
     server_.Get("/cluster/peers", [this](const httplib::Request&, httplib::Response& res) { answer(res, 200, view_()->peers_json); });
     server_.Get("/cluster/routes", [this](const httplib::Request&, httplib::Response& res) { answer(res, 200, to_json(route_table_of(*view_()->state))); });
+    server_.Get("/cluster/services", [this](const httplib::Request&, httplib::Response& res) { answer(res, 200, to_json(service_list(*view_()->state))); });
+    server_.Get("/cluster/capabilities", [this](const httplib::Request&, httplib::Response& res) { answer(res, 200, to_json(capability_list(*view_()->state))); });
     server_.Get("/cluster/resolve", [this](const httplib::Request& req, httplib::Response& res) {
       const auto view = view_();
       const std::string from = req.has_param("from") ? req.get_param_value("from") : view->status->node();
@@ -209,6 +213,7 @@ class Server : public HttpServer {
     });
     server_.Get(R"(/([a-z0-9][a-z0-9_-]*)/(primary|replica|read-only))",
                 [this](const httplib::Request& req, httplib::Response& res) { balance(req, res); });
+    server_.Get(R"(/([a-z0-9][a-z0-9_-]*)/(active|read))", [this](const httplib::Request& req, httplib::Response& res) { serve(req, res); });
     server_.Options(R"(.*)", [](const httplib::Request&, httplib::Response& res) {
       res.set_header("Allow", "GET, HEAD, OPTIONS");
       res.status = 200;
@@ -231,6 +236,17 @@ class Server : public HttpServer {
     const bool replica = role->replica && role->lag_bytes <= limit;
     const bool yes = wanted == "primary" ? role->primary : wanted == "replica" ? replica : role->primary || replica;
     answer(res, yes ? 200 : 503, Json{{"primary", role->primary}, {"replica", role->replica}, {"lag_bytes", role->lag_bytes}}.dump());
+  }
+
+  /// 200 if requests of the service, or reads, can go to this node, else 503.
+  void serve(const httplib::Request& req, httplib::Response& res) {
+    const auto view = view_();
+    const ServiceSpec* service = view->state->topology.spec.service(req.matches[1]);
+    const auto place = place_of(*view->state, req.matches[1], NodeId(view->status->node()));
+    if (service == nullptr || !place || place->declared == ServiceRole::kOff)
+      return answer(res, 404, Json{{"error", "no service " + req.matches[1].str() + " on this node"}}.dump());
+    const std::vector<NodeId> to = routed({*place}, req.matches[2] == "read");
+    answer(res, to.empty() ? 503 : 200, Json{{"state", text_of(place->role)}, {"health", text_of(place->health)}}.dump());
   }
 
   View view_;

@@ -178,6 +178,8 @@ std::string state_json(const State& state) {
       case Table::kReplica: out["replicas"][key.name] = part<v1::ReplicaState>(*bytes); break;
       case Table::kOperator: out["operators"][key.name] = part<v1::OperatorState>(*bytes); break;
       case Table::kRoute: out["routes"][key.name] = part<v1::RouteState>(*bytes); break;
+      case Table::kService: out["services"][key.name] = part<v1::ServiceState>(*bytes); break;
+      case Table::kServiceHealth: out["service_health"][key.name] = part<v1::ServiceHealthState>(*bytes); break;
       case Table::kRequest: out["requests"] = part<v1::Requests>(*bytes)["requests"]; break;
     }
   }

@@ -2,6 +2,9 @@
 
 #include "controlplane/api/lint_view.h"
 #include "controlplane/api/names.h"
+#include "controlplane/api/service_views.h"
+#include "controlplane/core/capability.h"
+#include "controlplane/core/services.h"
 #include "controlplane/core/subject.h"
 #include "controlplane/topology/cluster_file.h"
 
@@ -20,6 +23,7 @@ v1::RouteEntry entry_of(const RouteRule& rule) {
     out.set_mirror(mirror_of(rule));
   }
   out.set_service(rule.service);
+  out.set_capability(rule.capability);
   out.set_max_age_s(rule.max_age_s);
   out.set_max_bytes(rule.max_bytes);
   for (const auto& [name, filter] : rule.consumers) {
@@ -50,6 +54,10 @@ v1::RouteTable route_table_of(const State& state) {
     to.set_site(in_core(state.topology.spec, node.id) ? "core" : node.id.value);
     to.set_region(node.region);
   }
+  for (const ServiceSpec& service : state.topology.spec.services) *out.add_services() = service_view(state, service);
+  *out.mutable_capabilities() = std::move(*capability_list(state).mutable_capabilities());
+  out.set_updated(routes_changed(state).value);
+  if (!state.log.regressions.empty()) out.set_regressed(state.log.regressions.back().sequence.value);
   return out;
 }
 
@@ -84,6 +92,13 @@ Result<v1::Resolution> RouteDesk::resolve(const State& state, const std::string&
   out.set_mirror(r.mirror);
   for (const NodeId& node : r.nodes) out.add_nodes(node.value);
   out.set_service(r.service);
+  if (const ServiceSpec* service = state.topology.spec.service(r.service)) {
+    const std::vector<PlaceView> places = places_of(state, *service);
+    for (const NodeId& node : routed(places)) out.add_service_nodes(node.value);
+    for (const NodeId& node : routed(places, true)) out.add_service_readers(node.value);
+  }
+  out.set_capability(r.capability);
+  if (!r.capability.empty()) out.set_provider(provider_now(state, r.capability));
   out.set_dead_letter(r.dead_letter);
   out.set_reason(r.reason);
   out.set_sequence(state.applied.value);

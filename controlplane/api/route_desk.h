@@ -14,7 +14,8 @@
 
 namespace daarion {
 
-/// The table that the log's newest RouteTableChanged carries, with the members and their sites. Version 0: there is none yet.
+/// The table that the log's newest RouteTableChanged carries, with the members and their sites, who serves, and who provides what.
+/// Version 0: there is no table yet.
 v1::RouteTable route_table_of(const State& state);
 
 /// Threads: any. The compiled rules and the cache are kept for as long as the log's topology and members are the same.

@@ -27,6 +27,12 @@ std::string names(const std::vector<VoterInstance>& voters) {
   return out;
 }
 
+std::string names(const std::vector<NodeId>& nodes) {
+  std::string out;
+  for (const NodeId& n : nodes) out += (out.empty() ? "" : " ") + n.value;
+  return out;
+}
+
 std::string one_per_semicolon(std::string lines) {
   while (lines.ends_with('\n')) lines.pop_back();
   for (std::size_t at = 0; (at = lines.find('\n', at)) != std::string::npos; at += 2) lines.replace(at, 1, "; ");
@@ -61,6 +67,10 @@ struct Summary {
   std::string operator()(const SlotDropped& p) const { return p.slot; }
   std::string operator()(const RouteTableChanged& p) const { return number(p.rules.size()) + " rules"; }
   std::string operator()(const CapabilityMoved& p) const { return p.capability + " to " + p.provider; }
+  std::string operator()(const ServiceHealthChanged& p) const {
+    return std::string(text_of(p.health)) + (p.check_broken ? ", its check is broken" : "") + (p.flapping ? ", flapping" : "") + (p.cause.empty() ? "" : ": " + p.cause);
+  }
+  std::string operator()(const ServiceMoved& p) const { return p.active.empty() ? "nobody is active" : "active on " + names(p.active); }
   std::string operator()(const Paused&) const { return "automatic failover is off"; }
   std::string operator()(const Resumed&) const { return "automatic failover is on"; }
   std::string operator()(const SwitchoverRequested& p) const {

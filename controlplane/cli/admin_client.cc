@@ -125,6 +125,8 @@ class Client final : public AdminClient {
   Answer<v1::Resolution> call(const v1::ResolveRequest& in) override { return unary(&Stub::Resolve, in); }
   Answer<v1::RouteTable> call(const v1::GetRoutesRequest& in) override { return unary(&Stub::GetRoutes, in); }
   Answer<v1::RoutePlan> call(const v1::PlanRoutesRequest& in) override { return unary(&Stub::PlanRoutes, in); }
+  Answer<v1::ServiceList> call(const v1::ListServicesRequest& in) override { return unary(&Stub::ListServices, in); }
+  Answer<v1::CapabilityList> call(const v1::ListCapabilitiesRequest& in) override { return unary(&Stub::ListCapabilities, in); }
 
   Answer<void> watch(const v1::WatchEventsRequest& in, Deadline until, const std::function<bool(const v1::EventView&)>& each) override {
     ClientContext context;

@@ -51,6 +51,8 @@ class AdminClient {
   virtual Answer<v1::Resolution> call(const v1::ResolveRequest&) = 0;
   virtual Answer<v1::RouteTable> call(const v1::GetRoutesRequest&) = 0;
   virtual Answer<v1::RoutePlan> call(const v1::PlanRoutesRequest&) = 0;
+  virtual Answer<v1::ServiceList> call(const v1::ListServicesRequest&) = 0;
+  virtual Answer<v1::CapabilityList> call(const v1::ListCapabilitiesRequest&) = 0;
 
   /// Calls `each` for every event until it returns false, the server ends the stream, or `until` (kNoEnd: never).
   /// Errors: kTimedOut at `until`; kUnreachable if the server has gone.

@@ -28,7 +28,9 @@ void print_resolution(const v1::Resolution& r) {
     out.add("rule     " + r.rule());
     out.add("stream   " + or_dash(r.stream()) + (r.mirror().empty() ? "" : ", and its mirror " + r.mirror()));
     out.add("nodes    " + joined(r.nodes(), "none"));
-    out.add("service  " + or_dash(r.service()));
+    out.add("service  " + or_dash(r.service()) + (r.service_nodes_size() == 0 ? "" : ", active on " + joined(r.service_nodes())) +
+            (r.service_readers_size() > r.service_nodes_size() ? ", read on " + joined(r.service_readers()) : ""));
+    if (!r.capability().empty()) out.add("provider " + (r.provider().empty() ? "nobody" : r.provider()) + ", of " + r.capability());
   }
   out.add("why      " + r.reason());
   print(out.text());

@@ -17,6 +17,7 @@ void add_events(CLI::App& app, const Globals& globals, ExitCode& code);      // 
 void add_why(CLI::App& app, const Globals& globals, ExitCode& code);         // why, why-not
 void add_state(CLI::App& app, const Globals& globals, ExitCode& code);       // state
 void add_routes(CLI::App& app, const Globals& globals, ExitCode& code);      // resolve, routes
+void add_services(CLI::App& app, const Globals& globals, ExitCode& code);    // services, capabilities
 void add_connect(CLI::App& app, const Globals& globals, ExitCode& code);     // connect
 void add_render(CLI::App& app, const Globals& globals, ExitCode& code);      // render nats
 void add_lint(CLI::App& app, const Globals& globals, ExitCode& code);        // lint

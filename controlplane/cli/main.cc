@@ -52,6 +52,7 @@ int main(int argc, char** argv) {
   daarion::add_why(app, globals, code);
   daarion::add_state(app, globals, code);
   daarion::add_routes(app, globals, code);
+  daarion::add_services(app, globals, code);
   daarion::add_connect(app, globals, code);
   daarion::add_render(app, globals, code);
   daarion::add_lint(app, globals, code);

@@ -10,13 +10,15 @@ constexpr const char* kNames[] = {"LogCreated",         "LogRegressed",        "
                                   "LeaseReleased",      "ReplicaProvisioned",  "ReplicaRejoined",    "ReplicaDiverged",
                                   "ReplicaRemoved",     "SlotDropped",         "RouteTableChanged",  "CapabilityMoved",
                                   "Paused",             "Resumed",             "SwitchoverRequested", "FencingConfirmed",
-                                  "OverrideGranted",    "ReplicaLagReported",  "HealthReported"};
+                                  "OverrideGranted",    "ReplicaLagReported",  "HealthReported",     "ServiceHealthChanged",
+                                  "ServiceMoved"};
 static_assert(std::size(kNames) == std::variant_size_v<Payload>);
 
 constexpr const char* kKinds[] = {"cluster",  "cluster",  "cluster",  "cluster",  "topology", "member",   "member",
                                   "member",   "member",   "lease",    "lease",    "lease",    "lease",    "replica",
                                   "replica",  "replica",  "replica",  "replica",  "route",    "route",    "operator",
-                                  "operator", "operator", "operator", "operator", "lag",      "health"};
+                                  "operator", "operator", "operator", "operator", "lag",      "health",   "service",
+                                  "service"};
 static_assert(std::size(kKinds) == std::variant_size_v<Payload>);
 
 }  // namespace
@@ -41,6 +43,8 @@ Aggregate aggregate_of(const Payload& payload, const NodeId& node, const Resourc
   if (kind == "replica" || kind == "lag") return {kind, resource.value + "." + node.value};
   if (kind == "operator") return {kind, resource.empty() ? "cluster" : resource.value};
   if (const auto* moved = std::get_if<CapabilityMoved>(&payload)) return {kind, moved->capability};
+  if (std::holds_alternative<ServiceHealthChanged>(payload)) return {kind, resource.value + "." + node.value};
+  if (std::holds_alternative<ServiceMoved>(payload)) return {kind, resource.value};
   if (const auto* health = std::get_if<HealthReported>(&payload)) return {kind, node.value + "." + health->what};
   return {kind, "table"};
 }
@@ -51,6 +55,17 @@ const char* text_of(EndCause cause) {
     case EndCause::kFenced: return "fenced";
     case EndCause::kCrashed: return "crashed";
     case EndCause::kHostLost: return "host_lost";
+  }
+  return "unknown";
+}
+
+const char* text_of(Health health) {
+  switch (health) {
+    case Health::kUnknown: return "unknown";
+    case Health::kHealthy: return "healthy";
+    case Health::kDegraded: return "degraded";
+    case Health::kMaintenance: return "maintenance";
+    case Health::kBroken: return "broken";
   }
   return "unknown";
 }

@@ -146,6 +146,34 @@ struct CapabilityMoved {
   bool operator==(const CapabilityMoved&) const = default;
 };
 
+// ---- service.<service>.<node>, service.<service>; the service is the header's resource
+enum class Health { kUnknown, kHealthy, kDegraded, kMaintenance, kBroken };
+struct ServiceHealthChanged {
+  Health health = Health::kUnknown;  // after hysteresis
+  bool check_broken = false;         // the check says nothing of the service: it is itself wrong; `health` is as before
+  bool flapping = false;             // held down until it has been well for a while
+  std::string cause;
+  bool operator==(const ServiceHealthChanged&) const = default;
+};
+/// What was known of one node when a service moved.
+struct ServiceEvidence {
+  NodeId node;
+  ServiceRole declared = ServiceRole::kOff;
+  bool active = false;               // until now
+  Health health = Health::kUnknown;
+  bool check_broken = false;
+  bool cold = false;                 // a standby that its start command brings up: its health says nothing before
+  bool reachable = true;
+  MemberIntent intent = MemberIntent::kActive;
+  std::string cause;
+  bool operator==(const ServiceEvidence&) const = default;
+};
+struct ServiceMoved {
+  std::vector<NodeId> active;        // from now on, all of them
+  std::vector<ServiceEvidence> evidence;
+  bool operator==(const ServiceMoved&) const = default;
+};
+
 // ---- operator.<resource or cluster>
 struct Paused {
   bool operator==(const Paused&) const = default;
@@ -197,11 +225,11 @@ using Payload =
                  MemberReturned, MemberIntentChanged, PromotionDecided, PromotionCompleted, PromotionFailed, LeaseReleased,
                  ReplicaProvisioned, ReplicaRejoined, ReplicaDiverged, ReplicaRemoved, SlotDropped, RouteTableChanged,
                  CapabilityMoved, Paused, Resumed, SwitchoverRequested, FencingConfirmed, OverrideGranted, ReplicaLagReported,
-                 HealthReported>;
+                 HealthReported, ServiceHealthChanged, ServiceMoved>;
 
 /// What orders the events of one thing: CLUSTER_LOG has at most one event per (kind, name, version).
 struct Aggregate {
-  std::string kind;  // cluster | topology | member | lease | replica | route | operator
+  std::string kind;  // cluster | topology | member | lease | replica | route | operator | service
   std::string name;
   friend auto operator<=>(const Aggregate&, const Aggregate&) = default;
 };
@@ -251,5 +279,6 @@ Aggregate aggregate_of(const Payload& payload, const NodeId& node, const Resourc
 
 const char* text_of(EndCause cause);
 const char* text_of(NodeRole role);
+const char* text_of(Health health);
 
 }  // namespace daarion

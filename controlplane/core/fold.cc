@@ -186,6 +186,21 @@ struct Step {
     r.changed = log.sequence;
   }
 
+  // ---- service.<service>.<node>, service.<service>
+  /// Of its own services a node alone speaks; who is active is one decision, whoever takes it.
+  void on(const ServiceHealthChanged& p) {
+    const auto dot = h.aggregate.name.find('.');
+    if (dot == std::string::npos || h.aggregate.name.substr(dot + 1) != h.node.value) return ignore();
+    ServiceHealthState& health = s.service_health[{ResourceId(h.aggregate.name.substr(0, dot)), h.node}];
+    health = {.version = health.version, .health = p.health, .check_broken = p.check_broken, .flapping = p.flapping, .cause = p.cause,
+              .changed = log.sequence, .changed_ns = log.stored_ns, .event = h.id};
+  }
+  void on(const ServiceMoved& p) {
+    if (h.aggregate.name.find('.') != std::string::npos) return ignore();
+    ServiceState& service = s.services[ResourceId(h.aggregate.name)];
+    service = {.version = service.version, .active = p.active, .changed = log.sequence, .changed_ns = log.stored_ns, .event = h.id};
+  }
+
   // ---- operator.<resource or cluster>
   OperatorState& by_operator() { return s.operators[h.aggregate.name]; }
   void on(const Paused&) { by_operator().paused = log.sequence; }
@@ -234,8 +249,11 @@ struct Step {
     if (a.kind == "lease") return in(part(s.leases, ResourceId(a.name)), Table::kLease);
     if (a.kind == "operator") return in(part(s.operators, a.name), Table::kOperator);
     if (a.kind == "route") return in(part(s.routes, a.name), Table::kRoute);
-    if (const auto dot = a.name.find('.'); a.kind == "replica" && dot != std::string::npos)
-      return in(part(s.replicas, std::pair(ResourceId(a.name.substr(0, dot)), NodeId(a.name.substr(dot + 1)))), Table::kReplica);
+    const auto dot = a.name.find('.');
+    const auto of_node = [&] { return std::pair(ResourceId(a.name.substr(0, dot)), NodeId(a.name.substr(dot + 1))); };
+    if (a.kind == "replica" && dot != std::string::npos) return in(part(s.replicas, of_node()), Table::kReplica);
+    if (a.kind == "service" && dot != std::string::npos) return in(part(s.service_health, of_node()), Table::kServiceHealth);
+    if (a.kind == "service") return in(part(s.services, ResourceId(a.name)), Table::kService);
     return {};
   }
 

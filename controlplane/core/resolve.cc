@@ -156,7 +156,7 @@ Resolution Resolver::uncovered(std::string why) const {
 Resolution Resolver::covered(const Entry& entry, const NodeId& origin, bool dead_letter) const {
   const RouteRule& rule = plan_.table[entry.rule];
   const bool on_edge = members_.find(origin.value)->second;
-  Resolution out{.covered = true, .cls = rule.cls, .rule = rule.name, .stream = {}, .mirror = {}, .nodes = {}, .service = rule.service,
+  Resolution out{.covered = true, .cls = rule.cls, .rule = rule.name, .stream = {}, .mirror = {}, .nodes = {}, .service = rule.service, .capability = rule.capability,
                  .dead_letter = dead_letter, .reason = "rule " + rule.name + " takes " + entry.pattern + ": "};
   switch (rule.cls) {
     case RouteClass::kReplicated:

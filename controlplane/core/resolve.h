@@ -25,6 +25,7 @@ struct Resolution {
   std::string mirror;        // of an edge: where it reads what was published elsewhere; empty: it reads `stream`
   std::vector<NodeId> nodes; // where it can be heard; empty: nowhere, it may not be published there
   std::string service;       // that it is for; empty: none
+  std::string capability;    // that it needs; empty: none
   bool dead_letter = false;  // kept, and never taken for work
   std::string reason;
   bool operator==(const Resolution&) const = default;

@@ -37,6 +37,11 @@ Version State::version_of(const Aggregate& a) const {
   if (a.kind == "lease") return version(lease(ResourceId(a.name)));
   if (a.kind == "operator") return version(find_or_null(operators, a.name));
   if (a.kind == "route") return version(find_or_null(routes, a.name));
+  if (a.kind == "service") {
+    const auto dot = a.name.find('.');
+    if (dot == std::string::npos) return version(find_or_null(services, ResourceId(a.name)));
+    return version(find_or_null(service_health, std::pair(ResourceId(a.name.substr(0, dot)), NodeId(a.name.substr(dot + 1)))));
+  }
   if (a.kind == "replica") {
     const auto dot = a.name.find('.');
     if (dot == std::string::npos) return {};

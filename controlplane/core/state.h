@@ -198,6 +198,29 @@ struct RouteState {
   bool operator==(const RouteState&) const = default;
 };
 
+/// Who is active, as the log decided; where it never did, as declared.
+struct ServiceState {
+  Version version;
+  std::vector<NodeId> active;
+  Sequence changed;  // 0: never
+  std::int64_t changed_ns = 0;
+  EventId event;
+  bool operator==(const ServiceState&) const = default;
+};
+
+/// A service on one node, as that node last said.
+struct ServiceHealthState {
+  Version version;
+  Health health = Health::kUnknown;
+  bool check_broken = false;
+  bool flapping = false;
+  std::string cause;
+  Sequence changed;
+  std::int64_t changed_ns = 0;
+  EventId event;
+  bool operator==(const ServiceHealthState&) const = default;
+};
+
 struct State {
   Sequence applied;
   std::int64_t applied_ns = 0;  // log time of that event
@@ -210,6 +233,8 @@ struct State {
   std::map<std::pair<ResourceId, NodeId>, ReplicaState> replicas;
   std::map<std::string, OperatorState> operators;
   std::map<std::string, RouteState> routes;
+  std::map<ResourceId, ServiceState> services;
+  std::map<std::pair<ResourceId, NodeId>, ServiceHealthState> service_health;
   std::vector<RequestState> requests;  // newest last
   bool operator==(const State&) const = default;
 
@@ -229,7 +254,7 @@ struct State {
 };
 
 /// The parts of the state that are stored under keys of their own.
-enum class Table { kLog, kVoters, kTopology, kMember, kLease, kReplica, kOperator, kRoute, kRequest };
+enum class Table { kLog, kVoters, kTopology, kMember, kLease, kReplica, kOperator, kRoute, kRequest, kService, kServiceHealth };
 
 struct StateKey {
   Table table = Table::kLog;

@@ -11,6 +11,13 @@ ResourceTags ResourceSpec::tags_of(const NodeId& node) const {
   return it == tags.end() ? ResourceTags{} : it->second;
 }
 
+ServiceRole ServiceSpec::role_on(const NodeId& node) const {
+  const auto at = std::ranges::find(on, node, &ServicePlace::node);
+  return at == on.end() ? ServiceRole::kOff : at->role;
+}
+
+bool ServiceSpec::moves() const { return std::ranges::find(on, ServiceRole::kStandby, &ServicePlace::role) != on.end(); }
+
 const NodeSpec* TopologySpec::node(const NodeId& id) const {
   const auto it = std::ranges::find(nodes, id, &NodeSpec::id);
   return it == nodes.end() ? nullptr : &*it;
@@ -19,6 +26,21 @@ const NodeSpec* TopologySpec::node(const NodeId& id) const {
 const ResourceSpec* TopologySpec::resource(const ResourceId& id) const {
   const auto it = std::ranges::find(resources, id, &ResourceSpec::id);
   return it == resources.end() ? nullptr : &*it;
+}
+
+const ServiceSpec* TopologySpec::service(const std::string& name) const {
+  const auto it = std::ranges::find(services, name, &ServiceSpec::name);
+  return it == services.end() ? nullptr : &*it;
+}
+
+const char* text_of(ServiceRole role) {
+  switch (role) {
+    case ServiceRole::kOff: return "off";
+    case ServiceRole::kActive: return "active";
+    case ServiceRole::kStandby: return "standby";
+    case ServiceRole::kRead: return "read";
+  }
+  return "unknown";
 }
 
 }  // namespace daarion

@@ -75,8 +75,49 @@ struct RouteRule {
   std::string service;            // that its messages are for; empty: none
   std::uint32_t replicas = 0;     // of its core stream; 0: as many as the core's size asks for
   std::map<std::string, std::string> consumers;  // durable ones, for work: name -> the subjects it takes
+  std::string capability;         // that its messages need; empty: none
   bool operator==(const RouteRule&) const = default;
 };
+
+enum class ServiceRole { kOff, kActive, kStandby, kRead };
+
+/// How a service is asked for its health.
+struct ServiceCheck {
+  enum class Kind { kHttp, kTcp, kCommand };
+  Kind kind = Kind::kHttp;
+  std::string target = "/health";               // a path; a command's words; kTcp: nothing
+  std::uint32_t status = 0;                     // of HTTP, that is expected; 0: any 2xx
+  std::string text;                             // that the body or output contains; empty: anything
+  std::map<std::string, std::string> expect;    // field of the JSON body -> what is expected of it
+  Duration interval = std::chrono::milliseconds(250);
+  Duration timeout = std::chrono::milliseconds(1000);  // of one look
+  std::uint32_t rise = 2, fall = 2;             // looks in a row that make it well, and ill
+  bool operator==(const ServiceCheck&) const = default;
+};
+
+struct ServicePlace {
+  NodeId node;
+  ServiceRole role = ServiceRole::kOff;
+  bool operator==(const ServicePlace&) const = default;
+};
+
+struct ServiceSpec {
+  std::string name;
+  std::uint32_t port = 0;                       // 0: none, as the GPU
+  ServiceCheck check;
+  std::vector<ServicePlace> on;                 // as declared, in the file's order: where it starts
+  std::vector<std::string> needs;               // services of the same node that it cannot do without
+  std::string start, stop;                      // commands of a node that becomes active, and is it no more; empty: none
+  Duration hook_limit = std::chrono::seconds(10);  // of one run
+  bool operator==(const ServiceSpec&) const = default;
+
+  ServiceRole role_on(const NodeId& node) const;
+  /// Whether a standby is put in an active one's place: then the log says who is active.
+  bool moves() const;
+};
+
+/// The name of the service that stands for a node's GPU: its check is a command, and capabilities name it as gpu@<node>.
+inline constexpr const char* kGpu = "gpu";
 
 struct TopologySpec {
   std::string cluster;
@@ -89,11 +130,15 @@ struct TopologySpec {
   std::uint64_t report_interval_ms = 1000;
   std::vector<ResourceSpec> resources;
   std::vector<RouteRule> routes;
-  std::map<std::string, std::vector<std::string>> capabilities;
+  std::map<std::string, std::vector<std::string>> capabilities;  // "llm.chat", or "llm.chat@<agent>" -> providers, the best first
+  std::vector<ServiceSpec> services;
   bool operator==(const TopologySpec&) const = default;
 
   const NodeSpec* node(const NodeId& id) const;
   const ResourceSpec* resource(const ResourceId& id) const;
+  const ServiceSpec* service(const std::string& name) const;
 };
+
+const char* text_of(ServiceRole role);
 
 }  // namespace daarion

@@ -18,11 +18,13 @@
 #include "controlplane/api/grpc_server.h"
 #include "controlplane/api/http_server.h"
 #include "controlplane/api/operator.h"
+#include "controlplane/api/service_views.h"
 #include "controlplane/api/status.h"
 #include "controlplane/daariond/fencer.h"
 #include "controlplane/daariond/hook.h"
 #include "controlplane/daariond/notifier.h"
 #include "controlplane/daariond/options.h"
+#include "controlplane/daariond/service_runner.h"
 #include "controlplane/daariond/wiring.h"
 #include "controlplane/node/clock.h"
 #include "controlplane/node/daemon.h"
@@ -153,7 +155,6 @@ int serve(const Setup& setup, const sigset_t& ending) {
   if (const auto fit = check_engines(setup, spec, false); !fit) return refuse(fit.error().message, kUsage);
   DaemonPorts ports = make_ports(setup, spec, *links);
   const std::shared_ptr<RouteKeeper> routing = make_routes(setup, *links);
-  ports.folded = [routing](std::shared_ptr<const State> state) { routing->folded(std::move(state)); };
   auto record = RecordFile::open(options.data + "/voter.json");
   if (!record) return refuse(record.error().message, kUsage);
   auto voter = record->read();
@@ -180,6 +181,11 @@ int serve(const Setup& setup, const sigset_t& ending) {
   ports.reader = [notifier, open = std::move(ports.reader)](Sequence from) -> Result<std::unique_ptr<LogReader>> {
     return open(from).map([&](auto reader) { return noticed(std::move(reader), notifier); });
   };
+  const auto services = std::make_shared<ServiceRunner>(ServicePorts{.self = setup.self, .appender = appender, .telemetry = ports.telemetry});
+  ports.folded = [routing, services](std::shared_ptr<const State> state) {
+    routing->folded(state);
+    services->folded(std::move(state));
+  };
   ViewBox box;
   const auto view = [&box] { return box.get(); };
   const auto operations = std::make_shared<Operator>(Operator::Ports{.self = setup.self, .spec = spec, .view = view, .appender = appender, .wall_ns = wall_time_ns, .new_id = event_id});
@@ -190,8 +196,10 @@ int serve(const Setup& setup, const sigset_t& ending) {
   Daemon daemon(std::move(config), std::move(*record), std::move(ports));
   daemon.watch([&](const NodeCore& core, Instant now) {
     fencer.look(fences_wanted(core, now), now);
+    services->meet(contact_of(core, now));
     std::vector<std::string> said = daemon.warnings();
-    for (const std::vector<std::string>& more : {notifier->warnings(), fencer.warnings(), routing->warnings()}) said.insert(said.end(), more.begin(), more.end());
+    for (const std::vector<std::string>& more : {notifier->warnings(), fencer.warnings(), routing->warnings(), services->warnings(),
+                                                                                                          service_warnings(core.state())}) said.insert(said.end(), more.begin(), more.end());
     box.put(make_status(core, said, now, wall_time_ns()));
   });
   daemon.start();

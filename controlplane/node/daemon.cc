@@ -6,7 +6,7 @@
 
 #include "controlplane/core/check.h"
 #include "controlplane/node/clock.h"
-#include "controlplane/node/ids.h"
+#include "controlplane/node/make_event.h"
 #include "controlplane/node/log_judge.h"
 #include "streams/codec.h"
 
@@ -172,12 +172,7 @@ void Daemon::perform(Output output) {
             inbox_.push(AppendDone{{.id = request.id, .outcome = AppendResult::Outcome::kUnknown, .sequence = {}}});
         } else if constexpr (std::is_same_v<T, Report>) {
           if (!ports_.telemetry) return;
-          const std::int64_t wall = wall_time_ns();
-          const Event event{.header = {.id = event_id(wall), .node = config_.identity.self, .actor = "node:" + config_.identity.self.value,
-                                       .reason = {}, .cause = {}, .resource = out.resource, .epoch = {}, .wall_time_ns = wall,
-                                       .aggregate = {}, .version = {}},
-                            .payload = out.payload};
-          ports_.telemetry(telemetry_subject(out.payload, out.resource), encode_event(event));
+          ports_.telemetry(telemetry_subject(out.payload, out.resource), encode_event(event_of(out, config_.identity.self)));
         } else if constexpr (std::is_same_v<T, StepDown>) {
           step_downs_.push(out);
         } else {
@@ -204,19 +199,11 @@ void Daemon::run_record() {
   }
 }
 
-Event Daemon::event_of(const AppendRequest& request) const {
-  const std::int64_t wall = wall_time_ns();
-  return {.header = {.id = event_id(wall), .node = config_.identity.self, .actor = request.actor, .reason = request.reason,
-                     .cause = request.cause, .resource = request.resource, .epoch = request.epoch, .wall_time_ns = wall,
-                     .aggregate = request.aggregate, .version = request.version},
-          .payload = request.payload};
-}
-
 void Daemon::run_append() {
   while (!ending_) {
     const auto request = appends_.pop(seconds(1));
     if (!request) continue;
-    const Event event = event_of(*request);
+    const Event event = event_of(*request, config_.identity.self);
     const std::string subject = log_subject(request->aggregate, request->version);
     AppendResult result = ports_.appender->append(subject, encode_event(event), event.header.id, kAppendLimit);
     result.id = request->id;

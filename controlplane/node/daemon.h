@@ -101,7 +101,6 @@ class Daemon {
   void perform(Output output);
   void post(Input input);
   void warn(std::string text);
-  Event event_of(const AppendRequest& request) const;
 
   NodeConfig config_;
   RecordFile record_;

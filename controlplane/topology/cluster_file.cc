@@ -6,6 +6,7 @@
 
 #include "controlplane/core/state.h"
 #include "controlplane/topology/section.h"
+#include "controlplane/topology/services_section.h"
 
 namespace daarion {
 namespace {
@@ -41,19 +42,22 @@ class FileReader {
     read_control(top);
     top.map("replication", [&](const std::string& name, const YAML::Node& node) { read_system(top, name, node); });
     top.map("resources", [&](const std::string& name, const YAML::Node& node) { read_resource(top, name, node); });
-    top.map("services", [&](const std::string& name, const YAML::Node& node) { read_service(name, node); });
-    top.map("capabilities", [&](const std::string& name, const YAML::Node& node) {
-      Section one(YAML::Node(YAML::NodeType::Map), "capabilities", out_);
-      if (!node.IsSequence()) return top.error("wrong_type", node, "capabilities." + name + " is no list of providers; write [gpu@node1, api:name]");
-      for (const YAML::Node& provider : node) file_.spec.capabilities[name].push_back(provider.Scalar());
+    ServicesReader services(out_, [this](Section& section, const YAML::Node& at, const std::string& name, const std::string& what) {
+      return node_called(section, at, name, what);
     });
+    top.map("services", [&](const std::string& name, const YAML::Node& node) { services.service(name, node); });
+    top.map("capabilities", [&](const std::string& name, const YAML::Node& node) { services.chain(top, name, node); });
+    if (top.has("gpu")) services.gpu(top.node("gpu"));
+    services.finish();
     top.list("routing", [&](const YAML::Node& node) { read_route(node); });
     top.list("notify", [&](const YAML::Node& node) { read_notify(node); });
   }
 
  private:
   std::optional<NodeId> node_of(Section& section, const YAML::Node& at, const std::string& what) {
-    const std::string name = at.IsScalar() ? at.Scalar() : "";
+    return node_called(section, at, at.IsScalar() ? at.Scalar() : "", what);
+  }
+  std::optional<NodeId> node_called(Section& section, const YAML::Node& at, const std::string& name, const std::string& what) {
     if (const auto known = file_.node_named(name)) return known;
     std::set<std::string> names;
     for (const NodeSpec& n : file_.spec.nodes) names.insert(n.id.value);
@@ -310,26 +314,6 @@ class FileReader {
     }
   }
 
-  void read_service(const std::string& name, const YAML::Node& node) {
-    Section one(node, "services." + name, out_);
-    ServiceSpec service;
-    service.name = name;
-    one.number("port", service.port, 1, 65535);
-    one.text("health", service.health);
-    one.map("on", [&](const std::string& node_name, const YAML::Node& state) {
-      const auto id = file_.node_named(node_name);
-      if (!id) return one.error("unknown_node", state, one.called("on") + " names node " + node_name + ", which nodes does not have");
-      static const std::set<std::string> kStates = {"active", "standby", "read", "off"};
-      if (!kStates.contains(state.Scalar()))
-        return one.error("wrong_type", state, one.called("on") + "." + node_name + " is " + state.Scalar() + "; it is active, standby, read or off");
-      service.on[*id] = state.Scalar();
-    });
-    one.list("needs", [&](const YAML::Node& need) { service.needs.push_back(need.Scalar()); });
-    one.map("expect", [&](const std::string& field, const YAML::Node& value) { service.expect[field] = value.Scalar(); });
-    file_.lines["services." + name] = line_of(node);
-    file_.services.push_back(std::move(service));
-  }
-
   void read_route(const YAML::Node& node) {
     Section one(node, "routing", out_);
     RouteRule rule;
@@ -347,6 +331,7 @@ class FileReader {
     rule.max_age_s = static_cast<std::uint64_t>(to_ms(age) / 1000);
     one.size("max_bytes", rule.max_bytes);
     one.text("service", rule.service);
+    one.text("capability", rule.capability);
     one.number("replicas", rule.replicas, 1, 5);
     one.map("consumers", [&](const std::string& name, const YAML::Node& filter) { rule.consumers[name] = filter.Scalar(); });
     file_.lines["routing." + rule.name] = line_of(node);

@@ -17,15 +17,6 @@ struct NatsPorts {
   std::uint32_t witness_client = 4223, witness_route = 6223, witness_monitor = 8223;
 };
 
-struct ServiceSpec {
-  std::string name;
-  std::uint32_t port = 0;
-  std::string health = "/health";
-  std::map<NodeId, std::string> on;            // active | standby | read | off
-  std::vector<std::string> needs;
-  std::map<std::string, std::string> expect;   // fields of the health body
-};
-
 struct NatsClusterSpec {
   std::string name;
   std::vector<NodeId> nodes;
@@ -65,7 +56,6 @@ struct ClusterFile {
   std::uint64_t nats_max_file = 0;         // bytes that one nats-server may keep on disk; 0: what is declared needs
   std::uint32_t sentinel_port = 26379;
   std::vector<DataSystem> systems;
-  std::vector<ServiceSpec> services;
   std::vector<NotifySpec> notify;
   FencingSpec fencing;
   std::map<std::string, int> lines;       // of keys that lint speaks of, e.g. "control.lease_ttl"

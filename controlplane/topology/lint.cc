@@ -5,6 +5,7 @@
 
 #include "controlplane/core/lease.h"
 #include "controlplane/topology/lint_routes.h"
+#include "controlplane/topology/lint_services.h"
 
 namespace daarion {
 namespace {
@@ -30,6 +31,7 @@ class Linter {
     for (const DataSystem& system : f_.systems) data_system(system);
     for (const ResourceSpec& r : f_.spec.resources) resource(r);
     for (Finding& finding : lint_routes(f_)) out_.push_back(std::move(finding));
+    for (Finding& finding : lint_services(f_)) out_.push_back(std::move(finding));
     if (f_.bind == "0.0.0.0" || f_.bind == "::")
       say(Severity::kWarning, "bind_everywhere", "control.bind", "control.bind is " + f_.bind + ": the admin API has no password; bind the node's address");
     std::ranges::stable_sort(out_, {}, &Finding::severity);
@@ -103,7 +105,7 @@ class Linter {
     }
     for (const ResourceSpec& r : f_.spec.resources)
       if (r.engine != "nats") own(r.port, "resources." + r.id.value, "resources." + r.id.value + ".port");
-    for (const ServiceSpec& s : f_.services) own(s.port, "services." + s.name, "services." + s.name);
+    for (const ServiceSpec& s : f_.spec.services) own(s.port, "services." + s.name, "services." + s.name);
   }
 
   void data_system(const DataSystem& s) {

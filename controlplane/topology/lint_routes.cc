@@ -83,11 +83,16 @@ class RouteLinter {
   }
 
   void service(const RouteRule& rule) {
-    if (rule.service.empty() || std::ranges::find(f_.services, rule.service, &ServiceSpec::name) != f_.services.end()) return;
-    std::vector<std::string> known;
-    for (const ServiceSpec& s : f_.services) known.push_back(s.name);
-    const std::string near = nearest(rule.service, known);
-    error("route_service", rule, "service " + rule.service + " is not declared" + (near.empty() ? "" : "; did you mean " + near + "?"));
+    std::vector<std::string> services, capabilities;
+    for (const ServiceSpec& s : f_.spec.services) services.push_back(s.name);
+    for (const auto& [capability, chain] : f_.spec.capabilities) capabilities.push_back(capability);
+    declared(rule, "service", rule.service, services);
+    declared(rule, "capability", rule.capability, capabilities);
+  }
+  void declared(const RouteRule& rule, const std::string& what, const std::string& name, const std::vector<std::string>& known) {
+    if (name.empty() || std::ranges::find(known, name) != known.end()) return;
+    const std::string near = nearest(name, known);
+    error("route_" + what, rule, what + " " + name + " is not declared" + (near.empty() ? "" : "; did you mean " + near + "?"));
   }
 
   /// Patterns of all rules against each other: a message has one class and one stream.

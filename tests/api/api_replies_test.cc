@@ -31,7 +31,7 @@ TEST(ApiReplies, AnUnknownVerbNamesTheKnownOnes) {
   RouteDesk routes;
   const auto answer = nlohmann::json::parse(api_reply({}, routes, "promote", ""));
   EXPECT_NE(answer["error"].get<std::string>().find("cluster.api.promote"), std::string::npos);
-  EXPECT_EQ(answer["verbs"].size(), 7u);
+  EXPECT_EQ(answer["verbs"].size(), 9u);
 }
 
 TEST(ApiReplies, ResolveSubjectsAndGiveTheTable) {
@@ -53,6 +53,9 @@ TEST(ApiReplies, ResolveSubjectsAndGiveTheTable) {
   EXPECT_EQ(table["rules"][1]["subjects"][2], "node.node3.local.>");
   EXPECT_EQ(table["nodes"][2]["site"], "node3");
   EXPECT_EQ(table["nodes"][0]["site"], "core");
+  cluster.serve();
+  EXPECT_EQ(ask("services", "")["services"][0]["active"], std::vector<std::string>{"node2"});
+  EXPECT_EQ(ask("capabilities", "")["capabilities"][4]["provider"], "api:mistral");
   cluster.add(MemberIntentChanged{.intent = MemberIntent::kRetired}, NodeId("node1"));
   EXPECT_EQ(ask("resolve", R"({"subject": "message.created", "from": "node1"})")["class"], "uncovered") << "it is no member any more";
 }

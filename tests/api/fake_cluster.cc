@@ -4,6 +4,7 @@
 #include "controlplane/core/check.h"
 #include "controlplane/core/routing.h"
 #include "streams/codec.h"
+#include "tests/unit/service_log.h"
 
 namespace daarion::test {
 
@@ -86,6 +87,25 @@ void FakeCluster::route() {
                  {.name = "cache", .subjects = {"cache.invalidate.*"}, .cls = RouteClass::kEdgeLocal}};
   add(TopologyChanged{spec, "hash"}, node(1));
   add(RouteTableChanged{plan_routes(spec).table}, node(1));
+}
+
+void FakeCluster::serve() {
+  route();
+  const TopologySpec with = spec_with_services();
+  TopologySpec spec = core_->state().topology.spec;
+  spec.services = with.services;
+  spec.capabilities = with.capabilities;
+  spec.routes.push_back({.name = "pictures", .subjects = {"pictures.*"}, .cls = RouteClass::kEdgeLocal, .service = "router", .capability = "vision"});
+  add(TopologyChanged{spec, "hash"}, node(1));
+  add(RouteTableChanged{plan_routes(spec).table}, node(1));
+  const ResourceId router("router");
+  add(ServiceHealthChanged{.health = Health::kHealthy}, node(2), router);
+  add(ServiceHealthChanged{.health = Health::kBroken, .cause = "no answer within 1000 ms"}, node(1), router);
+  add(ServiceHealthChanged{.health = Health::kBroken, .cause = "exit code 9"}, node(1), ResourceId(kGpu));
+  add(ServiceMoved{{node(2)}, service_evidence(core_->state(), spec.services[0])}, node(3), router);
+  add(ServiceHealthChanged{.health = Health::kUnknown, .check_broken = true, .cause = "404: there is no /health to GET"}, node(2), ResourceId("memory"));
+  add(CapabilityMoved{"vision", "api:mistral"}, node(3));
+  add(CapabilityMoved{"image", ""}, node(3));
 }
 
 Sequence FakeCluster::add(Payload payload, const NodeId& by, const ResourceId& resource, Epoch epoch, const std::string& reason) {

@@ -25,6 +25,9 @@ class FakeCluster {
 
   /// A topology with three rules, node3 an edge with the witness, and its route table. Two events.
   void route();
+  /// And services of which node1's router is broken and node2's active, memory is read on node2, and the GPU of node1 is lost; a rule for router
+  /// that needs vision. Events 11 to 19; 16 is the move of router.
+  void serve();
 
   /// Appends as the log would, at the next second, and folds.
   Sequence add(Payload payload, const NodeId& by, const ResourceId& resource = {}, Epoch epoch = {}, const std::string& reason = "test");

@@ -105,6 +105,19 @@ TEST_F(HttpTest, SaysWhereSubjectsGo) {
   EXPECT_EQ(nlohmann::json::parse(body(ask("/cluster/routes")))["rules"].size(), 3u);
 }
 
+TEST_F(HttpTest, SaysWhoServes) {
+  cluster.serve();
+  const auto services = nlohmann::json::parse(body(ask("/cluster/services")));
+  EXPECT_EQ(services["services"][0]["active"], std::vector<std::string>{"node2"});
+  EXPECT_EQ(services["services"][1]["readers"], (std::vector<std::string>{"node1", "node2"}));
+  EXPECT_EQ(nlohmann::json::parse(body(ask("/cluster/capabilities")))["capabilities"].size(), 5u);
+  const auto table = nlohmann::json::parse(body(ask("/cluster/routes")));
+  EXPECT_EQ(table["services"], services["services"]) << "the table that services read says the same";
+  EXPECT_EQ(table["updated"], 19);
+  EXPECT_EQ(nlohmann::json::parse(body(ask("/cluster/resolve?subject=pictures.new&from=node1")))["service_nodes"], std::vector<std::string>{"node2"});
+  EXPECT_TRUE(ask("/router/active").starts_with("HTTP/1.1 404")) << "node3 does not run it";
+}
+
 TEST_F(HttpTest, ADrainedNodeIsNotReady) {
   cluster.add(MemberIntentChanged{MemberIntent::kDraining}, node(3));
   const std::string answer = ask("/ready");

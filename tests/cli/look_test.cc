@@ -237,7 +237,8 @@ class    uncovered
 why      no rule covers it; the nearest is node.node1.local.> of rule node_local
 )");
   const auto found = json({"resolve", "node.node1.local.x", "--from", "node2"});
-  expect_keys(found, {"schema_version", "subject", "from", "class", "rule", "stream", "mirror", "nodes", "service", "dead_letter", "reason", "sequence"});
+  expect_keys(found, {"schema_version", "subject", "from", "class", "rule", "stream", "mirror", "nodes", "service", "dead_letter", "reason", "sequence", "service_nodes", "service_readers",
+                      "capability", "provider"});
   EXPECT_TRUE(found["nodes"].empty());
   expect_refusal(ctl({"resolve", "message.*"}), 2, {"resolve \"message.*\": no message can be published under it"});
   expect_refusal(ctl({"resolve", "a", "--from", "nod1"}), 2, {"unknown node nod1; did you mean node1?"});
@@ -265,6 +266,36 @@ node3  node3  region
     EXPECT_NE(plan.out.find(line), std::string::npos) << plan.out << "lacks " << line;
   expect_refusal(ctl({"routes", "--plan", std::string(DAARION_SOURCE_DIR) + "/tests/topology/bad/routes.yaml"}), 2, {"errors, the first: "});
   expect_refusal(ctl({"routes", "--plan", "/nonexistent"}), 2, {"read /nonexistent"});
+}
+
+// ---- services
+TEST_F(CliTest, ServicesAndCapabilitiesSayWhoServesAndWhy) {
+  EXPECT_EQ(ctl({"services"}).out, "no services are declared\n");
+  EXPECT_EQ(ctl({"capabilities"}).out, "no capabilities are declared\n");
+  cluster.serve();
+  EXPECT_EQ(ctl({"services"}).out, R"(SERVICE  PORT  NODE    STATE    DECLARED  HEALTH   CAUSE
+router   9102  !node1  standby  active    broken   no answer within 1000 ms
+router   9102  *node2  active   standby   healthy  -
+memory   8000  ?node1  active   active    unknown  -
+memory   8000  ?node2  read     read      unknown  its check is broken; 404: there is no /health to GET
+swapper  8890  !node1  active   active    broken   needs gpu, which is not well there
+gpu      -     !node1  active   active    broken   exit code 9
+HINT nobody serves swapper: see `daarionctl events`
+)");
+  EXPECT_EQ(ctl({"capabilities"}).out, R"(CAPABILITY  AGENT  PROVIDER     CHAIN                        CAUSE
+image       -      -            !gpu@node1                   gpu@node1: broken: exit code 9
+llm.chat    -      -            api:deepseek, api:mistral    -
+llm.chat    sofia  -            api:claude                   -
+stt         -      -            !swapper@node1, api:whisper  swapper@node1: broken: needs gpu, which is not well there
+vision      -      api:mistral  !gpu@node1, *api:mistral     gpu@node1: broken: exit code 9
+)");
+  const auto router = json({"services"})["services"][0];
+  EXPECT_EQ(router["active"], std::vector<std::string>{"node2"});
+  EXPECT_EQ(router["moved"], 16);
+  EXPECT_EQ(json({"capabilities"})["capabilities"][4]["provider"], "api:mistral");
+  EXPECT_NE(ctl({"resolve", "pictures.new", "--from", "node1"}).out.find("service  router, active on node2\nprovider api:mistral, of vision\n"), std::string::npos)
+      << ctl({"resolve", "pictures.new", "--from", "node1"}).out;
+  EXPECT_NE(ctl({"events", "--from", "16", "--to", "16"}).out.find("active on node2"), std::string::npos) << ctl({"events", "--from", "16", "--to", "16"}).out;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "controlplane/daariond/route_files.h"
+#include "controlplane/core/services.h"
 #include "streams/js_request.h"
 #include "streams/route_keeper.h"
 #include "tests/harness/figures.h"
@@ -21,8 +22,8 @@ std::uint64_t last_of(Connection& connection, const std::string& stream) {
   return info && info->contains("state") ? (*info)["state"].value("last_seq", std::uint64_t{0}) : 0;
 }
 
-std::string table(std::uint64_t version, const std::string& rule) {
-  return Json{{"log_id", "a"}, {"version", version}, {"rules", {{{"rule", rule}}}}}.dump();
+std::string table(std::uint64_t updated, const std::string& rule) {
+  return Json{{"log_id", "a"}, {"updated", updated}, {"rules", {{{"rule", rule}}}}}.dump();
 }
 std::string newest_table(Connection& app) {
   natsMsg* raw = nullptr;
@@ -39,8 +40,13 @@ TEST(RoutingTable, IsPutOnceByWhoeverComesFirstAndNeverGoesBack) {
   EXPECT_EQ(put(table(3, "three")).value(), true);
   EXPECT_EQ(put(table(2, "two")).value(), false) << "a node that is behind";
   EXPECT_EQ(newest_table(*rig.core), table(3, "three"));
-  EXPECT_EQ(put(table(3, "another")).value(), true) << "the log lost what was there, and has another version 3";
+  EXPECT_EQ(put(table(3, "another")).value(), true) << "the log lost what was there, and has another event 3";
+  EXPECT_EQ(put(Json{{"log_id", "a"}, {"version", 9}}.dump()).value(), false) << "one of an earlier version does not go over it";
   EXPECT_FALSE(put("no table"));
+  EXPECT_EQ(put(Json{{"log_id", "a"}, {"updated", 2}, {"regressed", 2}}.dump()).value(), true) << "the log lost event 3, and goes on";
+  EXPECT_EQ(put(table(9, "of before")).value(), false);
+  EXPECT_EQ(put(Json{{"log_id", "b"}, {"updated", 1}}.dump()).value(), true) << "another log";
+  EXPECT_EQ(put(table(3, "another")).value(), true);
   // Many at once: one of them wrote, and the newest stands.
   std::atomic<int> wrote = 0;
   std::vector<std::thread> writers;
@@ -54,7 +60,7 @@ TEST(RoutingTable, IsPutOnceByWhoeverComesFirstAndNeverGoesBack) {
   for (std::thread& writer : writers) writer.join();
   EXPECT_EQ(newest_table(*rig.core), table(13, "many"));
   EXPECT_LE(wrote, 10) << "a version was announced twice";
-  EXPECT_EQ(last_of(*rig.core, "KV_cluster_routes"), 3u + static_cast<unsigned>(wrote));
+  EXPECT_EQ(last_of(*rig.core, "KV_cluster_routes"), 6u + static_cast<unsigned>(wrote));
 }
 
 // ---- from the fold to the services
@@ -64,7 +70,7 @@ std::string text_of(const State& state) {
   const RouteState& table = state.routes.at("table");
   Json rules = Json::array();
   for (const RouteRule& rule : table.rules) rules.push_back({{"rule", rule.name}});
-  return Json{{"log_id", to_text(state.log.log)}, {"version", table.version.value}, {"rules", rules}}.dump();
+  return Json{{"log_id", to_text(state.log.log)}, {"version", table.version.value}, {"updated", routes_changed(state).value}, {"rules", rules}}.dump();
 }
 
 /// A log whose topology is that of the servers.

@@ -105,7 +105,7 @@ TEST(ClusterFile, ReadsTheUsersOwnFile) {
   EXPECT_EQ(postgres->sync, SyncMode::kAsync);
   EXPECT_EQ(postgres->max_lag, LagLimits{});
   EXPECT_EQ(f.spec.resources.size(), 5u);
-  EXPECT_EQ(f.services.size(), 10u);
+  EXPECT_EQ(f.spec.services.size(), 11u) << "and the GPU";
   EXPECT_EQ(f.spec.routes.size(), 5u);
   EXPECT_EQ(f.spec.routes[0].max_age_s, 7u * 86400u);
   ASSERT_EQ(f.notify.size(), 1u);

@@ -117,6 +117,23 @@ TEST(EventCodec, ReadsAndWritesDecisionsWithoutInheritanceAsBefore) {
   EXPECT_EQ(hex(encode_event(back->event)), text);
 }
 
+/// Topologies and rules of logs from before they had services and capabilities.
+TEST(EventCodec, ReadsAndWritesTopologiesWithoutServicesAsBefore) {
+  std::ifstream in(std::string(DAARION_SOURCE_DIR) + "/tests/golden/topology_without_services.hex");
+  std::string name, text;
+  int events = 0;
+  for (; in >> name >> text; ++events) {
+    const auto back = decode_event({.sequence = {9}, .stored_ns = 5, .subject = "cluster.log.topology.spec.7", .payload = unhex(text)});
+    ASSERT_TRUE(back) << back.error().message;
+    EXPECT_EQ(payload_name(back->event.payload), name);
+    EXPECT_EQ(hex(encode_event(back->event)), text);
+    if (const auto* topology = std::get_if<TopologyChanged>(&back->event.payload)) {
+      EXPECT_TRUE(topology->spec.services.empty());
+    }
+  }
+  EXPECT_EQ(events, 2);
+}
+
 /// Rules of logs from before they named a service, replicas or consumers.
 TEST(EventCodec, ReadsAndWritesRulesWithoutAServiceAsBefore) {
   std::ifstream in(std::string(DAARION_SOURCE_DIR) + "/tests/golden/rules_without_service.hex");

@@ -44,7 +44,9 @@ const std::vector<Vendor> kVendors = {
 int layer_of(const std::string& path) {
   const auto in = [&](const char* folder) { return path.starts_with(folder); };
   if (in("controlplane/core/")) return 0;
-  if (in("streams/") || in("consumers/") || in("snapshots/") || in("controlplane/drivers/") || in("controlplane/topology/")) return 1;
+  if (in("streams/") || in("consumers/") || in("snapshots/") || in("controlplane/drivers/") || in("controlplane/topology/") ||
+      in("controlplane/health/"))
+    return 1;
   if (in("controlplane/node/") || in("controlplane/dev/")) return 2;  // dev: local clusters, on topology and drivers as node is
   if (in("controlplane/api/") || in("controlplane/cli/")) return 3;
   if (in("controlplane/daariond/")) return 4;  // joins all of them into the daemon

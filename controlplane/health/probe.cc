@@ -1,0 +1,122 @@
+#include "controlplane/health/probe.h"
+
+#include <fcntl.h>
+#include <httplib.h>
+#include <netdb.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <sstream>
+
+#include "controlplane/drivers/subprocess.h"
+#include "controlplane/health/judge.h"
+
+namespace daarion {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr const char* kPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+constexpr std::size_t kMostBody = 64 << 10;  // beyond it no health body goes; the rest is not read
+
+std::string within(Duration limit) { return "within " + std::to_string(to_ms(limit)) + " ms"; }
+
+HealthVerdict refused(const std::string& place, int error, Duration limit) {
+  return service_broken(error == ETIMEDOUT ? place + ": no connection " + within(limit) : place + ": " + std::strerror(error));
+}
+
+/// Connects within the limit: 0, or an errno.
+int try_connect(const addrinfo& to, Duration limit) {
+  const int fd = socket(to.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return errno;
+  int error = connect(fd, to.ai_addr, to.ai_addrlen) == 0 ? 0 : errno;
+  if (error == EINPROGRESS) {
+    pollfd one{.fd = fd, .events = POLLOUT, .revents = 0};
+    int ready = 0;
+    while ((ready = poll(&one, 1, static_cast<int>(to_ms(limit)))) < 0 && errno == EINTR) {
+    }
+    error = ETIMEDOUT;
+    socklen_t size = sizeof error;
+    if (ready > 0) getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+  }
+  close(fd);
+  return error;
+}
+
+HealthVerdict look_tcp(const ServiceSpec& service, const std::string& address) {
+  const std::string place = address + ":" + std::to_string(service.port);
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* raw = nullptr;
+  if (const int failed = getaddrinfo(address.c_str(), std::to_string(service.port).c_str(), &hints, &raw); failed != 0)
+    return check_broken("address " + address + ": " + gai_strerror(failed));
+  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> found(raw, &freeaddrinfo);
+  const int error = try_connect(*found, service.check.timeout);
+  return error == 0 ? HealthVerdict{.health = Health::kHealthy} : refused(place, error, service.check.timeout);
+}
+
+HealthVerdict look_http(const ServiceSpec& service, const std::string& address) {
+  const ServiceCheck& check = service.check;
+  const auto end = Clock::now() + check.timeout;
+  httplib::Client client(address, static_cast<int>(service.port));
+  const auto us = std::chrono::duration_cast<std::chrono::microseconds>(check.timeout).count();
+  client.set_connection_timeout(us / 1'000'000, us % 1'000'000);
+  client.set_read_timeout(us / 1'000'000, us % 1'000'000);
+  client.set_write_timeout(us / 1'000'000, us % 1'000'000);
+  client.set_keep_alive(false);
+  HttpAnswer answer;
+  bool late = false;
+  const auto result = client.Get(
+      check.target, {{"Accept", "application/json, */*"}, {"User-Agent", "daariond"}},
+      [&](const httplib::Response& response) {
+        answer.status = response.status;
+        answer.content_type = response.get_header_value("Content-Type");
+        answer.location = response.get_header_value("Location");
+        return true;
+      },
+      [&](const char* data, std::size_t size) {
+        late = Clock::now() > end;
+        answer.body.append(data, std::min(size, kMostBody - answer.body.size()));
+        return !late && answer.body.size() < kMostBody;
+      });
+  if (late || (answer.status == 0 && Clock::now() >= end)) return service_broken("no answer " + within(check.timeout));
+  // Nobody there, or a name that is none: said better by the plain connection.
+  if (answer.status == 0)
+    if (HealthVerdict there = look_tcp(service, address); there.health != Health::kHealthy) return there;
+  if (answer.status == 0) return service_broken("no HTTP answer: " + httplib::to_string(result.error()));
+  return judge_http(check, answer);
+}
+
+HealthVerdict look_by_command(const ServiceSpec& service, const std::vector<std::string>& environment) {
+  ToolCommand command;
+  std::istringstream words(service.check.target);
+  for (std::string word; words >> word;) command.argv.push_back(word);
+  if (command.argv.empty()) return check_broken("no command");
+  if (access(command.argv[0].c_str(), X_OK) != 0) return check_broken("command " + command.argv[0] + ": " + std::strerror(errno));
+  command.environment = environment;
+  command.environment.emplace_back(kPath);
+  command.limit = service.check.timeout;
+  auto user = find_user("");
+  if (!user) return check_broken(user.error().message);
+  command.user = std::move(*user);
+  const auto ran = run_tool(command);
+  if (!ran) return ran.error().effect == Effect::kMaybe ? service_broken("no end of " + command.argv[0] + " " + within(command.limit)) : check_broken(ran.error().message);
+  return judge_command(service.check, ran->exit_code, ran->output, cause_in(ran->errors));
+}
+
+}  // namespace
+
+HealthVerdict look_at(const ServiceSpec& service, const std::string& address, const std::vector<std::string>& environment) {
+  switch (service.check.kind) {
+    case ServiceCheck::Kind::kHttp: return look_http(service, address);
+    case ServiceCheck::Kind::kTcp: return look_tcp(service, address);
+    case ServiceCheck::Kind::kCommand: return look_by_command(service, environment);
+  }
+  return check_broken("no kind of check");
+}
+
+}  // namespace daarion

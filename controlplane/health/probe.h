@@ -1,0 +1,16 @@
+// One look at a service: HTTP, TCP or a command.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "controlplane/core/health.h"
+#include "controlplane/core/topology_spec.h"
+
+namespace daarion {
+
+/// Looks at the service at this address, and says what was found. Never fails: what goes wrong is the service's state, or the check's.
+/// `environment` is a command's own, beside PATH. Threads: any; blocks for about check.timeout.
+HealthVerdict look_at(const ServiceSpec& service, const std::string& address, const std::vector<std::string>& environment = {});
+
+}  // namespace daarion

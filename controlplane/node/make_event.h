@@ -1,0 +1,12 @@
+// What the core asks to append or to report, as an event of this node: with an id and the wall's time.
+#pragma once
+
+#include "controlplane/core/io.h"
+
+namespace daarion {
+
+Event event_of(const AppendRequest& request, const NodeId& by);
+/// Telemetry: it has no aggregate.
+Event event_of(const Report& report, const NodeId& by);
+
+}  // namespace daarion

@@ -1,0 +1,105 @@
+// Looks at real things: an HTTP server, a port, commands.
+#include "controlplane/health/probe.h"
+
+#include <gtest/gtest.h>
+#include <httplib.h>
+#include <sys/stat.h>
+
+#include <chrono>
+#include <fstream>
+#include <thread>
+
+#include "tests/unit/temp_folder.h"
+
+namespace daarion {
+namespace {
+
+using std::chrono::milliseconds;
+
+class Server {
+ public:
+  Server() {
+    server_.Get("/health", [](const httplib::Request&, httplib::Response& res) { res.set_content(R"({"status":"healthy","nats_connected":true})", "application/json"); });
+    server_.Get("/slow", [this](const httplib::Request&, httplib::Response& res) {
+      std::unique_lock lock(mutex_);
+      ended_.wait(lock, [this] { return over_; });
+      res.set_content("late", "text/plain");
+    });
+    port = static_cast<std::uint32_t>(server_.bind_to_any_port("127.0.0.1"));
+    thread_ = std::thread([this] { server_.listen_after_bind(); });
+    while (!server_.is_running()) std::this_thread::sleep_for(milliseconds(1));
+  }
+  ~Server() {
+    {
+      const std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    ended_.notify_all();
+    server_.stop();
+    thread_.join();
+  }
+  std::uint32_t port = 0;
+
+ private:
+  httplib::Server server_;
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  bool over_ = false;
+  std::thread thread_;
+};
+
+ServiceSpec http(std::uint32_t port, const std::string& path) {
+  ServiceSpec spec{.name = "x", .port = port};
+  spec.check.target = path;
+  spec.check.timeout = milliseconds(300);
+  return spec;
+}
+
+TEST(Probe, LooksByHttp) {
+  Server server;
+  ServiceSpec spec = http(server.port, "/health");
+  spec.check.expect = {{"nats_connected", "true"}};
+  EXPECT_EQ(look_at(spec, "127.0.0.1"), HealthVerdict{.health = Health::kHealthy});
+  EXPECT_TRUE(look_at(http(server.port, "/other"), "127.0.0.1").check_broken);
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_EQ(look_at(http(server.port, "/slow"), "127.0.0.1"), (HealthVerdict{.health = Health::kBroken, .cause = "no answer within 300 ms"}));
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, milliseconds(1500));
+  EXPECT_TRUE(look_at(spec, "no-such-host.invalid").check_broken);
+}
+
+TEST(Probe, LooksByTcpAndSaysWhenNobodyIsThere) {
+  std::uint32_t port = 0;
+  {
+    Server server;
+    port = server.port;
+    ServiceSpec spec{.name = "x", .port = port};
+    spec.check.kind = ServiceCheck::Kind::kTcp;
+    EXPECT_EQ(look_at(spec, "127.0.0.1").health, Health::kHealthy);
+  }
+  ServiceSpec spec = http(port, "/health");
+  EXPECT_EQ(look_at(spec, "127.0.0.1"), (HealthVerdict{.health = Health::kBroken, .cause = "127.0.0.1:" + std::to_string(port) + ": Connection refused"}));
+  spec.check.kind = ServiceCheck::Kind::kTcp;
+  EXPECT_EQ(look_at(spec, "127.0.0.1").health, Health::kBroken);
+}
+
+TEST(Probe, LooksByCommand) {
+  const test::TempFolder folder;
+  const std::string script = folder / "probe";
+  const auto says = [&](const std::string& text, const std::string& expected = "") {
+    std::ofstream(script) << "#!/bin/sh\n" << text << "\n";
+    chmod(script.c_str(), 0755);
+    ServiceSpec spec{.name = "gpu"};
+    spec.check = {.kind = ServiceCheck::Kind::kCommand, .target = script + " one", .text = expected, .timeout = milliseconds(500)};
+    return look_at(spec, "127.0.0.1", {"DAARION_NODE=node1"});
+  };
+  EXPECT_EQ(says("echo GPU 0: $DAARION_NODE $1", "GPU 0: node1 one").health, Health::kHealthy);
+  EXPECT_EQ(says("echo 'no device' >&2; exit 3"), (HealthVerdict{.health = Health::kBroken, .cause = "exit code 3: no device"}));
+  EXPECT_EQ(says("exec sleep 60").cause, "no end of " + script + " within 500 ms");
+  EXPECT_TRUE(says("exec /nonexistent/command").check_broken);
+  ServiceSpec none{.name = "gpu"};
+  none.check = {.kind = ServiceCheck::Kind::kCommand, .target = "/nonexistent/nvidia-smi -L"};
+  EXPECT_TRUE(look_at(none, "127.0.0.1").check_broken);
+}
+
+}  // namespace
+}  // namespace daarion
