@@ -8,7 +8,8 @@
 
 namespace daarion {
 
-/// Verbs: status, peers, nodes, resources, ready, routes, services, capabilities, and resolve, of which the request is {"subject", "from"}. Anything else, and a request
+/// Verbs: status, peers, nodes, resources, ready, routes, services, capabilities; resolve, of which the request is {"subject", "from"}, and
+/// route, of which it is {"service", "region", "mode"}. Anything else, and a request
 /// that cannot be answered: {"error"}. Threads: any.
 std::string api_reply(const StatusView& view, RouteDesk& routes, const std::string& verb, const std::string& request);
 

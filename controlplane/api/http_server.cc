@@ -200,6 +200,12 @@ class Server : public HttpServer {
     server_.Get("/cluster/routes", [this](const httplib::Request&, httplib::Response& res) { answer(res, 200, to_json(route_table_of(*view_()->state))); });
     server_.Get("/cluster/services", [this](const httplib::Request&, httplib::Response& res) { answer(res, 200, to_json(service_list(*view_()->state))); });
     server_.Get("/cluster/capabilities", [this](const httplib::Request&, httplib::Response& res) { answer(res, 200, to_json(capability_list(*view_()->state))); });
+    server_.Get("/cluster/route", [this](const httplib::Request& req, httplib::Response& res) {
+      const auto view = view_();
+      const auto found = desk_->route(*view->state, req.get_param_value("service"), req.get_param_value("region"), view->status->node(), req.get_param_value("mode") == "read");
+      if (!found) return answer(res, 400, Json{{"error", found.error().message}}.dump());
+      answer(res, found->nodes_size() == 0 ? 503 : 200, to_json(*found));
+    });
     server_.Get("/cluster/resolve", [this](const httplib::Request& req, httplib::Response& res) {
       const auto view = view_();
       const std::string from = req.has_param("from") ? req.get_param_value("from") : view->status->node();

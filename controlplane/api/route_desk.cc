@@ -105,6 +105,41 @@ Result<v1::Resolution> RouteDesk::resolve(const State& state, const std::string&
   return out;
 }
 
+void RouteDesk::measured(RoundTrips round_trips) {
+  const std::lock_guard lock(mutex_);
+  round_trips_ = std::move(round_trips);
+}
+
+Result<v1::GeoRoute> RouteDesk::route(const State& state, const std::string& service, const std::string& region, const std::string& from, bool reads) const {
+  std::vector<std::string> known;
+  for (const ServiceSpec& s : state.topology.spec.services)
+    if (s.port != 0) known.push_back(s.name);
+  const auto name = fold_name("service", service, known);
+  if (!name) return tl::unexpected(name.error());
+  RoundTrips round_trips;
+  {
+    const std::lock_guard lock(mutex_);
+    round_trips = round_trips_;
+  }
+  round_trips[NodeId(from)] = 0;
+  v1::GeoRoute out;
+  out.set_schema_version(kSchema);
+  out.set_service(*name);
+  out.set_region(region);
+  out.set_from(from);
+  out.set_sequence(state.applied.value);
+  for (const GeoNode& n : nearest_nodes(state, *state.topology.spec.service(*name), region, round_trips, reads)) {
+    v1::GeoRouteNode& to = *out.add_nodes();
+    to.set_node(n.node.value);
+    to.set_address(n.address);
+    to.set_port(n.port);
+    to.set_region(n.region);
+    to.set_health(text_of(n.health));
+    if (n.rtt_ms) to.set_rtt_us(static_cast<std::uint64_t>(*n.rtt_ms * 1000));
+  }
+  return out;
+}
+
 v1::RoutePlan RouteDesk::plan(const State& state, const std::string& text) {
   v1::RoutePlan out;
   const v1::LintResponse found = lint_view(text, false);

@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 
+#include "controlplane/core/geo.h"
 #include "controlplane/core/resolve.h"
 #include "controlplane/core/result.h"
 #include "controlplane/core/state.h"
@@ -26,6 +27,11 @@ class RouteDesk {
   /// `from`: the node that publishes it, by any of its names. Errors: kFixInput for an unknown node, or a text that is no subject.
   Result<v1::Resolution> resolve(const State& state, const std::string& subject, const std::string& from);
 
+  /// The round trips that this node measured, as they are now.
+  void measured(RoundTrips round_trips);
+  /// Where requests of a region should go, the best first; `from` is this node. Errors: kFixInput for an unknown service.
+  Result<v1::GeoRoute> route(const State& state, const std::string& service, const std::string& region, const std::string& from, bool reads = false) const;
+
   /// What the cluster file's text would change of the routes, or its findings where it has errors. Changes nothing.
   static v1::RoutePlan plan(const State& state, const std::string& text);
 
@@ -33,7 +39,8 @@ class RouteDesk {
   Resolver& resolver_of(const State& state);  // with the lock
 
   const std::map<std::string, NodeId> aliases_;
-  std::mutex mutex_;  // guards what follows
+  mutable std::mutex mutex_;  // guards what follows
+  RoundTrips round_trips_;
   std::string file_hash_;
   Sequence topology_;
   std::set<NodeId> retired_;

@@ -1,4 +1,4 @@
-// render nats: the configuration of a node's nats-server, made from the cluster file.
+// render: configurations made from the cluster file: a node's nats-server, what it denies, and what stands before the cluster.
 #include <CLI/CLI.hpp>
 
 #include <cstdlib>
@@ -9,6 +9,7 @@
 #include "controlplane/cli/commands.h"
 #include "controlplane/cli/output.h"
 #include "controlplane/topology/render.h"
+#include "controlplane/topology/render_entry.h"
 
 namespace daarion {
 namespace {
@@ -82,6 +83,31 @@ ExitCode run(const Globals& globals, const Options& options) {
   return ExitCode::kOk;
 }
 
+template <class Wish, class Make>
+ExitCode render_entry(const Globals& globals, const Wish& wish, const Make& make) {
+  const auto file = context_file(globals);
+  if (!file) return say(file.error());
+  const auto text = make(*file, wish);
+  if (!text) return say({ExitCode::kUsage, text.error().message});
+  print(*text);
+  return ExitCode::kOk;
+}
+
+void add_entry(CLI::App& render, const Globals& globals, ExitCode& code) {
+  auto local = std::make_shared<HaproxyWish>();
+  CLI::App* haproxy = render.add_subcommand("haproxy", "HAProxy before data systems and services: it asks the daemons who is active. Needs control.bind: node.");
+  haproxy->fallthrough();
+  haproxy->add_option("--bind", local->bind, "Where it listens, at the services' own ports; a data system's replicas at its port + 10000")->capture_default_str()->type_name("ADDRESS");
+  haproxy->add_option("--region", local->region, "Nodes of other regions are asked when none of this one serves")->type_name("REGION");
+  haproxy->callback([local, &globals, &code] { code = render_entry(globals, *local, render_haproxy); });
+  auto global = std::make_shared<CloudflareWish>();
+  CLI::App* cloudflare = render.add_subcommand("cloudflare", "Monitor, pools and load balancer for CloudFlare's API, as one JSON document. Needs control.bind: node.");
+  cloudflare->fallthrough();
+  cloudflare->add_option("--service", global->service, "The service that it leads to")->capture_default_str()->type_name("SERVICE");
+  cloudflare->add_option("--hostname", global->hostname, "The public name")->required()->type_name("NAME");
+  cloudflare->callback([global, &globals, &code] { code = render_entry(globals, *global, render_cloudflare); });
+}
+
 }  // namespace
 
 void add_render(CLI::App& app, const Globals& globals, ExitCode& code) {
@@ -104,6 +130,7 @@ void add_render(CLI::App& app, const Globals& globals, ExitCode& code) {
   routes->add_option("--node", part->node, "The node")->required()->type_name("NODE");
   routes->add_option("--kind", part->kind, "Which of its servers, where it runs two: core, witness or leaf")->check(CLI::IsMember({"core", "witness", "leaf"}));
   routes->callback([part, &globals, &code] { code = render_one_routes(globals, *part); });
+  add_entry(*render, globals, code);
 }
 
 }  // namespace daarion

@@ -26,6 +26,7 @@
 #include "controlplane/daariond/options.h"
 #include "controlplane/daariond/service_runner.h"
 #include "controlplane/daariond/wiring.h"
+#include "controlplane/health/round_trips.h"
 #include "controlplane/node/clock.h"
 #include "controlplane/node/daemon.h"
 #include "controlplane/node/ids.h"
@@ -186,6 +187,11 @@ int serve(const Setup& setup, const sigset_t& ending) {
     routing->folded(state);
     services->folded(std::move(state));
   };
+  const auto routes = std::make_shared<RouteDesk>(setup.file.aliases);
+  std::vector<std::pair<NodeId, std::string>> others;
+  for (const NodeSpec& other : spec.nodes)
+    if (other.id != setup.self) others.emplace_back(other.id, other.address);
+  const RoundTripMeter round_trips(std::move(others), setup.file.http_port);
   ViewBox box;
   const auto view = [&box] { return box.get(); };
   const auto operations = std::make_shared<Operator>(Operator::Ports{.self = setup.self, .spec = spec, .view = view, .appender = appender, .wall_ns = wall_time_ns, .new_id = event_id});
@@ -197,13 +203,13 @@ int serve(const Setup& setup, const sigset_t& ending) {
   daemon.watch([&](const NodeCore& core, Instant now) {
     fencer.look(fences_wanted(core, now), now);
     services->meet(contact_of(core, now));
+    routes->measured(round_trips.newest());
     std::vector<std::string> said = daemon.warnings();
     for (const std::vector<std::string>& more : {notifier->warnings(), fencer.warnings(), routing->warnings(), services->warnings(),
                                                                                                           service_warnings(core.state())}) said.insert(said.end(), more.begin(), more.end());
     box.put(make_status(core, said, now, wall_time_ns()));
   });
   daemon.start();
-  const auto routes = std::make_shared<RouteDesk>(setup.file.aliases);
   std::unique_ptr<GrpcServer> grpc;
   std::unique_ptr<HttpServer> http;
   std::unique_ptr<ApiResponder> replies;

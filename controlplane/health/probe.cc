@@ -47,14 +47,21 @@ int try_connect(const addrinfo& to, Duration limit) {
   return error;
 }
 
-HealthVerdict look_tcp(const ServiceSpec& service, const std::string& address) {
-  const std::string place = address + ":" + std::to_string(service.port);
+using Addresses = std::unique_ptr<addrinfo, decltype(&freeaddrinfo)>;
+/// Null, and why: getaddrinfo's code.
+Addresses addresses_of(const std::string& address, std::uint32_t port, int& failed) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* raw = nullptr;
-  if (const int failed = getaddrinfo(address.c_str(), std::to_string(service.port).c_str(), &hints, &raw); failed != 0)
-    return check_broken("address " + address + ": " + gai_strerror(failed));
-  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> found(raw, &freeaddrinfo);
+  failed = getaddrinfo(address.c_str(), std::to_string(port).c_str(), &hints, &raw);
+  return {failed == 0 ? raw : nullptr, &freeaddrinfo};
+}
+
+HealthVerdict look_tcp(const ServiceSpec& service, const std::string& address) {
+  const std::string place = address + ":" + std::to_string(service.port);
+  int failed = 0;
+  const Addresses found = addresses_of(address, service.port, failed);
+  if (!found) return check_broken("address " + address + ": " + gai_strerror(failed));
   const int error = try_connect(*found, service.check.timeout);
   return error == 0 ? HealthVerdict{.health = Health::kHealthy} : refused(place, error, service.check.timeout);
 }
@@ -109,6 +116,16 @@ HealthVerdict look_by_command(const ServiceSpec& service, const std::vector<std:
 }
 
 }  // namespace
+
+std::optional<Duration> connect_time(const std::string& address, std::uint32_t port, Duration limit) {
+  int failed = 0;
+  const Addresses found = addresses_of(address, port, failed);
+  if (!found) return std::nullopt;
+  const auto begun = Clock::now();
+  const int error = try_connect(*found, limit);
+  if (error != 0 && error != ECONNREFUSED) return std::nullopt;
+  return Clock::now() - begun;
+}
 
 HealthVerdict look_at(const ServiceSpec& service, const std::string& address, const std::vector<std::string>& environment) {
   switch (service.check.kind) {

@@ -31,7 +31,7 @@ TEST(ApiReplies, AnUnknownVerbNamesTheKnownOnes) {
   RouteDesk routes;
   const auto answer = nlohmann::json::parse(api_reply({}, routes, "promote", ""));
   EXPECT_NE(answer["error"].get<std::string>().find("cluster.api.promote"), std::string::npos);
-  EXPECT_EQ(answer["verbs"].size(), 9u);
+  EXPECT_EQ(answer["verbs"].size(), 10u);
 }
 
 TEST(ApiReplies, ResolveSubjectsAndGiveTheTable) {
@@ -56,6 +56,14 @@ TEST(ApiReplies, ResolveSubjectsAndGiveTheTable) {
   cluster.serve();
   EXPECT_EQ(ask("services", "")["services"][0]["active"], std::vector<std::string>{"node2"});
   EXPECT_EQ(ask("capabilities", "")["capabilities"][4]["provider"], "api:mistral");
+  routes.measured({{NodeId("node1"), 2.5}, {NodeId("node2"), 0.3}});
+  const auto near = ask("route", R"({"service": "memory", "region": "reg", "mode": "read"})");
+  EXPECT_EQ(near["from"], "node3");
+  EXPECT_EQ(near["nodes"][0]["node"], "node2") << "the nearer one";
+  EXPECT_EQ(near["nodes"][0]["rtt_us"], 300);
+  EXPECT_EQ(near["nodes"][1]["address"], "host1");
+  EXPECT_EQ(ask("route", R"({"service": "memory"})")["nodes"].size(), 1u);
+  EXPECT_TRUE(ask("route", R"({"service": "gpu"})").contains("error")) << "nobody can be sent there";
   cluster.add(MemberIntentChanged{.intent = MemberIntent::kRetired}, NodeId("node1"));
   EXPECT_EQ(ask("resolve", R"({"subject": "message.created", "from": "node1"})")["class"], "uncovered") << "it is no member any more";
 }

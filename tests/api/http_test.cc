@@ -59,7 +59,7 @@ class HttpTest : public testing::Test {
  protected:
   HttpTest() {
     cluster.settle();
-    server = *HttpServer::start("127.0.0.1", 0, [this] { return cluster.view(); });
+    server = *HttpServer::start("127.0.0.1", 0, [this] { return cluster.view(); }, std::make_shared<RouteDesk>());
   }
   std::string ask(const std::string& path, const std::string& method = "GET") {
     Raw raw(server->port());
@@ -116,6 +116,10 @@ TEST_F(HttpTest, SaysWhoServes) {
   EXPECT_EQ(table["updated"], 19);
   EXPECT_EQ(nlohmann::json::parse(body(ask("/cluster/resolve?subject=pictures.new&from=node1")))["service_nodes"], std::vector<std::string>{"node2"});
   EXPECT_TRUE(ask("/router/active").starts_with("HTTP/1.1 404")) << "node3 does not run it";
+  EXPECT_EQ(nlohmann::json::parse(body(ask("/cluster/route?service=router&region=eu")))["nodes"][0]["node"], "node2");
+  EXPECT_TRUE(ask("/cluster/route?service=swapper").starts_with("HTTP/1.1 503")) << "nobody serves it";
+  EXPECT_TRUE(ask("/cluster/route?service=roter").starts_with("HTTP/1.1 400"));
+  EXPECT_TRUE(ask("/cluster/route").starts_with("HTTP/1.1 400"));
 }
 
 TEST_F(HttpTest, ADrainedNodeIsNotReady) {
