@@ -79,7 +79,7 @@ ExitCode run(const Globals& globals, const Options& options) {
 
 void add_connect(CLI::App& app, const Globals& globals, ExitCode& code) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("connect", "Run the engine's client on the node that holds the resource: psql for PostgreSQL. Passwords as the client takes them (~/.pgpass, PGPASSWORD).");
+  CLI::App* command = app.add_subcommand("connect", "Run the engine's client on the node that holds the resource: psql for PostgreSQL, redis-cli for Redis. Passwords as the client takes them (~/.pgpass, PGPASSWORD, REDISCLI_AUTH).");
   command->add_option("resource", options->resource, "Its name, as in `daarionctl resources`")->required();
   command->add_option("-U,--user", options->user, "The engine's user");
   command->add_option("-d,--database", options->database, "The engine's database");

@@ -58,33 +58,43 @@ void say_what_to_try(const LocalCluster& c) {
   if (c.network() && c.nodes().size() >= 2)
     std::printf("      daarionctl dev cut node1 node2 # their links are silent; also: loss node1 node2 30; daarionctl dev heal\n");
   std::printf("      daarionctl dev shell           # DAARION_CONFIG, DAARION_SERVER=%s and PATH set\n", server.c_str());
-  std::printf("      psql -h %s/run/postgres -p %u -U postgres   # the superuser, over the socket; applications: host %s, user and database probe\n",
+  if (c.leads("postgres"))
+    std::printf("      psql -h %s/run/postgres -p %u -U postgres   # the superuser, over the socket; applications: host %s, user and database probe\n",
               c.node_folder(first).c_str(), dev::ports_of(c.file()).postgres, c.address_of(first).c_str());
+  if (c.leads("redis"))
+    std::printf("      redis-cli -h %s -p %u --askpass   # REDIS_PASSWORD of %s/secrets\n", c.address_of(first).c_str(), dev::ports_of(c.file()).redis, c.folder().c_str());
   std::printf("      curl %s/cluster/status\n      daarionctl dev down            # ends all of it and removes %s\n", uri.c_str(), c.folder().c_str());
 }
 
-ExitCode up(int nodes, bool netns) {
+ExitCode up(int nodes, bool netns, const std::vector<std::string>& engines) {
   const dev::Say say = progress();
   const std::string folder = LocalCluster::default_folder();
   std::error_code ignored;
   const bool there = std::filesystem::exists(folder + "/cluster.yaml", ignored);
   auto cluster = there ? LocalCluster::open(folder, say)
-                       : LocalCluster::create({.nodes = nodes > 0 ? nodes : 3, .folder = folder, .prefix = netns ? "10.83.0." : "127.83.0.", .say = say, .netns = netns, .max_promotions = {}});
+                       : LocalCluster::create({.nodes = nodes > 0 ? nodes : 3, .folder = folder, .prefix = netns ? "10.83.0." : "127.83.0.", .say = say, .netns = netns, .max_promotions = {},
+                                                  .data_dir = "postgres", .engines = engines.empty() ? std::set<std::string>{"postgres"} : std::set<std::string>(engines.begin(), engines.end())});
   if (!cluster) return report(cluster.error());
   if (there && netns && !cluster->network())
     return report(Error{Remedy::kFixInput, Effect::kNone, "start nodes in network namespaces: " + folder + " has a cluster without; `daarionctl dev down` first"});
   if (there && nodes > 0 && static_cast<int>(cluster->nodes().size()) != nodes)
     return report(Error{Remedy::kFixInput, Effect::kNone, "start " + std::to_string(nodes) + " nodes: " + folder + " has a cluster of " +
                                                               std::to_string(cluster->nodes().size()) + "; `daarionctl dev down` first"});
+  for (const std::string& engine : there ? engines : std::vector<std::string>{})
+    if (!cluster->leads(engine))
+      return report(Error{Remedy::kFixInput, Effect::kNone, "start " + engine + ": " + folder + " has a cluster without it; `daarionctl dev down` first"});
   say((there ? "found " : "wrote ") + cluster->config_path());
   if (cluster->network()) say("network namespaces " + cluster->network()->hub() + " and one for each node");
   if (auto started = cluster->start_all(); !started) return report(started);
   const auto view = cluster->await_settled(kSettled);
   if (!view) return report(view.error());
-  const dev::ResourceSeen* pg = view->resource("postgres");
-  say("postgres: " + pg->holder + " writes, epoch " + std::to_string(pg->epoch) +
-      (pg->replicas.size() > 1 || (pg->replicas.size() == 1 && pg->replicas[0].node != pg->holder) ? "; its replica streams" : ""));
-  if (auto made = cluster->make_application(NodeId(pg->holder)); !made) return report(made);
+  for (const ResourceId& id : cluster->leased()) {
+    const dev::ResourceSeen* r = view->resource(id.value);
+    say(id.value + ": " + r->holder + " writes, epoch " + std::to_string(r->epoch) +
+        (r->replicas.size() > 1 || (r->replicas.size() == 1 && r->replicas[0].node != r->holder) ? "; its replica streams" : ""));
+    if (id.value != "postgres") continue;
+    if (auto made = cluster->make_application(NodeId(r->holder)); !made) return report(made);
+  }
   say_what_is_absent(cluster->nodes().size());
   say_what_to_try(*cluster);
   return ExitCode::kOk;
@@ -93,7 +103,7 @@ ExitCode up(int nodes, bool netns) {
 /// "daemon 4711, guard 4713 4714 (stopped), ..."
 std::string processes_text(const LocalCluster& c, const NodeId& node) {
   std::string out;
-  for (const Part part : {Part::kNats, Part::kWitness, Part::kDaemon, Part::kGuard, Part::kPostgres}) {
+  for (const Part part : {Part::kNats, Part::kWitness, Part::kDaemon, Part::kGuard, Part::kPostgres, Part::kRedis}) {
     const auto found = c.processes(node, part == Part::kPostgres ? Part::kPostmaster : part);
     if (found.empty()) continue;
     out += (out.empty() ? "" : ", ") + std::string(dev::kPartNames[static_cast<int>(part)]);
@@ -148,7 +158,7 @@ ExitCode on_node(const std::string& name, const std::string& part_name, const st
   const auto node = cluster->node_named(name);
   if (!node) return report(Error{Remedy::kFixInput, Effect::kNone, "no node is called " + name + "; `daarionctl dev status` lists them"});
   const auto part = dev::part_named(part_name.empty() ? "node" : part_name);
-  if (!part) return report(Error{Remedy::kFixInput, Effect::kNone, "no part is called " + part_name + "; it is nats, witness, daemon, guard, postgres or postmaster"});
+  if (!part) return report(Error{Remedy::kFixInput, Effect::kNone, "no part is called " + part_name + "; it is nats, witness, daemon, guard, postgres, postmaster or redis"});
   const auto acted = act(*cluster, *node, *part);
   if (acted) std::printf("%s %s%s\n", node->value.c_str(), part_name.empty() ? "" : (part_name + " ").c_str(), done.c_str());
   return report(acted);
@@ -244,6 +254,7 @@ void add_dev(CLI::App& app, ExitCode& code) {
   struct Options {
     int nodes = 0;
     std::string node, part;
+    std::vector<std::string> engines;
     bool keep = false, netns = false;
   };
   auto o = std::make_shared<Options>();
@@ -253,12 +264,13 @@ void add_dev(CLI::App& app, ExitCode& code) {
   CLI::App* start = dev->add_subcommand("up", "Start a cluster, or what is down of the one that is there.");
   start->add_option("--nodes", o->nodes, "1, 2, 3 (default) or 4")->check(CLI::Range(1, dev::kMostNodes));
   start->add_flag("--netns", o->netns, "Each node in a network namespace of its own, so that links can be cut (root only)");
-  start->callback([o, &code] { code = up(o->nodes, o->netns); });
+  start->add_option("--engine", o->engines, "The data systems: postgres (default), redis; several with a comma between them")->delimiter(',');
+  start->callback([o, &code] { code = up(o->nodes, o->netns, o->engines); });
   dev->add_subcommand("status", "Which processes run, and who writes.")->callback([&code] { code = status(); });
   const auto add = [&](const char* name, const char* text, const char* done, std::function<Result<void>(LocalCluster&, const NodeId&, Part)> act) {
     CLI::App* command = dev->add_subcommand(name, text);
     command->add_option("node", o->node, "The node's id")->required();
-    command->add_option("part", o->part, "nats, witness, daemon, guard, postgres, postmaster; default: all of the node");
+    command->add_option("part", o->part, "nats, witness, daemon, guard, postgres, postmaster, redis; default: all of the node");
     command->callback([o, &code, act = std::move(act), done] { code = on_node(o->node, o->part, act, done); });
   };
   add("kill", "SIGKILL to a node's processes at once, as when the host loses power; or to one part.", "killed",

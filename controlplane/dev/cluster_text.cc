@@ -8,7 +8,7 @@ std::string number(std::uint32_t n) { return std::to_string(n); }
 }  // namespace
 
 std::vector<Ports::Use> Ports::uses() {
-  return {{"gRPC", &grpc, false}, {"HTTP", &http, false}, {"PostgreSQL", &postgres, false}, {"NATS client", &nats.client, false},
+  return {{"gRPC", &grpc, false}, {"HTTP", &http, false}, {"PostgreSQL", &postgres, false}, {"Redis", &redis, false}, {"NATS client", &nats.client, false},
           {"NATS route", &nats.route, false}, {"NATS leaf", &nats.leaf, false}, {"NATS monitor", &nats.monitor, false},
           {"witness client", &nats.witness_client, true}, {"witness route", &nats.witness_route, true},
           {"witness monitor", &nats.witness_monitor, true}};
@@ -33,14 +33,23 @@ std::string cluster_text(const Shape& shape) {
   s += "  nats: {client: " + number(p.nats.client) + ", route: " + number(p.nats.route) + ", leaf: " + number(p.nats.leaf) + ", monitor: " + number(p.nats.monitor);
   s += ",\n         witness_client: " + number(p.nats.witness_client) + ", witness_route: " + number(p.nats.witness_route) +
        ", witness_monitor: " + number(p.nats.witness_monitor) + "}\n";
-  s += "\nreplication:\n  PostgreSQL:\n    mode: primary-replica\n    primary: NODE1                      # bootstrap only: then the log wins\n";
-  s += has(2) ? "    replicas: [NODE2]\n" : "    replicas: []\n";
-  s += "    sync: async (streaming)\n";
+  const std::string replicas = has(2) ? "    replicas: [NODE2]\n" : "    replicas: []\n";
+  const bool postgres = shape.engines.contains("postgres"), redis = shape.engines.contains("redis");
+  s += "\nreplication:\n";
+  if (postgres)
+    s += "  PostgreSQL:\n    mode: primary-replica\n    primary: NODE1                      # bootstrap only: then the log wins\n" + replicas +
+         "    sync: async (streaming)\n";
+  if (redis) s += "  Redis:\n    mode: managed                       # lease and epoch decide, no sentinel\n    master: NODE1\n" + replicas;
   if (has(3)) {
     s += "  NATS:\n    mode: supercluster\n    clusters:\n      - {name: core, nodes: [NODE1, NODE2]}\n      - {name: edge, nodes: [NODE3";
     s += std::string(has(4) ? ", NODE4" : "") + "], leafnode_to: core}\n";
   }
-  s += "\nresources:\n  postgres:\n    port: " + number(p.postgres) + "\n    data_dir: " + shape.folder + "/{node_id}/" + shape.data_dir + "\n    runner: process\n";
+  const auto resource = [&](const char* id, std::uint32_t port, const std::string& data_dir) {
+    s += std::string("  ") + id + ":\n    port: " + number(port) + "\n    data_dir: " + shape.folder + "/{node_id}/" + data_dir + "\n    runner: process\n";
+  };
+  s += "\nresources:\n";
+  if (postgres) resource("postgres", p.postgres, shape.data_dir);
+  if (redis) resource("redis", p.redis, "redis");
   s += "\nrouting:\n";
   for (const char* rule : {"message, subjects: [\"message.*\"], class: replicated, max_age: 7d", "attachment, subjects: [\"attachment.*\"], class: replicated, max_age: 30d",
                            "agent_run, subjects: [\"agent.run.*\"], class: replicated, max_age: 7d"})
@@ -57,6 +66,7 @@ Ports ports_of(const ClusterFile& file) {
   out.nats = file.nats;
   for (const ResourceSpec& r : file.spec.resources)
     if (r.engine == "postgresql") out.postgres = r.port;
+    else if (r.engine == "redis") out.redis = r.port;
   return out;
 }
 

@@ -26,7 +26,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr const char* kSecretNames[] = {"PG_REPLICATION_PASSWORD", "DAARION_CONTROL_PASSWORD", "DAARION_SYS_PASSWORD", "DAARION_APP_PASSWORD",
-                                        "DAARION_PROBE_PASSWORD"};
+                                        "DAARION_PROBE_PASSWORD", "REDIS_PASSWORD"};
 constexpr const char* kReplicationUser = "replicator";
 // A killed process is gone in milliseconds; only the kernel's work for a core dump or a full disk takes longer.
 constexpr Duration kKilled = seconds(10);
@@ -104,6 +104,7 @@ bool is_of(const ProcessInfo& p, Part part) {
   if (part == Part::kDaemon) return p.name == "daariond";
   if (part == Part::kGuard) return p.name == "daarion-watcher" || p.name == "daarion-keeper" || p.name == "daarion-guard";  // the pair names itself
   if (part == Part::kPostgres || part == Part::kPostmaster) return p.name == "postgres";
+  if (part == Part::kRedis) return p.name == "redis-server";
   return p.name == "nats-server";
 }
 
@@ -128,6 +129,8 @@ std::string LocalCluster::default_folder() {
 
 Result<LocalCluster> LocalCluster::create(const LocalOptions& o) {
   if (o.nodes < 1 || o.nodes > kMostNodes) return fail(Remedy::kFixInput, "make a local cluster of " + std::to_string(o.nodes) + " nodes: 1 to 4 are possible");
+  for (const std::string& engine : o.engines)
+    if (engine != "postgres" && engine != "redis") return fail(Remedy::kFixInput, "make a local cluster with " + engine + ": postgres and redis are possible");
   if (o.netns)
     if (auto can = NodeNetwork::possible(); !can) return tl::unexpected(can.error());
   std::error_code error;
@@ -137,7 +140,7 @@ Result<LocalCluster> LocalCluster::create(const LocalOptions& o) {
   LocalCluster out;
   out.folder_ = fs::canonical(o.folder, error).string();
   out.say_ = o.say;
-  Shape shape{.nodes = o.nodes, .prefix = o.prefix, .folder = out.folder_, .ports = {}, .max_promotions = o.max_promotions, .data_dir = o.data_dir};
+  Shape shape{.nodes = o.nodes, .prefix = o.prefix, .folder = out.folder_, .ports = {}, .max_promotions = o.max_promotions, .data_dir = o.data_dir, .engines = o.engines};
   // A namespace has all its ports.
   if (!o.netns)
     if (auto freed = free_ports(shape, o.say); !freed) return tl::unexpected(freed.error());
@@ -193,6 +196,16 @@ std::vector<NodeId> LocalCluster::nodes() const {
   for (const NodeSpec& node : file_.spec.nodes) out.push_back(node.id);
   return out;
 }
+std::vector<ResourceId> LocalCluster::leased() const {
+  std::vector<ResourceId> out;
+  for (const ResourceSpec& r : file_.spec.resources)
+    if (r.leased) out.push_back(r.id);
+  return out;
+}
+bool LocalCluster::leads(const std::string& resource) const {
+  const ResourceSpec* spec = file_.spec.resource(ResourceId(resource));
+  return spec != nullptr && spec->leased;
+}
 std::string LocalCluster::address_of(const NodeId& node) const {
   const NodeSpec* spec = file_.spec.node(node);
   return spec ? spec->address : "";
@@ -209,8 +222,9 @@ std::string LocalCluster::log_of(const NodeId& node, Part part) const {
   if (part == Part::kNats || part == Part::kWitness || part == Part::kDaemon) return node_folder(node) + "/" + kPartNames[static_cast<int>(part)] + ".log";
   // The engine's is where the daemon was told to keep such things.
   std::error_code error;
+  const std::string engine = part == Part::kRedis ? "redis" : part == Part::kGuard && !leased().empty() ? leased().front().value : "postgres";
   for (const auto& entry : fs::recursive_directory_iterator(node_folder(node) + "/run", error))
-    if (entry.path().filename() == (part == Part::kGuard ? "postgres.guard.log" : "postgres.log")) return entry.path().string();
+    if (entry.path().filename() == (part == Part::kGuard ? engine + ".guard.log" : engine + ".log")) return entry.path().string();
   return node_folder(node) + "/daemon.log";
 }
 
@@ -243,7 +257,7 @@ Result<void> LocalCluster::start_server(const NatsServerPlan& server) {
 Result<void> LocalCluster::start_daemon(const NodeId& node) {
   if (!processes(node, Part::kDaemon).empty()) return {};
   std::vector<std::string> environment;
-  for (const char* name : {"PG_REPLICATION_USER", "PG_REPLICATION_PASSWORD", "DAARION_CONTROL_PASSWORD", "DAARION_SYS_PASSWORD"})
+  for (const char* name : {"PG_REPLICATION_USER", "PG_REPLICATION_PASSWORD", "REDIS_PASSWORD", "DAARION_CONTROL_PASSWORD", "DAARION_SYS_PASSWORD"})
     environment.push_back(std::string(name) + "=" + secrets_[name]);
   for (const std::string& more : daemon_environment_[node]) environment.push_back(more);
   const std::string folder = node_folder(node);

@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,12 +21,13 @@
 #include "controlplane/dev/processes.h"
 #include "controlplane/dev/view.h"
 #include "controlplane/drivers/postgres/connection.h"
+#include "controlplane/drivers/redis/connection.h"
 #include "controlplane/topology/render.h"
 
 namespace daarion::dev {
 
-enum class Part { kNode, kNats, kWitness, kDaemon, kGuard, kPostgres, kPostmaster };
-inline constexpr const char* kPartNames[] = {"node", "nats", "witness", "daemon", "guard", "postgres", "postmaster"};
+enum class Part { kNode, kNats, kWitness, kDaemon, kGuard, kPostgres, kPostmaster, kRedis };
+inline constexpr const char* kPartNames[] = {"node", "nats", "witness", "daemon", "guard", "postgres", "postmaster", "redis"};
 std::optional<Part> part_named(const std::string& name);
 
 using Say = std::function<void(const std::string&)>;  // one line of progress
@@ -38,6 +40,7 @@ struct LocalOptions {
   bool netns = false;               // each node in a network namespace of its own: prefix is of a private network, e.g. "10.83.0."
   std::string max_promotions;       // "64 per 1s" for those who lose nodes all day; empty: the default
   std::string data_dir = "postgres";  // PostgreSQL's, below a node's folder
+  std::set<std::string> engines{"postgres"};  // postgres, redis
 };
 
 class LocalCluster {
@@ -58,6 +61,9 @@ class LocalCluster {
   std::string address_of(const NodeId& node) const;
   std::string server_of(const NodeId& node) const;  // host:port of its gRPC
   std::vector<NodeId> nodes() const;
+  /// The data systems that the control plane leads here, in the file's order.
+  std::vector<ResourceId> leased() const;
+  bool leads(const std::string& resource) const;
   std::optional<NodeId> node_named(const std::string& name) const { return file_.node_named(name); }
   std::vector<NatsServerPlan> servers() const { return nats_plan(file_); }
   /// For start(): PG_REPLICATION_USER and so on, as the daemon's environment has them. A test may spoil one.
@@ -109,6 +115,9 @@ class LocalCluster {
   postgres::Target application(const NodeId& node) const;
   /// Makes that user and database on the primary; idempotent.
   Result<void> make_application(const NodeId& primary) const;
+
+  /// How an application reaches the node's Redis.
+  redis::Target redis_application(const NodeId& node) const;
 
  private:
   LocalCluster() = default;

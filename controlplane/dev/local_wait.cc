@@ -15,7 +15,6 @@ using std::chrono::seconds;
 
 constexpr Duration kPoll = milliseconds(20);     // often enough that waiting adds nothing to what is measured by people
 constexpr Duration kAnswer = milliseconds(500);  // answers come from memory; longer means frozen
-constexpr const char* kResource = "postgres";
 constexpr const char* kProbeUser = "probe";
 
 std::string text_of(Duration d) {
@@ -66,22 +65,25 @@ Result<ClusterView> LocalCluster::await(const NodeId& node, const std::string& w
 Result<ClusterView> LocalCluster::await_settled(Duration limit) const {
   const auto until = std::chrono::steady_clock::now() + limit;
   const auto left = [&] { return std::max<Duration>(until - std::chrono::steady_clock::now(), milliseconds(1)); };
-  const ResourceSpec* spec = file_.spec.resource(ResourceId(kResource));
-  std::uint64_t epoch = 0;
+  const std::vector<ResourceId> resources = leased();
+  const auto settled = [&](const ClusterView& v, const ResourceId& id) {
+    const std::string holder = v.holder_of(id.value);
+    return !holder.empty() && std::ranges::all_of(file_.spec.resource(id)->members, [&](const NodeId& m) { return m.value == holder || v.streams(id.value, m.value); });
+  };
+  std::vector<std::uint64_t> epochs;
   auto since = std::chrono::steady_clock::now();
   for (;;) {
     Result<ClusterView> out = fail(Remedy::kFixInput, "the cluster has no node");
     bool same = true;
     for (const NodeId& node : nodes()) {
       const auto began = std::chrono::steady_clock::now();
-      out = await(node, "a writable PostgreSQL, and every replica streaming", left(), [&](const ClusterView& v) {
-        const std::string holder = v.holder_of(kResource);
-        return !holder.empty() && v.ready && std::ranges::all_of(spec->members, [&](const NodeId& m) { return m.value == holder || v.streams(kResource, m.value); });
-      });
+      out = await(node, "a writable primary of each data system, and every replica streaming", left(),
+                  [&](const ClusterView& v) { return v.ready && std::ranges::all_of(resources, [&](const ResourceId& id) { return settled(v, id); }); });
       if (!out) return out;
-      const std::uint64_t seen = out->resource(kResource)->epoch;
-      same = same && seen == epoch && std::chrono::steady_clock::now() - began < kStatusAge;
-      epoch = seen;
+      std::vector<std::uint64_t> seen;
+      for (const ResourceId& id : resources) seen.push_back(out->resource(id.value)->epoch);
+      same = same && seen == epochs && std::chrono::steady_clock::now() - began < kStatusAge;
+      epochs = std::move(seen);
     }
     const auto now = std::chrono::steady_clock::now();
     if (!same) since = now;
@@ -128,6 +130,10 @@ Result<std::unique_ptr<postgres::Connection>> LocalCluster::superuser(const Node
 
 postgres::Target LocalCluster::application(const NodeId& node) const {
   return {.host = address_of(node), .port = ports_of(file_).postgres, .user = kProbeUser, .password = secrets_.at("DAARION_PROBE_PASSWORD"), .database = kProbeUser};
+}
+
+redis::Target LocalCluster::redis_application(const NodeId& node) const {
+  return {.host = address_of(node), .port = ports_of(file_).redis, .user = {}, .password = secrets_.at("REDIS_PASSWORD")};
 }
 
 Result<void> LocalCluster::make_application(const NodeId& primary) const {

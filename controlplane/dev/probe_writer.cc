@@ -11,11 +11,40 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr Duration kEvery = milliseconds(5);
 // A loopback server answers in a millisecond, a busy one in tens; beyond this it is frozen, and a new connection is tried.
 constexpr Duration kConnectLimit = milliseconds(300);
 constexpr Duration kWriteLimit = milliseconds(1000);
 constexpr std::uint64_t kPage = 5000;  // rows asked for at a time
+
+std::string redis_key(const std::string& writer) { return "daarion_probe:" + writer; }
+
+class PostgresSession final : public ProbeSession {
+ public:
+  explicit PostgresSession(std::unique_ptr<postgres::Connection> c) : c_(std::move(c)) {}
+  Result<std::int64_t> write(const std::string& writer, std::uint64_t n, Duration limit) override {
+    const auto answer = c_->query("insert into daarion_probe (writer, n) values (" + c_->literal(writer) + ", " + std::to_string(n) + ") returning id", limit);
+    if (!answer) return tl::unexpected(answer.error());
+    return answer->empty() ? 0 : std::strtoll((*answer)[0][0].c_str(), nullptr, 10);
+  }
+  bool alive() const override { return c_->alive(); }
+
+ private:
+  std::unique_ptr<postgres::Connection> c_;
+};
+
+class RedisSession final : public ProbeSession {
+ public:
+  explicit RedisSession(std::unique_ptr<redis::Connection> c) : c_(std::move(c)) {}
+  Result<std::int64_t> write(const std::string& writer, std::uint64_t n, Duration limit) override {
+    const auto answer = c_->ask({"SADD", redis_key(writer), std::to_string(n)}, limit);
+    if (!answer) return tl::unexpected(answer.error());
+    return 0;
+  }
+  bool alive() const override { return c_->alive(); }
+
+ private:
+  std::unique_ptr<redis::Connection> c_;
+};
 
 }  // namespace
 
@@ -28,7 +57,24 @@ Result<void> make_probe_table(const postgres::Target& primary, Duration limit) {
   return {};
 }
 
-ProbeWriter::ProbeWriter(postgres::Target target, std::string name) : target_(std::move(target)), name_(std::move(name)), thread_([this] { run(); }) {}
+ProbeConnect probe_of(postgres::Target target) {
+  return [target = std::move(target)](Duration limit) -> Result<std::unique_ptr<ProbeSession>> {
+    auto opened = postgres::Connection::open(target, limit);
+    if (!opened) return tl::unexpected(opened.error());
+    return std::make_unique<PostgresSession>(std::move(*opened));
+  };
+}
+
+ProbeConnect probe_of(redis::Target target) {
+  return [target = std::move(target)](Duration limit) -> Result<std::unique_ptr<ProbeSession>> {
+    auto opened = redis::Connection::open(target, limit);
+    if (!opened) return tl::unexpected(opened.error());
+    return std::make_unique<RedisSession>(std::move(*opened));
+  };
+}
+
+ProbeWriter::ProbeWriter(ProbeConnect connect, std::string name, Duration every)
+    : connect_(std::move(connect)), name_(std::move(name)), every_(every), thread_([this] { run(); }) {}
 ProbeWriter::~ProbeWriter() { stop(); }
 
 void ProbeWriter::stop() {
@@ -42,25 +88,23 @@ void ProbeWriter::note(const std::string& error) {
 }
 
 void ProbeWriter::run() {
-  std::unique_ptr<postgres::Connection> c;
-  std::string begin;
+  std::unique_ptr<ProbeSession> c;
   std::uint64_t n = 0;
   Instant next = node_now();
   while (!ending_) {
     if (const Instant now = node_now(); now < next) std::this_thread::sleep_for(next - now);
-    next = node_now() + kEvery;
+    next = node_now() + every_;
     if (!c || !c->alive()) {
-      auto opened = postgres::Connection::open(target_, kConnectLimit);
+      auto opened = connect_(kConnectLimit);
       if (!opened) {
         note(opened.error().message);
         continue;
       }
       c = std::move(*opened);
-      begin = "insert into daarion_probe (writer, n) values (" + c->literal(name_) + ", ";
     }
     // A number is never used again: a write without an answer may be in the database.
     const ProbeWrite write{.sent = node_now(), .at = {}, .n = ++n, .id = 0};
-    const auto answer = c->query(begin + std::to_string(write.n) + ") returning id", kWriteLimit);
+    const auto answer = c->write(name_, write.n, kWriteLimit);
     if (!answer) {
       note(answer.error().message);
       continue;
@@ -69,7 +113,7 @@ void ProbeWriter::run() {
     error_.clear();
     writes_.push_back(write);
     writes_.back().at = node_now();
-    if (!answer->empty()) writes_.back().id = std::strtoll((*answer)[0][0].c_str(), nullptr, 10);
+    writes_.back().id = *answer;
   }
 }
 
@@ -112,6 +156,18 @@ Duration longest_gap(const std::vector<const ProbeWriter*>& writers, Instant fro
 
 Result<std::vector<ProbeWrite>> missing_rows(const postgres::Target& where, const ProbeWriter& writer, Duration limit) {
   return missing_rows(where, writer.name(), writer.writes(), limit);
+}
+
+Result<std::vector<ProbeWrite>> missing_rows(const redis::Target& where, const ProbeWriter& writer, Duration limit) {
+  auto c = redis::Connection::open(where, limit);
+  if (!c) return tl::unexpected(c.error());
+  const auto rows = (*c)->ask({"SMEMBERS", redis_key(writer.name())}, limit);
+  if (!rows) return tl::unexpected(rows.error());
+  std::set<std::uint64_t> there;
+  for (const redis::Reply& row : rows->list) there.insert(std::strtoull(row.text.c_str(), nullptr, 10));
+  std::vector<ProbeWrite> missing = writer.writes();
+  std::erase_if(missing, [&](const ProbeWrite& w) { return there.contains(w.n); });
+  return missing;
 }
 
 Result<std::vector<ProbeWrite>> missing_rows(const postgres::Target& where, const std::string& writer, const std::vector<ProbeWrite>& writes, Duration limit) {

@@ -47,7 +47,7 @@ bool is_inside(const std::string& path, const std::string& folder) { return path
 
 /// Programs of ours and of the engines: only these are taken by folder alone.
 bool is_program_of_a_node(const std::string& name) {
-  static const std::set<std::string> kNames = {"daariond", "daarion-guard", "daarion-keeper", "daarion-watcher", "nats-server", "postgres", "initdb"};
+  static const std::set<std::string> kNames = {"daariond", "daarion-guard", "daarion-keeper", "daarion-watcher", "nats-server", "postgres", "initdb", "redis-server"};
   return kNames.contains(name) || name.starts_with("pg_");
 }
 

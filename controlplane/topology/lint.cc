@@ -125,6 +125,8 @@ class Linter {
       else if (s.sentinels == 3 && s.nodes.size() == 2)
         at(Severity::kNote, "third_sentinel", "third sentinel placed on " + third_of(s).value);
     }
+    if (s.engine == "redis" && s.mode == "managed" && s.sentinels > 0)
+      at(Severity::kWarning, "sentinels_unused", s.id.value + ": mode managed has no sentinels: lease and epoch decide; leave `sentinels` out");
     if (s.engine == "postgresql" && s.nodes.empty()) at(Severity::kError, "no_primary", s.id.value + ": no primary and no replicas; name `primary:`");
   }
   NodeId third_of(const DataSystem& s) const {
@@ -144,6 +146,10 @@ class Linter {
       if (!r.has_member(node)) say(Severity::kWarning, "tag_of_stranger", key + ".tags", r.id.value + ": tags of " + node.value + ", which does not run it");
     if (r.leased && r.runner != "process")
       say(Severity::kError, "runner", key, "resources." + r.id.value + ".runner is " + r.runner + ": this version starts and ends engines itself, under its guard; write process, or leave it out");
+    if (r.engine == "redis" && r.sync != SyncMode::kAsync)
+      say(Severity::kNote, "redis_sync", key, r.id.value + " is never synchronous: it refuses writes while too few replicas are near, which bounds what may be lost");
+    if (r.engine == "redis" && r.data_dir.empty())
+      say(Severity::kError, "no_data_dir", key, r.id.value + " has no data_dir; give resources." + r.id.value + ".data_dir a folder of its own");
     if (r.engine == "postgresql" && r.sync == SyncMode::kAsync) say(Severity::kNote, "async_loss", key, "async PostgreSQL may lose the announced tail");
     if (r.sync != SyncMode::kAsync && r.members.size() == 2)
       say(Severity::kWarning, "sync_one_replica", key, r.id.value + " is synchronous with one replica: its loss stops writes");

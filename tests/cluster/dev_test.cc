@@ -41,8 +41,26 @@ TEST(ClusterText, PassesLintAtEverySize) {
   }
 }
 
+TEST(ClusterText, HasTheEnginesThatWereAskedFor) {
+  for (const std::set<std::string>& engines : {std::set<std::string>{"redis"}, std::set<std::string>{"postgres", "redis"}}) {
+    Shape shape{.nodes = 3, .prefix = "127.80.1.", .folder = "/x", .ports = {}, .max_promotions = {}, .data_dir = "postgres", .engines = engines};
+    shape.ports.redis = 7777;
+    const ParsedFile parsed = parse_cluster_file(cluster_text(shape));
+    ASSERT_FALSE(has_errors(parsed.findings)) << parsed.findings.front().message;
+    EXPECT_FALSE(has_errors(lint(parsed.file)));
+    const ResourceSpec* redis = parsed.file.spec.resource(ResourceId("redis"));
+    ASSERT_NE(redis, nullptr);
+    EXPECT_TRUE(redis->leased);
+    EXPECT_EQ(redis->port, 7777u);
+    EXPECT_EQ(ports_of(parsed.file).redis, 7777u);
+    EXPECT_EQ(redis->declared_primary, NodeId("node1"));
+    EXPECT_EQ(path_on(redis->data_dir, NodeId("node2")), "/x/node2/redis");
+    EXPECT_EQ(parsed.file.spec.resource(ResourceId("postgres")) != nullptr, engines.contains("postgres"));
+  }
+}
+
 TEST(ClusterText, KeepsPortsThatWereReplaced) {
-  Shape shape{.nodes = 3, .prefix = "127.80.1.", .folder = "/x", .ports = {}, .max_promotions = "9 per 1h"};
+  Shape shape{.nodes = 3, .prefix = "127.80.1.", .folder = "/x", .ports = {}, .max_promotions = "9 per 1h", .data_dir = "postgres", .engines = {"postgres", "redis"}};
   std::uint32_t next = 20'000;
   for (const Ports::Use& use : shape.ports.uses()) *use.port = next++;
   const ParsedFile parsed = parse_cluster_file(cluster_text(shape));

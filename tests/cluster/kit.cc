@@ -91,13 +91,13 @@ std::string output_of(const std::string& command) {
 }  // namespace
 
 Result<ScratchCluster> ScratchCluster::make(int nodes, dev::Say say, const std::string& max_promotions, bool netns,
-                                             const std::string& data_dir) {
+                                             const std::string& data_dir, const std::set<std::string>& engines) {
   auto network = dev::Network::claim(netns ? 10 : 127);
   if (!network) return tl::unexpected(network.error());
   std::string folder = "/var/tmp/daarion-test-XXXXXX";  // short, and the engine's user may pass
   if (mkdtemp(folder.data()) == nullptr) return fail(Remedy::kFixInput, "make a folder in /var/tmp: no right to");
   auto cluster = dev::LocalCluster::create({.nodes = nodes, .folder = folder, .prefix = network->prefix(), .say = std::move(say), .netns = netns, .max_promotions = max_promotions,
-                                            .data_dir = data_dir});
+                                            .data_dir = data_dir, .engines = engines});
   if (!cluster) return tl::unexpected(cluster.error());
   return ScratchCluster(std::move(*network), std::move(*cluster));
 }
@@ -177,9 +177,10 @@ Result<LogRead> read_mirror(dev::LocalCluster& cluster, const NodeId& edge, Sequ
   return read(*reader, Sequence{1}, to);
 }
 
-Result<v1::Mutation> switchover(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& to, const std::string& reason) {
+Result<v1::Mutation> switchover(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& to, const std::string& reason,
+                                const std::string& resource) {
   v1::SwitchoverRequest request;
-  request.set_resource("postgres");
+  request.set_resource(resource);
   request.set_to(to.value);
   request.mutable_intent()->set_reason(reason);
   request.mutable_intent()->set_actor("test");

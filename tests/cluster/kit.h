@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,8 @@ namespace daarion::test {
 class ScratchCluster {
  public:
   /// Errors: as LocalCluster::create.
-  static Result<ScratchCluster> make(int nodes, dev::Say say = {}, const std::string& max_promotions = "", bool netns = false, const std::string& data_dir = "postgres");
+  static Result<ScratchCluster> make(int nodes, dev::Say say = {}, const std::string& max_promotions = "", bool netns = false, const std::string& data_dir = "postgres",
+                                     const std::set<std::string>& engines = {"postgres"});
   ScratchCluster(ScratchCluster&&) noexcept;
   ScratchCluster& operator=(ScratchCluster&&) = delete;
   ~ScratchCluster();
@@ -72,7 +74,7 @@ const LogEvent* last_of(const std::vector<LogEvent>& events, Sequence from = {})
 }
 
 // The admin API of one node. Errors: kRetry with the status's text.
-Result<v1::Mutation> switchover(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& to, const std::string& reason);
+Result<v1::Mutation> switchover(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& to, const std::string& reason, const std::string& resource = "postgres");
 Result<v1::Explanation> explain(const dev::LocalCluster& cluster, const NodeId& at, Sequence sequence);
 Result<v1::ReplayProgress> replay(const dev::LocalCluster& cluster, const NodeId& at, Sequence to);
 

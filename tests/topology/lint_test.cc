@@ -74,6 +74,27 @@ TEST(Lint, MeasuresTheRulesAgainstTheDisk) {
   EXPECT_NE(disk(64ull << 30).find("65 GiB on every core server"), std::string::npos);
 }
 
+TEST(Lint, OfManagedRedis) {
+  const std::string users = contents(kTests + "fixtures/cluster.yaml"), sentinel = "{mode: sentinel, master: NODE1, replicas: [NODE2], sentinels: 3}";
+  const auto with = [&](const std::string& redis, const std::string& resource) {
+    std::string text = users;
+    text.replace(text.find(sentinel), sentinel.size(), redis);
+    const std::string details = "redis: {port: 6379, sentinel_port: 26379}";
+    text.replace(text.find(details), details.size(), resource);
+    std::vector<std::string> rules;
+    for (const Finding& f : judge(text))
+      if (f.message.find("redis") != std::string::npos) rules.push_back(f.rule);
+    return rules;
+  };
+  using Rules = std::vector<std::string>;
+  const std::string folder = "redis: {data_dir: /var/lib/redis/daarion}";
+  EXPECT_EQ(with("{mode: managed, master: NODE1, replicas: [NODE2]}", folder), Rules{});
+  EXPECT_EQ(with("{mode: managed, master: NODE1, replicas: [NODE2]}", "redis: {port: 6379}"), Rules{"no_data_dir"});
+  EXPECT_EQ(with("{mode: managed, master: NODE1, replicas: [NODE2], sentinels: 3}", folder), Rules{"sentinels_unused"});
+  EXPECT_EQ(with("{mode: managed, master: NODE1, replicas: []}", folder), Rules{"no_replica"});
+  EXPECT_EQ(with("{mode: managed, master: NODE1, replicas: [NODE2], sync: sync}", folder), (Rules{"sync_one_replica", "redis_sync"}));
+}
+
 TEST(Lint, WarnsOfAStreamThatNothingBounds) {
   std::string text = contents(kTests + "fixtures/cluster.yaml");
   const std::string bounds = ", max_age: 7d, max_bytes: 10GiB";
