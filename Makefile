@@ -1,4 +1,4 @@
-# make test | sim SEEDS= SEED= TRACE=1 SHRINK=1 LEDGER=1 | sim-plants | model | race | crash N= | demo KEEP=1 | chaos MINUTES= SEED=
+# make test | sim SEEDS= SEED= TRACE=1 SHRINK=1 LEDGER=1 | sim-plants | model | race | crash N= | demo KEEP=1 | chaos MINUTES= SEED= | chaos-table
 # make guard-margins N= | quiet MINUTES= | bench-failover N= | bench-log | bench-route | bench-services | test-asan | test-tsan | tidy | format
 # Everything is built by CMake and Ninja below build/<preset>; this file only knows the commands.
 PRESET ?= release
@@ -6,7 +6,7 @@ BUILD := build/$(PRESET)
 BIN := $(BUILD)/bin
 JOBS ?= $(shell nproc)
 
-.PHONY: build test sim sim-plants model race crash demo chaos guard-margins quiet bench-failover bench-log bench-route bench-services drivers test-asan test-tsan tidy format clean bootstrap
+.PHONY: build test sim sim-plants model race crash demo chaos chaos-table guard-margins quiet bench-failover bench-log bench-route bench-services drivers test-asan test-tsan tidy format clean bootstrap
 .DEFAULT_GOAL := build
 
 bootstrap:
@@ -53,6 +53,10 @@ MINUTES ?= 2
 chaos: build
 	@DAARION_FIGURES=build/figures.jsonl $(BIN)/daarion-chaos --minutes $(MINUTES) --seed $(or $(SEED),1) --history build/chaos-$(or $(SEED),1).jsonl \
 	  $(if $(LEDGER),--ledger docs/ledger.tsv)
+
+# What these two runs found, by kind of fault, into docs/failure-modes.md.
+chaos-table: build
+	@$(BIN)/daarion-chaos --table docs/failure-modes.md --from build/chaos-1.jsonl,build/chaos-2.jsonl
 
 # The two write their tables into docs/failure-modes.md.
 guard-margins: N = 10

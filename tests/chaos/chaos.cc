@@ -10,6 +10,7 @@
 #include "controlplane/node/clock.h"
 #include "tests/chaos/checker.h"
 #include "tests/chaos/deal.h"
+#include "tests/chaos/table.h"
 #include "tests/harness/figures.h"
 #include "tests/harness/record.h"
 #include "tests/harness/stalls.h"
@@ -25,18 +26,21 @@ struct Options {
   double minutes = 2;
   std::uint64_t seed = 1;
   std::vector<std::string> only;
-  std::string history, ledger;
+  std::string history, ledger, document;
+  std::vector<std::string> from;
   bool or_skip = false, list = false;
 };
 
 void usage(FILE* to) {
   std::fprintf(to,
                "usage: daarion-chaos [--minutes M] [--seed S] [--only KIND[,KIND]] [--history FILE] [--ledger FILE] [--or-skip] [--list]\n"
+               "       daarion-chaos --table DOCUMENT --from HISTORY[,HISTORY]\n"
                "  --minutes   how long the faults may take together: 30 make every kind at least once; default 2\n"
                "  --seed      order, victims and lengths; the same seed and minutes make the same faults\n"
                "  --only      these kinds, in this order, once each; also such as are not done right yet\n"
                "  --history   JSON lines of everything that was done and seen; default build/chaos-<seed>.jsonl\n"
                "  --ledger    append one line about this run to that file\n"
+               "  --table     makes no fault: puts what the histories tell, by kind of fault, between its marks in that document\n"
                "  --or-skip   exit %d where namespaces cannot be made\n"
                "  --list      the kinds, and which of them cannot be made yet\n", kSkipped);
 }
@@ -48,6 +52,23 @@ void list() {
 const Kind* kind_named(const std::string& name) {
   const auto at = std::ranges::find(kinds(), name, &Kind::name);
   return at == kinds().end() ? nullptr : &*at;
+}
+
+std::vector<std::string> split(const std::string& names) {
+  std::vector<std::string> out;
+  for (std::size_t at = 0; at <= names.size();) {
+    const std::size_t end = std::min(names.find(',', at), names.size());
+    out.push_back(names.substr(at, end - at));
+    at = end + 1;
+  }
+  return out;
+}
+
+int put_table_of(const Options& o) {
+  const auto table = table_of(o.from);
+  if (!table) return std::fprintf(stderr, "daarion-chaos: %s\n", table.error().message.c_str()), 2;
+  std::printf("%s", table->c_str());
+  return test::put_table(o.document, "make chaos-table", *table) ? 0 : 1;
 }
 
 class Run {
@@ -188,16 +209,14 @@ int main_of(int argc, char** argv) {
     else if (key == "--seed" && value) o.seed = std::strtoull(argv[++i], nullptr, 10);
     else if (key == "--history" && value) o.history = argv[++i];
     else if (key == "--ledger" && value) o.ledger = argv[++i];
-    else if (key == "--only" && value) {
-      std::string names = argv[++i];
-      for (std::size_t at = 0; at <= names.size();) {
-        const std::size_t end = std::min(names.find(',', at), names.size());
-        o.only.push_back(names.substr(at, end - at));
-        at = end + 1;
-      }
-    } else
+    else if (key == "--only" && value) o.only = split(argv[++i]);
+    else if (key == "--table" && value) o.document = argv[++i];
+    else if (key == "--from" && value) o.from = split(argv[++i]);
+    else
       return usage(stderr), 2;
   }
+  if (o.document.empty() != o.from.empty()) return usage(stderr), 2;
+  if (!o.document.empty()) return put_table_of(o);
   for (const std::string& name : o.only)
     if (!kind_named(name)) {
       std::fprintf(stderr, "daarion-chaos: no kind of fault is called %s; --list shows all\n", name.c_str());

@@ -3,10 +3,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <fstream>
 #include <set>
 
 #include "tests/chaos/deal.h"
+#include "tests/chaos/history.h"
 #include "tests/chaos/judge.h"
+#include "tests/chaos/table.h"
+#include "tests/unit/temp_folder.h"
 
 namespace daarion::chaos {
 namespace {
@@ -79,6 +83,47 @@ TEST(Strays, APromotionThatComesLaterExcusesNothing) {
   EXPECT_EQ(strays_of({writes(kOne, {1, 2, 2002}), writes(kTwo, {2000, 2005})}, kOne, {promoted(kTwo, 1500), promoted(kOne, 5000)}).count, 1u);
   EXPECT_EQ(strays_of({writes(kOne, {1, 2}), writes(kTwo, {1400})}, kOne, {promoted(kTwo, 1500)}).count, 1u) << "before its decision";
   EXPECT_EQ(strays_of({writes(kTwo, {1400})}, kOne, {}).count, 1u) << "without any";
+}
+
+LogEvent decision(std::uint64_t epoch, std::uint64_t session, std::int64_t stored_ns) {
+  LogEvent e{.sequence = {epoch}, .stored_ns = stored_ns, .event = {}};
+  e.event.header.epoch = {epoch};
+  e.event.payload = PromotionDecided{.session = {1, session}};
+  return e;
+}
+
+TEST(LostLog, AnEpochThatWasGivenIsNotGivenAgain) {
+  const std::vector<LogEvent> lost = {decision(20, 1, 1000)};
+  EXPECT_EQ(epochs_given_again({decision(20, 2, 1001)}, lost).size(), 1u);
+  EXPECT_EQ(epochs_given_again({decision(19, 2, 1001)}, lost).size(), 1u);
+  EXPECT_TRUE(epochs_given_again({decision(21, 2, 1001)}, lost).empty());
+  EXPECT_TRUE(epochs_given_again({decision(20, 1, 1001)}, lost).empty()) << "the same, made again";
+  EXPECT_TRUE(epochs_given_again({decision(20, 2, 999)}, lost).empty()) << "the log changed from one append to the other";
+  EXPECT_TRUE(epochs_given_again({decision(20, 2, 1001)}, {}).empty());
+}
+
+TEST(Table, ReadsWhatRunsWrote) {
+  const test::TempFolder folder;
+  Verdict v{.kind = "host_killed", .outage_ms = 2100, .recovery_ms = 900, .lost = 7, .promotions = 1};
+  {
+    History history(folder / "a.jsonl");
+    history.add("deal", {{"text", "3 faults by seed 1"}});
+    history.add("verdict", {{"text", verdict_text(v)}});
+    v.violations = {"slow"};
+    v.outage_ms = 9000;
+    history.add("verdict", {{"text", verdict_text(v)}});
+    history.add("again", {{"text", "host_killed: the machine stood still beside it"}});
+    v.violations.clear();
+    v.outage_ms = 2300;
+    history.add("verdict", {{"text", verdict_text(v)}});
+  }
+  const auto table = table_of({folder / "a.jsonl"});
+  ASSERT_TRUE(table) << table.error().message;
+  EXPECT_NE(table->find("| the holder's host loses power | 2 | 2300 | 3500 | 2 | 14 | 0 |"), std::string::npos) << *table;
+  EXPECT_NE(table->find("3 faults by seed 1."), std::string::npos);
+  std::ofstream(folder / "b.jsonl") << "{\"what\":\"verdict\",\"text\":\"nonsense\"}\n";
+  EXPECT_FALSE(table_of({folder / "b.jsonl"}));
+  EXPECT_FALSE(table_of({folder / "missing.jsonl"}));
 }
 
 }  // namespace

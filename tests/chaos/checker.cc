@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <iterator>
 #include <thread>
 
 #include "controlplane/api/event_line.h"
 #include "controlplane/api/views.h"
 #include "controlplane/node/clock.h"
 #include "streams/message.h"
+#include "tests/chaos/table.h"
 
 namespace daarion::chaos {
 namespace {
@@ -144,8 +146,7 @@ class Check {
 
  private:
   /// The events of the fault: those of the log that are not among the remembered, by their ids, since a log that lost events has other
-  /// numbers. What it lost happened all the same: it is judged with what the log holds now, in the order of time. Epochs given afterwards
-  /// are above all of its.
+  /// numbers. What it lost happened all the same: it is judged with what the log holds now, in the order of time.
   std::vector<LogEvent> log_of_fault(Sequence head) {
     std::vector<LogEvent> events = w_.log_up_to(head);
     const std::vector<LogEvent> lost = w_.lost_from(events);
@@ -155,12 +156,9 @@ class Check {
       w_.until_loss_is_told(kTold);
       events = w_.log_up_to(w_.head());
     }
-    Epoch used;
-    for (const LogEvent& e : lost) used = std::max(used, e.event.header.epoch);
-    for (const LogEvent& e : events)
-      if (std::holds_alternative<PromotionDecided>(e.event.payload) && !w_.remembers(e) && e.event.header.epoch <= used)
-        violation("event " + std::to_string(e.sequence.value) + " decides epoch " + std::to_string(e.event.header.epoch.value) + ", and the log has lost one of " +
-                      std::to_string(used.value), false);
+    std::vector<LogEvent> fresh;
+    std::ranges::copy_if(events, std::back_inserter(fresh), [&](const LogEvent& e) { return !w_.remembers(e); });
+    for (const std::string& what : epochs_given_again(fresh, lost)) violation(what, false);
     events.insert(events.end(), lost.begin(), lost.end());
     std::erase_if(events, [&](const LogEvent& e) { return w_.was_before(e); });
     std::ranges::stable_sort(events, {}, &LogEvent::stored_ns);
@@ -231,8 +229,7 @@ Verdict run_fault(World& w, const Kind& kind, std::uint64_t seed, std::size_t ro
     check.violation("not whole: " + failed.why, false);
     v.broken = true;
   }
-  w.history().say("verdict", kind.name + ": " + (v.violations.empty() ? "ok" : "VIOLATED") + ", outage " + text(v.outage_ms) + ", whole " + text(v.recovery_ms) + " after the heal, " +
-                                 std::to_string(v.promotions) + " promotions, " + std::to_string(v.lost) + " rows lost, " + std::to_string(v.strays) + " strays");
+  w.history().say("verdict", verdict_text(v));
   return v;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <set>
 
 namespace daarion::chaos {
 namespace {
@@ -50,6 +51,25 @@ Promotions promotions_of(const std::vector<LogEvent>& events, std::int64_t zero_
       ++out.decided;
       out.loss_bytes += decided->loss_bytes;
     }
+  return out;
+}
+
+std::vector<std::string> epochs_given_again(const std::vector<LogEvent>& fresh, const std::vector<LogEvent>& lost) {
+  Epoch used;
+  std::int64_t newest = 0;
+  std::set<std::pair<Epoch, SessionId>> given;
+  for (const LogEvent& e : lost) {
+    used = std::max(used, e.event.header.epoch);
+    newest = std::max(newest, e.stored_ns);
+    if (const auto* decided = std::get_if<PromotionDecided>(&e.event.payload)) given.emplace(e.event.header.epoch, decided->session);
+  }
+  std::vector<std::string> out;
+  for (const LogEvent& e : fresh) {
+    const auto* decided = std::get_if<PromotionDecided>(&e.event.payload);
+    const Epoch epoch = e.event.header.epoch;
+    if (decided == nullptr || epoch > used || e.stored_ns <= newest || given.contains({epoch, decided->session})) continue;
+    out.push_back("event " + std::to_string(e.sequence.value) + " decides epoch " + std::to_string(epoch.value) + ", and the log has lost one of " + std::to_string(used.value));
+  }
   return out;
 }
 

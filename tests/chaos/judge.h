@@ -41,6 +41,11 @@ struct Promotions {
 /// `zero_ns`: what the log's clock says at the Instant 0.
 Promotions promotions_of(const std::vector<LogEvent>& events, std::int64_t zero_ns);
 
+/// The decisions among `fresh` that give an epoch which the log had given and lost: after a loss epochs are above all of its. One that was stored
+/// before the newest of the lost is none: two servers each kept another of two appends at one place, and the log changed from one to the other.
+/// Nor is the lost decision itself, made again: the same epoch for the same session.
+std::vector<std::string> epochs_given_again(const std::vector<LogEvent>& fresh, const std::vector<LogEvent>& lost);
+
 /// "3 failovers, 2 rejoins, ..." for people and the history.
 std::string summary_of(const std::vector<LogEvent>& events);
 
