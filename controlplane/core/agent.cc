@@ -570,10 +570,19 @@ void Agent::move_writer(Instant now, AgentOutput& out) {
   }
 }
 
-bool Agent::must_rejoin(const LeaseState& lease) const {
+/// The node decided in the log, where its beats show it writing and only the log is late; nothing: as the log says.
+const PrimaryTrack* Agent::opened_untold(const AgentContext& c, const LeaseState& lease) const {
+  const PrimaryTrack* track = c.cluster.peers.primary(resource_);
+  const bool is_it = lease.phase == LeaseState::Phase::kDecided && track && track->session == lease.session && track->node == lease.holder;
+  return is_it ? track : nullptr;
+}
+
+bool Agent::must_rejoin(const AgentContext& c, const LeaseState& lease) const {
   if (PLANTED(kDivergedFollows)) return false;
   if (diverged_ || engine_.diverged) return true;
   if (engine_.position.lsn.value == 0 || engine_.position.timeline == 0) return false;
+  // On a timeline that the log does not know, and that writer has: the driver compares the two before it follows, and says if they have parted.
+  if (const PrimaryTrack* writer = opened_untold(c, lease); writer && engine_.position.timeline == writer->position.timeline) return false;
   Evidence history;
   history.last_position = lease.position;
   history.timelines = lease.timelines;
@@ -584,8 +593,7 @@ bool Agent::must_rejoin(const LeaseState& lease) const {
 
 /// Whom to follow: the holder in the log, or the one decided if its beats show it writing and only the log is late.
 NodeId Agent::writer_of(const AgentContext& c, const LeaseState& lease) const {
-  const PrimaryTrack* track = c.cluster.peers.primary(resource_);
-  if (lease.phase == LeaseState::Phase::kDecided && track && track->session == lease.session && track->node == lease.holder) {
+  if (opened_untold(c, lease)) {
     MARK(kFollowsDecided);
     return lease.holder;
   }
@@ -618,7 +626,7 @@ void Agent::move_follower(const AgentContext& c, const LeaseState& lease, Instan
   const Peer* peer = c.cluster.peers.find(upstream);
   if (peer == nullptr || now - peer->heard > timers_.ttl) {
     MARK(kUpstreamSilent);
-    if (engine_.state == EngineState::kStopped && !must_rejoin(lease)) return run(Verb::kStart, lease.completed.epoch, upstream, now, out);
+    if (engine_.state == EngineState::kStopped && !must_rejoin(c, lease)) return run(Verb::kStart, lease.completed.epoch, upstream, now, out);
     if (!runs(engine_.state)) waits(upstream.value + ", whom this node should follow, to be heard", "daarionctl nodes", now);
     return;
   }
@@ -627,7 +635,7 @@ void Agent::move_follower(const AgentContext& c, const LeaseState& lease, Instan
       return run(Verb::kProvision, lease.completed.epoch, upstream, now, out);
     case EngineState::kStopped:
     case EngineState::kStandby:
-      if (must_rejoin(lease)) {
+      if (must_rejoin(c, lease)) {
         const ReplicaState* known = nullptr;
         if (const auto it = c.cluster.state.replicas.find({resource_, self_}); it != c.cluster.state.replicas.end()) known = &it->second;
         if (!known || known->status != ReplicaState::Status::kDiverged || known->changed < lease.completed.sequence) {

@@ -106,7 +106,8 @@ class Agent {
   bool is_us(const AgentContext& context, const NodeId& node, const InstanceId& instance) const;
   void expect_open(const LeaseState& lease, Instant now, AgentOutput& out);
   NodeId writer_of(const AgentContext& context, const LeaseState& lease) const;
-  bool must_rejoin(const LeaseState& lease) const;
+  const PrimaryTrack* opened_untold(const AgentContext& c, const LeaseState& lease) const;
+  bool must_rejoin(const AgentContext& c, const LeaseState& lease) const;
   void waits(std::string what, std::string unblock, Instant now);
 
   NodeId self_;

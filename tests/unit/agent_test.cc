@@ -759,6 +759,23 @@ TEST_F(FollowerTest, PartedDataAreSaidBeforeTheyAreRejoined) {
   EXPECT_TRUE(drives(out, Verb::kRejoin));
 }
 
+// node2 was decided again and has opened timeline 3; the log does not have its completion yet. node1 streams that timeline already.
+TEST_F(FollowerTest, DataOfAWriterThatTheLogIsLateOnHaveNotParted) {
+  log.decide(2, 2, session(21));
+  engine(EngineState::kStandby, at(0));
+  observe(EngineState::kStandby, at(0), {}, 1100, 3);
+  EXPECT_NE(wish<ReplicaDiverged>(advance(at(1))), nullptr) << "nobody shows that timeline";
+  Beat writes = beat_of(2, 2, log.state);
+  writes.claims = {{.resource = kPostgres, .epoch = {2}, .session = session(21)}};
+  writes.engines = {standby_at(1150, 3)};
+  writes.engines.front().state = EngineState::kPrimary;
+  peers.hear(writes, at(2));
+  ASSERT_NE(peers.primary(kPostgres), nullptr);
+  const AgentOutput out = advance(at(3));
+  EXPECT_EQ(wish<ReplicaDiverged>(out), nullptr);
+  EXPECT_TRUE(drives(out, Verb::kFollow)) << "it compares before it follows";
+}
+
 // A standby parts from its upstream when that opens, long after the follow was done: nothing but another look at it tells.
 TEST_F(FollowerTest, LooksAgainAtAnEngineThatNobodyToldOf) {
   const auto follows = [&](Instant now, bool diverged) {
