@@ -13,6 +13,9 @@ constexpr Duration kConflictRetry = std::chrono::milliseconds(500);
 constexpr Duration kUnknownRetry = std::chrono::milliseconds(200);
 // The same event again, after it was stored and folded without effect: a bound against a loop of appends.
 constexpr Duration kSameAgain = std::chrono::seconds(5);
+// A majority of the voters must have been heard within this part of a lease for a voter to append: several beats, and less than the time after
+// which the lease of one that is cut off runs out, since that is when it has something to say.
+constexpr int kHeardPart = 2;
 // Lag is reported at least this often, so that a reader of telemetry can tell "no change" from "no reporter".
 constexpr Duration kLagAtLeast = std::chrono::seconds(10);
 // The timer fires at least this often: every rule that looks at elapsed time is then late by no more than this.
@@ -201,8 +204,25 @@ void NodeCore::flush(VoterOutput& out, Instant now) {
   out = {};
 }
 
+/// Not while this voter is cut off from the others. Its nats-server may lead the log's stream, and would take what it cannot store. Those before
+/// 2.10 number the messages that they propose from a counter that they keep when they lose the lead: when they lead again it is too high, the
+/// replicas refuse what follows and begin anew, and may then hold different events at one place (docs/adr/0006).
+bool NodeCore::may_append(Instant now) const {
+  const VoterSet& set = state_->voters;
+  if (!set.has(config_.identity.self, config_.identity.instance)) return true;
+  const Duration within = config_.spec.lease.ttl / kHeardPart;
+  const auto heard = std::ranges::count_if(set.voters, [&](const VoterInstance& v) {
+    return v.node == config_.identity.self || peers_.silent(v.node, now, start_) <= within;
+  });
+  return static_cast<std::uint32_t>(heard) >= set.majority();
+}
+
 void NodeCore::append(const AppendWish& wish, const NodeId& about, const ResourceId& resource, Instant now) {
   if (refolding_) return;  // a version of events that are gone
+  if (!may_append(now)) {
+    MARK(kAloneSilent);
+    return;
+  }
   const Aggregate aggregate = aggregate_of(wish.payload, about, resource);
   Version version{state_->version_of(aggregate).value + 1};
   if (const auto it = in_flight_.find(aggregate); it != in_flight_.end()) {
@@ -366,6 +386,7 @@ void NodeCore::follow_wishes(Instant now) {
 }
 
 void NodeCore::report_lag(Instant now) {
+  if (!may_append(now)) return;  // telemetry is a stream too
   const TopologySpec& spec = config_.spec;
   for (const auto& [resource, agent] : agents_) {
     const EngineReport engine = agent.engine(now);

@@ -91,6 +91,7 @@ class NodeCore {
   void send_votes(Instant now, bool all);
   void hear_ack(const Ack& ack, Instant now);
   void flush(VoterOutput& out, Instant now);
+  bool may_append(Instant now) const;
   void append(const AppendWish& wish, const NodeId& about, const ResourceId& resource, Instant now);
   void report_lag(Instant now);
   void follow_wishes(Instant now);

@@ -135,6 +135,7 @@
   X(kUnreachable, "housekeeper: a majority suspects a member", 200)                                                         \
   X(kConflict, "node: another's append was first", 200)                                                                     \
   X(kUnknown, "node: an append of unknown outcome", 200)                                                                    \
+  X(kAloneSilent, "node: appends nothing while it hears no majority", 200)                                                  \
   X(kStoredUnfolded, "node: waits to fold what it appended", 200)                                                           \
   X(kSteers, "steering: a leader is asked to step down", 200)                                                               \
   X(kSteersNot, "steering: holds still beside a fresh loss", 200)                                                           \

@@ -162,6 +162,7 @@ void ServiceCore::say_health(const std::string& name, Own& own, Instant now) {
 }
 
 void ServiceCore::tell(const std::string& name, Own& own, Instant now) {
+  if (contact_.voter && contact_.alone) return;  // telemetry is a stream of voters' servers: see NodeCore::may_append
   if (own.filter.now().health == Health::kUnknown || (own.told != Instant{} && now < own.told + kTellAtLeast)) return;
   own.told = now;
   const ServiceHealthChanged& mine = own.filter.now();

@@ -83,6 +83,17 @@ TEST_F(NodeCoreTest, OneAppendPerAggregateIsInFlight) {
   EXPECT_NE(appends[0].request.id, request.id);
 }
 
+TEST_F(NodeCoreTest, AVoterThatHearsNoMajorityAppendsNothing) {
+  give(TimerFired{}, at(0));
+  const auto first = all<Append>(move(at(10)));
+  ASSERT_EQ(first.size(), 1u) << "nobody has been silent for long yet";
+  give(AppendDone{{.id = first[0].request.id, .outcome = AppendResult::Outcome::kUnknown}}, at(20));
+  for (std::int64_t ms = 1100; ms <= 5000; ms += 100) EXPECT_TRUE(all<Append>(give(TimerFired{}, at(ms))).empty()) << ms;
+  const auto again = all<Append>(give(BeatHeard{beat_of(2, 1, log.state)}, at(5100)));
+  ASSERT_FALSE(again.empty()) << "with itself that is two of three";
+  EXPECT_EQ(again[0].request.aggregate, first[0].request.aggregate);
+}
+
 TEST_F(NodeCoreTest, UnknownOutcomeIsTriedAgainUnderTheSameVersion) {
   give(TimerFired{}, at(0));
   const AppendRequest request = all<Append>(move(at(10))).at(0).request;
