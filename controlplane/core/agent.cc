@@ -26,6 +26,8 @@ constexpr Duration kPromoteRoom = std::chrono::milliseconds(200);
 // nothing, and would keep the lease for ever. A promotion takes tens of ms, a start seconds; what takes longer shows progress (a
 // provision under way, a replay that moves). Shorter: a slow disk loses leases that it would have used.
 constexpr Duration kOpenWithin = std::chrono::seconds(30);
+// An engine that says nothing for less may only have been slow once: a failover is not what to advise then.
+constexpr Duration kLongSilent = std::chrono::seconds(3);
 // A planned switchover is begun only if its target is this close: the holder stops writing while the rest is sent.
 constexpr std::uint64_t kSwitchoverLagBytes = 1 << 20;
 
@@ -522,7 +524,9 @@ void Agent::move_engine(const AgentContext& c, const LeaseState* lease, Instant 
   // It may be busy, frozen or on a disk that hangs. The lease goes on; whether waiting costs more than what a failover may lose is the
   // operator's to say.
   if (holder_.claiming() && engine_.state == EngineState::kUnresponsive) {
-    if (!switchover_waits_) waits(resource_.value + " on " + self_.value + " to answer: its processes are there and say nothing", "daarionctl failover " + resource_.value, now);
+    const std::string what = resource_.value + " on " + self_.value + " to answer: its processes are there and say nothing";
+    const bool long_silent = wait_ && wait_->what == what && now >= wait_->since + kLongSilent;
+    if (!switchover_waits_) waits(what, (long_silent ? "daarionctl failover " : "daarionctl resource ") + resource_.value, now);
     return;
   }
   if (holder_.claiming() && engine_.state == EngineState::kStandby && engine_.opened != holder_.current()->session && !may_promote(now)) {

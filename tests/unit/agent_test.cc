@@ -569,9 +569,11 @@ TEST_F(UnopenedTest, AnOpenEngineThatDoesNotAnswerIsNamedAndItsLeaseGoesOn) {
   EXPECT_FALSE(commands(out, GuardCommand::Kind::kFence));
   ASSERT_TRUE(agent.wait());
   EXPECT_NE(agent.wait()->what.find("postgres on node1 to answer"), std::string::npos) << agent.wait()->what;
+  EXPECT_EQ(agent.wait()->unblock, "daarionctl resource postgres") << "it may have been slow once";
+  advance(at(3300));
   EXPECT_EQ(agent.wait()->unblock, "daarionctl failover postgres");
-  observe(EngineState::kPrimary, at(300), session(1));
-  advance(at(400));
+  observe(EngineState::kPrimary, at(3400), session(1));
+  advance(at(3500));
   EXPECT_FALSE(agent.wait());
 }
 
