@@ -1,5 +1,5 @@
 # make test | sim SEEDS= SEED= TRACE=1 SHRINK=1 LEDGER=1 | sim-plants | model | race | crash N= | demo KEEP=1 | chaos MINUTES= SEED= | chaos-table
-# make guard-margins N= | quiet MINUTES= | bench-failover N= | bench-log | bench-route | bench-services | test-asan | test-tsan | tidy | format
+# make guard-margins N= | quiet MINUTES= | bench-failover N= ENGINE= | bench-log | bench-route | bench-services | test-asan | test-tsan | tidy | format
 # Everything is built by CMake and Ninja below build/<preset>; this file only knows the commands.
 PRESET ?= release
 BUILD := build/$(PRESET)
@@ -67,9 +67,11 @@ quiet: MINUTES = 30
 quiet: build
 	@DAARION_FIGURES=build/figures.jsonl $(BIN)/daarion-quiet --minutes $(MINUTES) --table docs/failure-modes.md $(if $(LEDGER),--ledger docs/ledger.tsv)
 
+# ENGINE=redis: managed Redis, and Sentinel alone beside it.
+ENGINE ?= postgres
 bench-failover: N = 20
 bench-failover: build
-	@DAARION_FIGURES=build/figures.jsonl $(BIN)/daarion-bench-failover --n $(N)
+	@DAARION_FIGURES=build/figures.jsonl $(BIN)/daarion-bench-failover --n $(N) --engine $(ENGINE)
 
 bench-log: build
 	@$(BIN)/daarion-bench-log

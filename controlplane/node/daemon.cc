@@ -8,6 +8,7 @@
 #include "controlplane/node/clock.h"
 #include "controlplane/node/make_event.h"
 #include "controlplane/node/log_judge.h"
+#include "controlplane/node/priority.h"
 #include "streams/codec.h"
 
 namespace daarion {
@@ -88,7 +89,10 @@ void Daemon::start() {
                               .ack = [this](Ack a) { inbox_.push(AckHeard{std::move(a)}); },
                               .vote = [this](Vote v) { inbox_.push(VoteHeard{std::move(v)}); }};
   };
-  beats_ = ports_.beats(handlers, [this](std::string text) { warn(std::move(text)); });
+  {
+    const PreferredChildren beats;
+    beats_ = ports_.beats(handlers, [this](std::string text) { warn(std::move(text)); });
+  }
   threads_.emplace_back([this] { run_record(); });
   threads_.emplace_back([this] { run_protocol(); });
   for (auto& [resource, seat] : seats_) seat->thread = std::thread([this, s = seat.get()] { run_driver(*s); });
@@ -183,6 +187,7 @@ void Daemon::perform(Output output) {
 }
 
 void Daemon::run_record() {
+  prefer_this_thread();
   while (!ending_) {
     auto item = records_.pop(seconds(1));
     if (!item) continue;
@@ -200,6 +205,7 @@ void Daemon::run_record() {
 }
 
 void Daemon::run_append() {
+  prefer_this_thread();
   while (!ending_) {
     const auto request = appends_.pop(seconds(1));
     if (!request) continue;
@@ -251,6 +257,7 @@ std::unique_ptr<StateStore> Daemon::open_store() {
 }
 
 void Daemon::run_fold() {
+  prefer_this_thread();
   std::unique_ptr<StateStore> store = open_store();
   if (!store) return;
   if (!store->rebuilt().empty()) warn(store->rebuilt());
@@ -375,6 +382,7 @@ void Daemon::run_judge() {
 }
 
 void Daemon::run_driver(Seat& seat) {
+  prefer_this_thread();
   while (!ending_ && !seat.guard) {
     auto guard = seat.spec.guard([this](const GuardReport& report) { post(GuardChanged{report}); });
     if (guard) {

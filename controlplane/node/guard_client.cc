@@ -21,6 +21,7 @@
 
 #include "controlplane/drivers/subprocess.h"
 #include "controlplane/node/guard/protocol.h"
+#include "controlplane/node/priority.h"
 
 namespace daarion {
 namespace {
@@ -175,6 +176,7 @@ class SocketGuardClient final : public GuardClient {
   }
 
   void read_all() {
+    prefer_this_thread();
     std::array<char, guard::kMaxMessage> buffer;
     while (!closed_) {
       const int fd = socket_.load();

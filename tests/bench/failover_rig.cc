@@ -23,31 +23,41 @@ constexpr std::size_t kWarmRows = 100;      // half a second of writes through a
 constexpr double kStopLimitMs = 200;        // INTERFACES: a longer stop of the whole machine makes a run void
 constexpr int kTries = 5;
 
-test::ScratchCluster make_cluster() {
-  return need(test::ScratchCluster::make(3, [](const std::string& line) { std::printf("%s\n", line.c_str()); }, "64 per 1s"));
+// A Redis is back within tens of ms: rows 5 ms apart would measure the writer.
+constexpr Duration kRedisEvery = milliseconds(1);
+
+test::ScratchCluster make_cluster(const std::string& resource) {
+  return need(test::ScratchCluster::make(3, [](const std::string& line) { std::printf("%s\n", line.c_str()); }, "64 per 1s", false, "postgres", {resource}));
 }
 
 }  // namespace
 
-Rig::Rig() : cluster_(make_cluster()) {
+Rig::Rig(std::string resource) : resource_(std::move(resource)), cluster_(make_cluster(resource_)) {
   need(cluster_->start_all());
   const auto view = need(cluster_->await_settled(kSettled));
-  const NodeId holder(view.holder_of(kPostgres));
-  need(cluster_->make_application(holder));
-  need(dev::make_probe_table(cluster_->application(holder), seconds(5)));
+  if (resource_ == kPostgres) {
+    const NodeId holder(view.holder_of(kPostgres));
+    need(cluster_->make_application(holder));
+    need(dev::make_probe_table(cluster_->application(holder), seconds(5)));
+  }
   fresh_writers();
+}
+
+std::unique_ptr<dev::ProbeWriter> Rig::make_writer(const NodeId& node) {
+  const std::string name = node.value + "-" + std::to_string(generation_);
+  if (resource_ == kPostgres) return std::make_unique<dev::ProbeWriter>(cluster_->application(node), name);
+  return std::make_unique<dev::ProbeWriter>(dev::probe_of(cluster_->redis_application(node)), name, kRedisEvery);
 }
 
 void Rig::fresh_writers() {
   writers_.clear();
   ++generation_;
-  for (const char* node : {"node1", "node2"})
-    writers_.push_back(std::make_unique<dev::ProbeWriter>(cluster_->application(NodeId(node)), std::string(node) + "-" + std::to_string(generation_)));
+  for (const char* node : {"node1", "node2"}) writers_.push_back(make_writer(NodeId(node)));
 }
 
 NodeId Rig::settle() {
   const auto view = need(cluster_->await_settled(kSettled));
-  const NodeId holder(view.holder_of(kPostgres));
+  const NodeId holder(view.holder_of(resource_));
   const std::size_t rows = writer(holder).count();
   need(cluster_->await_that("rows acknowledged by " + holder.value, kWrites, cluster_->log_of(holder, dev::Part::kDaemon),
                             [&] { return writer(holder).count() >= rows + kWarmRows; }));
@@ -64,18 +74,23 @@ std::vector<const dev::ProbeWriter*> Rig::writers() const {
   return out;
 }
 
-Instant Rig::first_write_after(Instant from) {
+Instant Rig::first_row(const NodeId& one, Instant from_one, const NodeId& two, Instant from_two) {
   Instant first = kNever;
   need(cluster_->await_that("the first row after it", kWrites, cluster_->log_of(NodeId("node3"), dev::Part::kDaemon), [&] {
-    for (const auto& w : writers_) first = std::min(first, w->first_after(from));
+    first = std::min(writer(one).first_after(from_one), writer(two).first_after(from_two));
     return first != kNever;
   }));
   return first;
 }
 
+Instant Rig::first_write_after(Instant from) { return first_row(NodeId("node1"), from, NodeId("node2"), from); }
+Instant Rig::first_write_after_kill(const NodeId& holder, Instant killed) { return first_row(holder, node_now(), other(holder), killed); }
+
 std::size_t Rig::missing_rows(const NodeId& holder) {
   std::size_t missing = 0;
-  for (const auto& w : writers_) missing += need(dev::missing_rows(cluster_->application(holder), *w, seconds(10))).size();
+  for (const auto& w : writers_)
+    missing += resource_ == kPostgres ? need(dev::missing_rows(cluster_->application(holder), *w, seconds(10))).size()
+                                      : need(dev::missing_rows(cluster_->redis_application(holder), *w, seconds(10))).size();
   return missing;
 }
 

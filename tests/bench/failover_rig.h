@@ -1,4 +1,4 @@
-// A cluster under the failover bench: writers at each PostgreSQL, the watch over the machine, and the conditions of a fair run.
+// A cluster under the failover bench: writers at each server of one data system, the watch over the machine, and the conditions of a fair run.
 #pragma once
 
 #include <memory>
@@ -14,10 +14,13 @@ inline constexpr const char* kPostgres = "postgres";
 
 class Rig {
  public:
-  /// Throws test::Failed.
-  Rig();
+  /// `resource`: postgres or redis. Throws test::Failed.
+  explicit Rig(std::string resource = kPostgres);
 
   dev::LocalCluster& cluster() { return *cluster_; }
+  const std::string& resource() const { return resource_; }
+  /// Its engine's processes.
+  dev::Part engine() const { return resource_ == kPostgres ? dev::Part::kPostgres : dev::Part::kRedis; }
   /// Everything streams and is ready, the holder's writer writes. Returns the holder.
   NodeId settle();
   NodeId other(const NodeId& node) const;    // the other one that has the data
@@ -28,6 +31,8 @@ class Rig {
   void fresh_writers();
   /// The first row that any node acknowledges, sent after `from`. Throws after 30 s.
   Instant first_write_after(Instant from);
+  /// After the engine of `holder` was killed at `killed`: the first row of the other node sent from then on, or of this one from now on.
+  Instant first_write_after_kill(const NodeId& holder, Instant killed);
   /// Acknowledged rows of the present writers that the holder does not have.
   std::size_t missing_rows(const NodeId& holder);
   Sequence head(const NodeId& at);
@@ -41,6 +46,9 @@ class Rig {
   double stall_max_ms() const { return stall_max_ms_; }
 
  private:
+  Instant first_row(const NodeId& one, Instant from_one, const NodeId& two, Instant from_two);
+  std::unique_ptr<dev::ProbeWriter> make_writer(const NodeId& node);
+  std::string resource_;
   test::ScratchCluster cluster_;
   std::vector<std::unique_ptr<dev::ProbeWriter>> writers_;
   int generation_ = 0;

@@ -234,7 +234,10 @@ std::string server_versions() {
   const std::string version = output_of(pg + "/postgres --version");  // "postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)"
   const std::size_t at = version.find(") ");
   const std::string number = at == std::string::npos ? "unknown" : version.substr(at + 2, version.find(' ', at + 2) - at - 2);
-  return "nats-" + (server.rfind('v') == std::string::npos ? "unknown" : server.substr(server.rfind('v') + 1)) + ",pg-" + number;
+  const std::string told = output_of("redis-server --version");  // "Redis server v=7.0.15 sha=..."
+  const std::size_t v = told.find("v=");
+  const std::string redis = v == std::string::npos ? "unknown" : told.substr(v + 2, told.find(' ', v) - v - 2);
+  return "nats-" + (server.rfind('v') == std::string::npos ? "unknown" : server.substr(server.rfind('v') + 1)) + ",pg-" + number + ",redis-" + redis;
 }
 
 }  // namespace daarion::test

@@ -81,7 +81,7 @@ Result<v1::ReplayProgress> replay(const dev::LocalCluster& cluster, const NodeId
 /// The wall clock's reading at an instant, ns since 1970: the log's stored times are of the same machine's clock.
 std::int64_t wall_of(Instant at);
 
-/// "nats-2.9.10,pg-15.14". Source: the programs.
+/// "nats-2.9.10,pg-15.14,redis-7.0.15". Source: the programs.
 std::string server_versions();
 
 }  // namespace daarion::test

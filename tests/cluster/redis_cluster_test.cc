@@ -1,5 +1,6 @@
 // A whole cluster with Redis beside PostgreSQL: each has a lease of its own, and a node's planned end hands over both.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include "controlplane/node/clock.h"
 #include "tests/cluster/kit.h"
@@ -24,6 +25,8 @@ TEST(RedisCluster, FailsOverApartFromPostgresAndHandsOverWithIt) {
   dev::ProbeWriter one(cluster.redis_application(kOne), "one"), two(cluster.redis_application(kTwo), "two");
   ASSERT_OK(cluster.await_that("rows at node1", seconds(10), "", [&] { return one.count() > 50; }));
   EXPECT_EQ(two.count(), 0u) << "a replica took a row";
+
+  for (const dev::ProcessInfo& p : cluster.processes(kOne, Part::kRedis)) EXPECT_GE(getpriority(PRIO_PROCESS, static_cast<id_t>(p.id.pid)), 0) << "an engine took its starter's priority";
 
   const auto killed = cluster.kill(kOne, Part::kRedis);
   ASSERT_OK(killed);

@@ -82,7 +82,7 @@ Result<Engine::Seen> Engine::look(Duration limit) {
 
 /// Its word on itself, and a read of a key: a server that answers from its counters alone is not healthy.
 Result<Engine::Seen> Engine::look_at(Connection& c, Duration limit) {
-  auto replies = c.run({{"INFO", "server", "replication", "persistence", "memory"}, {"GET", kTimelinesKey}}, limit);
+  auto replies = c.run({{"INFO", "server", "replication", "persistence"}, {"GET", kTimelinesKey}}, limit);
   if (!replies) return tl::unexpected(replies.error());
   const Reply& told = (*replies)[0];
   const Reply& key = (*replies)[1];

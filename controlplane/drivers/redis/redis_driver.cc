@@ -237,12 +237,14 @@ bool Engine::await_followers(const Followers& followers, Lsn end) {
 Result<Position> Engine::stop_primary(const Seen& before) {
   const auto marker = read_marker(data_dir_);
   if (!marker) return fail(Remedy::kFixInput, what_is_foreign());
-  const bool small = number(before.info, "used_memory_dataset") <= kSmallBytes;
+  auto conn = connection(kConnectLimit);
+  if (!conn) return tl::unexpected(conn.error());
+  const auto memory = (*conn)->ask({"INFO", "memory"}, kAskLimit);
+  const bool small = memory && number(parse_info(memory->text), "used_memory_dataset", kSmallBytes + 1) <= kSmallBytes;
   if (!small) save_ahead();
   (void)begin_to_count(before);
   const Followers followers = reach_followers(before);
-  auto conn = connection(kConnectLimit);
-  if (!conn) return tl::unexpected(conn.error());
+  if (conn = connection(kConnectLimit); !conn) return tl::unexpected(conn.error());
   if (auto paused = (*conn)->ask({"CLIENT", "PAUSE", std::to_string(to_ms(kPauseLimit)), "WRITE"}, kUpstreamLimit); !paused) return tl::unexpected(paused.error());
   auto seen = look(kUpstreamLimit);
   if (!seen) return tl::unexpected(seen.error());
