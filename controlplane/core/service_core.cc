@@ -157,7 +157,7 @@ void ServiceCore::say_health(const std::string& name, Own& own, Instant now) {
   const bool known = at != state_->service_health.end();
   const ServiceHealthState none, &said = known ? at->second : none;
   if (mine.health == said.health && mine.check_broken == said.check_broken && mine.flapping == said.flapping) return;
-  if (mine.health == Health::kUnknown && !mine.check_broken && !own.cold() && !own.hook_running) return;  // of a run that has looked less than the one before
+  if (mine.health == Health::kUnknown && !mine.check_broken && !own.cold()) return;  // it has looked less than the run before, or is starting
   append(mine, ResourceId(name), mine.cause.empty() ? std::string(text_of(mine.health)) : mine.cause, {}, now);
 }
 

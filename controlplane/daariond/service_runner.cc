@@ -61,22 +61,24 @@ std::vector<std::string> ServiceRunner::warnings() const {
 }
 
 void ServiceRunner::run() {
-  const auto step = [this](const ServiceInput& input) {
-    for (ServiceOutput& output : core_.step(input, node_now())) perform(std::move(output));
+  const auto carry_out = [this](std::vector<ServiceOutput> outputs) {
+    for (ServiceOutput& output : outputs) perform(std::move(output));
   };
   Sequence topology;
   while (!ending_) {
     const auto input = inbox_.pop(std::max(Duration{}, core_.next_tick() - node_now()));
     if (auto state = states_.pop({})) {
       const TopologySpec& spec = (*state)->topology.spec;
-      step(ServicesFolded{*state});
+      std::vector<ServiceOutput> outputs = core_.step(ServicesFolded{*state}, node_now());
+      // Who is new must be there before he is told to do something.
       if ((*state)->topology.sequence != topology) {
         topology = (*state)->topology.sequence;
         const NodeSpec* self = spec.node(ports_.self);
         staff(core_.own(), self == nullptr ? "127.0.0.1" : self->address);
       }
+      carry_out(std::move(outputs));
     }
-    step(input ? *input : ServiceInput(ServiceTick{}));
+    carry_out(core_.step(input ? *input : ServiceInput(ServiceTick{}), node_now()));
     std::vector<std::string> warnings = core_.warnings();
     const std::lock_guard lock(mutex_);
     warnings_ = std::move(warnings);

@@ -8,7 +8,8 @@
 namespace daarion {
 namespace {
 
-constexpr int kCheckEveryMs = 500, kCheckDoubtMs = 100;  // HAProxy's: a node that is ill is left after two checks
+// A daemon's "yes" counts at once: it has looked often enough itself. Its "no" may be a lost connection, and is asked for again.
+constexpr int kCheckEveryMs = 250, kCheckDoubtMs = 50;
 constexpr std::uint32_t kReplicaPorts = 10'000;           // a data system's replicas are behind its own port and this
 
 std::string number(std::uint32_t n) { return std::to_string(n); }
@@ -39,7 +40,7 @@ class Haproxy {
            "global\n  maxconn 4096\n\n"
            "defaults\n  timeout connect 2s\n  timeout client 1h\n  timeout server 1h\n  timeout check 1s\n  retries 2\n  option redispatch\n"
            "  default-server check port " + number(f_.http_port) + " inter " + std::to_string(kCheckEveryMs) + " fastinter " + std::to_string(kCheckDoubtMs) +
-           " fall 2 rise 2 on-marked-down shutdown-sessions\n";
+           " fall 2 rise 1 on-marked-down shutdown-sessions\n";
   }
   void section(const std::string& kind, const std::string& name) { parts_ += "\n" + kind + " " + name + "\n"; }
   void line(const std::string& text) { parts_ += "  " + text + "\n"; }
