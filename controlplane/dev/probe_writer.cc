@@ -159,13 +159,13 @@ Result<std::vector<ProbeWrite>> missing_rows(const postgres::Target& where, cons
 }
 
 Result<std::vector<ProbeWrite>> missing_rows(const redis::Target& where, const ProbeWriter& writer, Duration limit) {
+  std::vector<ProbeWrite> missing = writer.writes();  // first: it may write on while the server answers
   auto c = redis::Connection::open(where, limit);
   if (!c) return tl::unexpected(c.error());
   const auto rows = (*c)->ask({"SMEMBERS", redis_key(writer.name())}, limit);
   if (!rows) return tl::unexpected(rows.error());
   std::set<std::uint64_t> there;
   for (const redis::Reply& row : rows->list) there.insert(std::strtoull(row.text.c_str(), nullptr, 10));
-  std::vector<ProbeWrite> missing = writer.writes();
   std::erase_if(missing, [&](const ProbeWrite& w) { return there.contains(w.n); });
   return missing;
 }
