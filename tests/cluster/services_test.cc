@@ -1,12 +1,16 @@
 // Services and the GPU in a whole cluster: killed, degraded, drained, lost with their host, started and stopped by command.
 #include <gtest/gtest.h>
+#include <httplib.h>
 #include <signal.h>
 
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 
 #include "controlplane/health/probe.h"
+#include "controlplane/node/clock.h"
+#include "controlplane/topology/render_entry.h"
 #include "tests/cluster/service_rig.h"
 
 namespace daarion {
@@ -79,6 +83,28 @@ class Services : public testing::Test {
     const auto done = cluster().await_that("cold on " + node.value + " alone", seconds(20), cluster().log_of(node, dev::Part::kDaemon), [&] { return listens(node, kCold) && !listens(other, kCold); });
     ASSERT_TRUE(done) << done.error().message;
   }
+  /// HAProxy as it is rendered, before the whole cluster. Its address.
+  std::string start_haproxy() {
+    std::ifstream in(cluster().config_path());
+    std::stringstream text;
+    text << in.rdbuf();
+    const std::string address = cluster().address_of(kOne) + "00";  // no node's: node1's is <prefix>1
+    const auto config = render_haproxy(parse_cluster_file(text.str()).file, {.bind = address, .region = {}});
+    EXPECT_TRUE(config) << config.error().message;
+    const std::string file = cluster().folder() + "/haproxy.cfg";
+    std::ofstream(file) << *config;
+    const auto started = dev::spawn({.argv = {"haproxy", "-db", "-f", file}, .environment = {}, .folder = cluster().node_folder(kThree), .log_file = cluster().folder() + "/haproxy.log", .netns = {}});
+    EXPECT_TRUE(started) << started.error().message;
+    return address;
+  }
+  /// What a client gets of the router through HAProxy; empty: nothing.
+  static std::string ask_router(const std::string& haproxy) {
+    httplib::Client client(haproxy, static_cast<int>(kRouter));
+    client.set_connection_timeout(1);
+    client.set_read_timeout(2);
+    const auto answer = client.Get("/health");
+    return answer && answer->status == 200 ? answer->body : "";
+  }
   nlohmann::json place(const std::string& service, const std::string& node) {
     const nlohmann::json table = table_->newest();
     for (const auto& s : table["services"])
@@ -98,10 +124,23 @@ TEST_F(Services, MoveWithTheirHealthTheirNodesIntentAndItsLoss) {
   expect_active("router", {"node1"});
   expect_active("cold", {"node1"});
   expect_active("memory", {"node1"});
+  EXPECT_EQ(table_->newest()["services"][2]["moved"], 0) << "cold was moved before it had begun";
   expect_provider("gpu@node1");
   expect_runs_on(kOne, kTwo);
 
+  test::set_health(cluster(), kTwo, kRouter, R"({"status":"ok","nats_connected":true,"of":"node2"})");
+  const std::string haproxy = start_haproxy();
+  // It begins with all of them, until its first checks.
+  int in_a_row = 0;
+  ASSERT_OK(cluster().await_that("node1's router alone through HAProxy", seconds(20), cluster().folder() + "/haproxy.log", [&] {
+    const std::string body = ask_router(haproxy);
+    in_a_row = body.empty() || body.find("node2") != std::string::npos ? 0 : in_a_row + 1;
+    return in_a_row >= 20;
+  }));
+  const Instant killed = node_now();
   dev::send_signal(routers_[kOne], SIGKILL);
+  ASSERT_OK(cluster().await_that("node2's router through HAProxy", seconds(20), cluster().folder() + "/haproxy.log", [&] { return ask_router(haproxy).find("node2") != std::string::npos; }));
+  std::printf("router killed: HAProxy sends to node2 after %lld ms\n", static_cast<long long>(to_ms(node_now() - killed)));
   expect_active("router", {"node2"});
   EXPECT_EQ(place("router", "node1")["state"], "standby");
 
@@ -136,6 +175,7 @@ TEST_F(Services, MoveWithTheirHealthTheirNodesIntentAndItsLoss) {
 
   ASSERT_OK(cluster().kill(kTwo));
   expect_active("router", {"node1"});
+  ASSERT_OK(cluster().await_that("node1's router through HAProxy again", seconds(20), cluster().folder() + "/haproxy.log", [&] { return !ask_router(haproxy).empty(); }));
   expect_active("cold", {"node1"});
   expect_runs_on(kOne, kTwo);
 

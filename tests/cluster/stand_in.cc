@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
     const std::string file = std::string(argv[2]) + "/" + argv[i] + ".json";
     auto server = std::make_unique<httplib::Server>();
     server->new_task_queue = [] { return new httplib::ThreadPool(2); };
+    server->set_keep_alive_max_count(1);  // else a proxy's idle connections hold both
     server->Get("/health", [file](const httplib::Request&, httplib::Response& res) {
       std::ifstream in(file);
       std::stringstream text;

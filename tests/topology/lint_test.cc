@@ -136,6 +136,49 @@ TEST(ClusterFile, ReadsTheUsersOwnFile) {
   EXPECT_EQ(f.hash.size(), 32u);
 }
 
+TEST(ClusterFile, ReadsEverythingOfAServiceAndTheGpu) {
+  const ParsedFile parsed = parse_cluster_file(R"(cluster: c
+nodes:
+  node1: {address: 10.0.0.1, role: primary, aliases: [ONE]}
+  node2: {address: 10.0.0.2, role: replica}
+  node3: {address: 10.0.0.3, role: edge}
+replication:
+  PostgreSQL: {mode: primary-replica, primary: NODE1, replicas: [NODE2]}
+services:
+  router:
+    port: 9102
+    health: /healthz
+    on: {node2: active, ONE: standby, node3: off}
+    expect: {nats_connected: true, queue.size: "<100"}
+    needs: [gpu]
+    check: {status: 200, text: ok, interval: 100ms, timeout: 2s, rise: 3, fall: 4}
+    hooks: {start: /bin/start it, stop: /bin/stop, timeout: 30s}
+  plain: {port: 1, health: tcp, on: {node1: active}}
+  job: {health: "exec:/bin/job --check", on: {node1: active}}
+gpu: {probe: /opt/probe gpu, text: GPU 0, rise: 9}
+capabilities:
+  vision: [gpu@ONE, router@NODE2, api:mistral]
+)");
+  ASSERT_TRUE(parsed.findings.empty()) << parsed.findings[0].message;
+  for (const Finding& f : lint(parsed.file)) EXPECT_NE(f.severity, Severity::kError) << f.message;
+  const ServiceSpec& router = *parsed.file.spec.service("router");
+  EXPECT_EQ(router.on, (std::vector<ServicePlace>{{NodeId("node2"), ServiceRole::kActive}, {NodeId("node1"), ServiceRole::kStandby}, {NodeId("node3"), ServiceRole::kOff}}));
+  EXPECT_EQ(router.check, (ServiceCheck{.kind = ServiceCheck::Kind::kHttp, .target = "/healthz", .status = 200, .text = "ok",
+                                        .expect = {{"nats_connected", "true"}, {"queue.size", "<100"}}, .interval = std::chrono::milliseconds(100),
+                                        .timeout = std::chrono::seconds(2), .rise = 3, .fall = 4}));
+  EXPECT_EQ(router.start, "/bin/start it");
+  EXPECT_EQ(router.stop, "/bin/stop");
+  EXPECT_EQ(router.hook_limit, Duration(std::chrono::seconds(30)));
+  EXPECT_TRUE(router.moves());
+  EXPECT_EQ(parsed.file.spec.service("plain")->check.kind, ServiceCheck::Kind::kTcp);
+  EXPECT_EQ(parsed.file.spec.service("job")->check.target, "/bin/job --check");
+  EXPECT_EQ(parsed.file.spec.capabilities.at("vision"), (std::vector<std::string>{"gpu@node1", "router@node2", "api:mistral"}));
+  const ServiceSpec& gpu = *parsed.file.spec.service(kGpu);
+  EXPECT_EQ(gpu.check.target, "/opt/probe gpu");
+  EXPECT_EQ(gpu.check.rise, 9u);
+  EXPECT_EQ(gpu.on, (std::vector<ServicePlace>{{NodeId("node1"), ServiceRole::kActive}, {NodeId("node2"), ServiceRole::kActive}}));
+}
+
 TEST(ClusterFile, TheSmallestFileHasEveryDefault) {
   const ParsedFile parsed = parse_cluster_file(
       "cluster: c\nnodes:\n  node1: {address: 10.0.0.1, role: primary}\nreplication:\n  PostgreSQL: {mode: primary-replica, primary: NODE1}\n");

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <thread>
 
+#include "controlplane/health/round_trips.h"
 #include "tests/unit/temp_folder.h"
 
 namespace daarion {
@@ -99,6 +100,24 @@ TEST(Probe, LooksByCommand) {
   ServiceSpec none{.name = "gpu"};
   none.check = {.kind = ServiceCheck::Kind::kCommand, .target = "/nonexistent/nvidia-smi -L"};
   EXPECT_TRUE(look_at(none, "127.0.0.1").check_broken);
+}
+
+TEST(RoundTrips, AreMeasuredByAnAnswerOrARefusalAndForgottenWithoutEither) {
+  std::uint32_t port = 0;
+  {
+    Server server;
+    port = server.port;
+    ASSERT_TRUE(connect_time("127.0.0.1", port, milliseconds(500)));
+  }
+  ASSERT_TRUE(connect_time("127.0.0.1", port, milliseconds(500))) << "refused: it is there";
+  EXPECT_FALSE(connect_time("no-such-host.invalid", port, milliseconds(500)));
+  const RoundTripMeter meter({{NodeId("here"), "127.0.0.1"}, {NodeId("nowhere"), "no-such-host.invalid"}}, port, milliseconds(20));
+  for (const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10); meter.newest().empty() && std::chrono::steady_clock::now() < end;)
+    std::this_thread::sleep_for(milliseconds(1));
+  const RoundTrips seen = meter.newest();
+  ASSERT_EQ(seen.size(), 1u);
+  EXPECT_TRUE(seen.contains(NodeId("here")));
+  EXPECT_LT(seen.at(NodeId("here")), 500);
 }
 
 }  // namespace
