@@ -574,9 +574,12 @@ void Agent::move_writer(Instant now, AgentOutput& out) {
   }
 }
 
-/// The node decided in the log, where its beats show it writing and only the log is late; nothing: as the log says.
+/// The node decided in the log, where its beats show it writing and only the log is late; nothing: as the log says. Not once its host was rebuilt:
+/// what was written there is gone, and nobody is to wait for it.
 const PrimaryTrack* Agent::opened_untold(const AgentContext& c, const LeaseState& lease) const {
   const PrimaryTrack* track = c.cluster.peers.primary(resource_);
+  const Peer* peer = c.cluster.peers.find(lease.holder);
+  if (peer && !lease.instance.empty() && peer->beat.instance != lease.instance) return nullptr;
   const bool is_it = lease.phase == LeaseState::Phase::kDecided && track && track->session == lease.session && track->node == lease.holder;
   return is_it ? track : nullptr;
 }

@@ -778,6 +778,28 @@ TEST_F(FollowerTest, DataOfAWriterThatTheLogIsLateOnHaveNotParted) {
   EXPECT_TRUE(drives(out, Verb::kFollow)) << "it compares before it follows";
 }
 
+// node2 opened under epoch 2, and its host was lost and rebuilt before the log had the completion.
+TEST_F(FollowerTest, NobodyFollowsAWriterWhoseHostWasRebuilt) {
+  log.release(1, 2, session(20));
+  log.decide(2, 2, session(21));
+  Beat writes = beat_of(2, 2, log.state);
+  writes.claims = {{.resource = kPostgres, .epoch = {2}, .session = session(21)}};
+  writes.engines = {standby_at(1150, 3)};
+  writes.engines.front().state = EngineState::kPrimary;
+  peers.hear(writes, at(1));
+  engine(EngineState::kStopped, at(2));
+  observe(EngineState::kStopped, at(2), {}, 700, 2);
+  const AgentOutput before = advance(at(3));
+  EXPECT_TRUE(drives(before, Verb::kFollow));
+  done(*before.drive, false, at(4));
+  Beat rebuilt = beat_of(2, 3, log.state);
+  rebuilt.run = run(9);
+  rebuilt.instance = instance(9);
+  peers.hear(rebuilt, at(5));
+  observe(EngineState::kStopped, at(1000), {}, 700, 2);
+  EXPECT_TRUE(drives(advance(at(1000)), Verb::kStart)) << "so that it can be promoted";
+}
+
 // A standby parts from its upstream when that opens, long after the follow was done: nothing but another look at it tells.
 TEST_F(FollowerTest, LooksAgainAtAnEngineThatNobodyToldOf) {
   const auto follows = [&](Instant now, bool diverged) {
