@@ -210,11 +210,7 @@ void NodeCore::flush(VoterOutput& out, Instant now) {
 bool NodeCore::may_append(Instant now) const {
   const VoterSet& set = state_->voters;
   if (!set.has(config_.identity.self, config_.identity.instance)) return true;
-  const Duration within = config_.spec.lease.ttl / kHeardPart;
-  const auto heard = std::ranges::count_if(set.voters, [&](const VoterInstance& v) {
-    return v.node == config_.identity.self || peers_.silent(v.node, now, start_) <= within;
-  });
-  return static_cast<std::uint32_t>(heard) >= set.majority();
+  return peers_.heard(set, config_.spec.lease.ttl / kHeardPart, now, start_) >= set.majority();
 }
 
 void NodeCore::append(const AppendWish& wish, const NodeId& about, const ResourceId& resource, Instant now) {

@@ -66,6 +66,11 @@ const PrimaryTrack* Peers::primary(const ResourceId& resource) const {
   return it == primaries_.end() ? nullptr : &it->second;
 }
 
+std::uint32_t Peers::heard(const VoterSet& voters, Duration within, Instant now, Instant start) const {
+  return static_cast<std::uint32_t>(
+      std::ranges::count_if(voters.voters, [&](const VoterInstance& v) { return v.node == self_ || silent(v.node, now, start) <= within; }));
+}
+
 void Peers::track_primary(const Beat& beat, Instant now) {
   for (const EngineReport& engine : beat.engines) {
     if (engine.state != EngineState::kPrimary) continue;

@@ -61,6 +61,9 @@ class Peers {
   /// How long that installation of the node has been silent.
   Duration silent(const NodeId& node, const InstanceId& instance, Instant now, Instant start) const;
 
+  /// How many of the voters were heard within that time; oneself always, and everybody in the time after `start`.
+  std::uint32_t heard(const VoterSet& voters, Duration within, Instant now, Instant start) const;
+
   /// The highest sequence that any beat of this log names.
   Sequence head(const LogId& log) const;
   /// The log ended at `head` when it was asked: beats from before that name more speak of events that it has lost.

@@ -26,13 +26,9 @@ ServiceContact contact_of(const NodeCore& core, Instant now) {
   const NodeId& self = core.identity().self;
   const LeaseTimers& timers = core.spec().lease;
   ServiceContact out{.caught_up = core.caught_up(), .voter = set.has(self, core.identity().instance)};
-  std::uint32_t heard = 0;
-  for (const VoterInstance& voter : set.voters) {
-    const Duration silent = voter.node == self ? Duration{} : core.peers().silent(voter.node, now, core.started());
-    if (silent <= timers.ttl - timers.fence_budget) ++heard;
-    if (voter.node < self && silent <= timers.ttl) ++out.rank;
-  }
-  out.alone = !set.voters.empty() && heard < set.majority();
+  for (const VoterInstance& voter : set.voters)
+    if (voter.node < self && core.peers().silent(voter.node, now, core.started()) <= timers.ttl) ++out.rank;
+  out.alone = !set.voters.empty() && core.peers().heard(set, timers.ttl - timers.fence_budget, now, core.started()) < set.majority();
   return out;
 }
 

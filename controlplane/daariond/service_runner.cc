@@ -128,13 +128,7 @@ void ServiceRunner::run_append() {
   while (!ending_) {
     const auto request = appends_.pop(kIdle);
     if (!request) continue;
-    const Event event = event_of(*request, ports_.self);
-    AppendResult result = ports_.appender->append(log_subject(request->aggregate, request->version), encode_event(event), event.header.id, kAppendLimit);
-    result.id = request->id;
-    spdlog::info("append {} {}: {} at {}; {}", payload_name(request->payload), log_subject(request->aggregate, request->version),
-                 result.outcome == AppendResult::Outcome::kStored ? "stored" : result.outcome == AppendResult::Outcome::kConflict ? "lost to another append" : "of unknown outcome",
-                 result.sequence.value, request->reason);
-    post(ServiceAppended{result});
+    post(ServiceAppended{append(*ports_.appender, *request, ports_.self, kAppendLimit)});
   }
 }
 

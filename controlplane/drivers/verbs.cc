@@ -65,6 +65,41 @@ DriverResult VerbDriver::run(const DriverCommand& c) {
   return r;
 }
 
+EngineReport VerbDriver::observe() {
+  EngineReport r;
+  r.resource = config_.resource.id;
+  r.incarnation = host_.incarnation();
+  switch (data()) {
+    case Data::kEmpty:
+      r.state = EngineState::kEmpty;
+      r.health = host_.running() ? "its data directory is gone while it runs" : "";
+      return r;
+    case Data::kForeign:
+      r.state = EngineState::kForeign;
+      r.health = what_is_foreign();
+      return r;
+    case Data::kOurs:
+      break;
+  }
+  if (host_.running())
+    fill_running(r);
+  else
+    fill_stopped(r);
+  // Of an engine that ended or was started meanwhile nothing was learned.
+  if (host_.incarnation() != r.incarnation)
+    return {.resource = r.resource, .incarnation = r.incarnation, .health = "it was restarted meanwhile"};
+  fill_rest(r);
+  return r;
+}
+
+const Opening* VerbDriver::fill_opening(EngineReport& r, const Marker& marker) const {
+  const auto it = marker.openings.find(r.position.timeline);
+  if (it == marker.openings.end()) return nullptr;
+  if (it->second.node == config_.self) r.opened = it->second.session, r.opened_epoch = it->second.epoch;
+  else r.inherited = it->second.session, r.inherited_from = it->second.node;
+  return &it->second;
+}
+
 VerbDriver::Data VerbDriver::data() const {
   DIR* folder = opendir(data_dir_.c_str());
   if (folder == nullptr) return exists(data_dir_) ? Data::kForeign : Data::kEmpty;

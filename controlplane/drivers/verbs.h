@@ -1,5 +1,5 @@
-// What every driver of an engine with a data directory does alike: one verb at a time, a directory that is ours by its marker, peers
-// by name.
+// What every driver of an engine with a data directory does alike: one verb at a time, an observation of an engine that may end meanwhile, a
+// directory that is ours by its marker, peers by name.
 #pragma once
 
 #include <string>
@@ -18,6 +18,7 @@ Result<void> check_config(const DriverConfig& config);
 class VerbDriver : public Driver {
  public:
   DriverResult run(const DriverCommand& command) final;
+  EngineReport observe() final;
 
  protected:
   enum class Data { kEmpty, kForeign, kOurs };
@@ -29,6 +30,13 @@ class VerbDriver : public Driver {
   virtual Result<void> rejoin(const DriverCommand& c, DriverResult& r) = 0;
   virtual Result<void> promote(const DriverCommand& c, DriverResult& r) = 0;
   virtual Result<void> stop(const DriverCommand& c, DriverResult& r) = 0;
+  // An observation of data that are ours: one of the two, then what does not depend on whether it runs.
+  virtual void fill_running(EngineReport& report) = 0;
+  virtual void fill_stopped(EngineReport& report) = 0;
+  virtual void fill_rest(EngineReport&) {}
+  /// Who opened the timeline that it is on, as the marker has it. Returns that opening; null: it has none.
+  const Opening* fill_opening(EngineReport& report, const Marker& marker) const;
+
   /// Whether a note beside a data directory without a marker says that it is ours.
   virtual bool noted_ours() const { return false; }
 

@@ -209,16 +209,7 @@ void Daemon::run_append() {
   while (!ending_) {
     const auto request = appends_.pop(seconds(1));
     if (!request) continue;
-    const Event event = event_of(*request, config_.identity.self);
-    const std::string subject = log_subject(request->aggregate, request->version);
-    AppendResult result = ports_.appender->append(subject, encode_event(event), event.header.id, kAppendLimit);
-    result.id = request->id;
-    const char* outcome = result.outcome == AppendResult::Outcome::kStored     ? "stored"
-                          : result.outcome == AppendResult::Outcome::kConflict ? "lost to another append"
-                                                                               : "of unknown outcome";
-    spdlog::info("append {} {} epoch {}: {} at {}; {}", payload_name(request->payload), subject, request->epoch.value, outcome,
-                 result.sequence.value, request->reason);
-    post(AppendDone{result});
+    post(AppendDone{append(*ports_.appender, *request, config_.identity.self, kAppendLimit)});
   }
 }
 

@@ -1,6 +1,9 @@
 #include "controlplane/node/make_event.h"
 
+#include <spdlog/spdlog.h>
+
 #include "controlplane/node/ids.h"
+#include "streams/codec.h"
 
 namespace daarion {
 
@@ -17,6 +20,18 @@ Event event_of(const Report& report, const NodeId& by) {
   return {.header = {.id = event_id(wall), .node = by, .actor = "node:" + by.value, .reason = {}, .cause = {}, .resource = report.resource, .epoch = {},
                      .wall_time_ns = wall, .aggregate = {}, .version = {}},
           .payload = report.payload};
+}
+
+AppendResult append(Appender& appender, const AppendRequest& request, const NodeId& by, Duration limit) {
+  const Event event = event_of(request, by);
+  const std::string subject = log_subject(request.aggregate, request.version);
+  AppendResult result = appender.append(subject, encode_event(event), event.header.id, limit);
+  result.id = request.id;
+  const char* outcome = result.outcome == AppendResult::Outcome::kStored     ? "stored"
+                        : result.outcome == AppendResult::Outcome::kConflict ? "lost to another append"
+                                                                             : "of unknown outcome";
+  spdlog::info("append {} {} epoch {}: {} at {}; {}", payload_name(request.payload), subject, request.epoch.value, outcome, result.sequence.value, request.reason);
+  return result;
 }
 
 }  // namespace daarion

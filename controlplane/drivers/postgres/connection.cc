@@ -14,22 +14,13 @@
 #include <chrono>
 #include <cstring>
 
+#include "controlplane/drivers/ready.h"
+
 namespace daarion::postgres {
 namespace {
 
 using Steady = std::chrono::steady_clock;
 constexpr std::size_t kMaxRows = 10'000;  // nothing here asks for more than a row per member
-
-/// True when `fd` is ready before `until`.
-bool ready(int fd, short events, Steady::time_point until) {
-  while (true) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Steady::now()).count();
-    pollfd p{fd, events, 0};
-    const int n = poll(&p, 1, static_cast<int>(std::clamp<std::int64_t>(left, 0, 1 << 30)));
-    if (n > 0) return true;
-    if (n == 0 || errno != EINTR) return false;
-  }
-}
 
 std::string one_line(const char* text) {
   std::string out = text ? text : "";

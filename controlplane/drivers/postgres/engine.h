@@ -28,7 +28,6 @@ inline constexpr std::chrono::milliseconds kUpstreamLimit{2000};
 class Engine final : public PostgresDriver {
  public:
   Engine(DriverConfig config, Credentials credentials, Tools tools, EngineHost& host);
-  EngineReport observe() override;
   Result<std::vector<ReplicaLag>> replicas() override;
 
  private:
@@ -86,8 +85,9 @@ class Engine final : public PostgresDriver {
   // ---- the kept connection (observe.cc)
   Result<Connection*> connection(Duration limit);
   Result<Seen> look(Duration limit);
-  void fill_running(EngineReport& report);
-  void fill_stopped(EngineReport& report);
+  void fill_running(EngineReport& report) override;
+  void fill_stopped(EngineReport& report) override;
+  void fill_rest(EngineReport& report) override;
   void fill_seen(EngineReport& report, const Seen& seen);
   void keep_up(const Seen& seen);
   NodeId node_at(const Seen& seen) const;

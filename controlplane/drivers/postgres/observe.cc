@@ -128,43 +128,16 @@ NodeId Engine::node_at(const Seen& seen) const {
   return {};
 }
 
-EngineReport Engine::observe() {
-  EngineReport r;
-  r.resource = config_.resource.id;
-  r.incarnation = host_.incarnation();
-  switch (data()) {
-    case Data::kEmpty:
-      r.state = EngineState::kEmpty;
-      r.health = host_.running() ? "its data directory is gone while it runs" : "";
-      return r;
-    case Data::kForeign:
-      r.state = EngineState::kForeign;
-      r.health = what_is_foreign();
-      return r;
-    case Data::kOurs:
-      break;
-  }
-  if (host_.running())
-    fill_running(r);
-  else
-    fill_stopped(r);
+void Engine::fill_rest(EngineReport& r) {
   r.diverged = r.diverged || exists(rewinding_path());
   if (exists(strayed_path())) {
     r.diverged = true;
     r.health = "it was opened by hand; what was written then goes when it rejoins, unless you remove " + strayed_path();
   }
-  // Of an engine that ended or was started meanwhile nothing was learned.
-  if (host_.incarnation() != r.incarnation)
-    return {.resource = r.resource, .incarnation = r.incarnation, .health = "it was restarted meanwhile"};
   const auto marker = read_marker(data_dir_);
-  if (marker && r.position.timeline != 0) {
-    const auto it = marker->openings.find(r.position.timeline);
-    if (it != marker->openings.end() && it->second.node == config_.self) r.opened = it->second.session, r.opened_epoch = it->second.epoch;
-    else if (it != marker->openings.end()) r.inherited = it->second.session, r.inherited_from = it->second.node;
-    if (const auto history = read_history(data_dir_, r.position.timeline); history && !history->empty())
-      r.timeline_start = history->back().end;
-  }
-  return r;
+  if (!marker || r.position.timeline == 0) return;
+  fill_opening(r, *marker);
+  if (const auto history = read_history(data_dir_, r.position.timeline); history && !history->empty()) r.timeline_start = history->back().end;
 }
 
 void Engine::fill_stopped(EngineReport& r) {

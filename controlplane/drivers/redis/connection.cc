@@ -10,21 +10,12 @@
 #include <chrono>
 #include <cstring>
 
+#include "controlplane/drivers/ready.h"
+
 namespace daarion::redis {
 namespace {
 
 using Steady = std::chrono::steady_clock;
-
-/// True when `fd` is ready before `until`.
-bool ready(int fd, short events, Steady::time_point until) {
-  while (true) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Steady::now()).count();
-    pollfd p{fd, events, 0};
-    const int n = poll(&p, 1, static_cast<int>(std::clamp<std::int64_t>(left, 0, 1 << 30)));
-    if (n > 0) return true;
-    if (n == 0 || errno != EINTR) return false;
-  }
-}
 
 std::string where(const Target& t) { return t.host.starts_with('/') ? t.host : t.host + ":" + std::to_string(t.port); }
 

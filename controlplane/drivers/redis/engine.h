@@ -25,7 +25,6 @@ inline constexpr std::chrono::milliseconds kUpstreamLimit{2000};
 class Engine final : public RedisDriver {
  public:
   Engine(DriverConfig config, std::string password, std::string program, SystemUser user, EngineHost& host);
-  EngineReport observe() override;
   Result<std::vector<ReplicaLag>> replicas() override;
 
  private:
@@ -69,10 +68,10 @@ class Engine final : public RedisDriver {
   Result<Connection*> connection(Duration limit);
   Result<Seen> look(Duration limit);
   static Result<Seen> look_at(Connection& c, Duration limit);
-  void fill_running(EngineReport& report);
-  void fill_stopped(EngineReport& report);
+  void fill_running(EngineReport& report) override;
+  void fill_stopped(EngineReport& report) override;
   void fill_standby(EngineReport& report, const Seen& seen);
-  void fill_opening(EngineReport& report, const Marker& marker) const;
+  void fill_timeline(EngineReport& report, const Marker& marker) const;
   std::uint64_t contact_age_ms(const Seen& seen);
   Position position_of(const Seen& seen, const Marker& marker) const;
   Marker note(const Seen& seen, Marker marker);

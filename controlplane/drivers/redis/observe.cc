@@ -124,32 +124,6 @@ Position Engine::stopped_position() const {
   return {timeline_of(nullptr, dump->replid, *marker), dump->offset, marker->identity};
 }
 
-EngineReport Engine::observe() {
-  EngineReport r;
-  r.resource = config_.resource.id;
-  r.incarnation = host_.incarnation();
-  switch (data()) {
-    case Data::kEmpty:
-      r.state = EngineState::kEmpty;
-      r.health = host_.running() ? "its data directory is gone while it runs" : "";
-      return r;
-    case Data::kForeign:
-      r.state = EngineState::kForeign;
-      r.health = what_is_foreign();
-      return r;
-    case Data::kOurs:
-      break;
-  }
-  if (host_.running())
-    fill_running(r);
-  else
-    fill_stopped(r);
-  // Of a server that ended or was started meanwhile nothing was learned.
-  if (host_.incarnation() != r.incarnation)
-    return {.resource = r.resource, .incarnation = r.incarnation, .health = "it was restarted meanwhile"};
-  return r;
-}
-
 void Engine::fill_stopped(EngineReport& r) {
   kept_.reset();
   r.state = EngineState::kStopped;
@@ -157,15 +131,11 @@ void Engine::fill_stopped(EngineReport& r) {
   const auto marker = read_marker(data_dir_);
   if (!marker) return;
   if (!marker->openings.empty() && !exists(dump_path())) r.health = "its data are gone: there is no " + dump_path();
-  fill_opening(r, *marker);
+  fill_timeline(r, *marker);
 }
 
-void Engine::fill_opening(EngineReport& r, const Marker& marker) const {
-  const auto it = marker.openings.find(r.position.timeline);
-  if (it == marker.openings.end()) return;
-  if (it->second.node == config_.self) r.opened = it->second.session, r.opened_epoch = it->second.epoch;
-  else r.inherited = it->second.session, r.inherited_from = it->second.node;
-  r.timeline_start = it->second.start;
+void Engine::fill_timeline(EngineReport& r, const Marker& marker) const {
+  if (const Opening* opening = fill_opening(r, marker)) r.timeline_start = opening->start;
 }
 
 void Engine::fill_running(EngineReport& r) {
@@ -191,7 +161,7 @@ void Engine::fill_running(EngineReport& r) {
   const Marker now = note(*seen, *marker);
   r.position = position_of(*seen, now);
   r.replayed = r.position.lsn;
-  fill_opening(r, now);
+  fill_timeline(r, now);
   if (seen->primary) {
     r.state = EngineState::kPrimary;
     r.health = health_of_primary(*seen);
