@@ -164,7 +164,7 @@ void describe(A& a, Is<SessionNote> auto& x) { a(1, x.resource); a(2, x.session)
 template <class A>
 void describe(A& a, Is<ResumeNote> auto& x) { a(1, x.resource); a(2, x.resumed); }
 template <class A>
-void describe(A& a, Is<PromiseNote> auto& x) { a(1, x.resource); a(2, x.node); a(3, x.session); a(4, x.instance); }
+void describe(A& a, Is<PromiseNote> auto& x) { a(1, x.resource); a(2, x.node); a(3, x.session); a(4, x.instance); a(5, x.endless); }
 template <class A>
 void describe(A& a, Is<Beat> auto& x) {
   a(1, x.node); a(2, x.run); a(3, x.counter); a(4, x.instance); a(5, x.boot); a(6, x.log); a(7, x.voter_set);

@@ -109,9 +109,7 @@ const SwitchoverState* DeciderContext::wish(const ResourceId& resource) const {
 }
 
 std::optional<LostHolder> lost_holder(const ResourceId& resource, const DeciderContext& c, Instant now) {
-  const Sequence paused = c.state.newest_paused(resource);
-  if (paused.value == 0 && c.state.log.regressions.empty()) return std::nullopt;  // then every promise has an end
-  // A promise with an end is over by then, whoever heard the holder last, and a beat has said so.
+  // By then a promise with an end would be over, whoever heard the holder last.
   const Duration longest = promise_length(c.spec.lease.ttl, c.spec.lease.drift_ppm) + 2 * c.spec.lease.beat;
   LostHolder lost;
   std::size_t free = 0;
@@ -123,6 +121,7 @@ std::optional<LostHolder> lost_holder(const ResourceId& resource, const DeciderC
       ++free;
       continue;
     }
+    if (!note->endless) continue;
     const bool confirmed = c.state.fenced(resource, note->session);
     const Peer* holder = c.peers.find(note->node);
     const InstanceId& speaks = note->node == c.self ? c.instance : holder ? holder->beat.instance : note->instance;

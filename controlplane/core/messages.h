@@ -42,6 +42,7 @@ struct PromiseNote {
   NodeId node;
   SessionId session;
   InstanceId instance;  // of the node; another one knows nothing of that session. Empty: any
+  bool endless = false; // time alone does not end it: the holder was paused, or may have been
   bool operator==(const PromiseNote&) const = default;
 };
 

@@ -430,10 +430,10 @@ Vote Voter::vote(const ResourceId& resource, const State& state, Instant now) co
 std::vector<PromiseNote> Voter::promises(const State& state, Instant now) const {
   std::vector<PromiseNote> out;
   for (const auto& [resource, rec] : record_.promises)
-    if (!over(resource, now)) out.push_back({resource, rec.node, rec.session, rec.instance});
+    if (!over(resource, now)) out.push_back({resource, rec.node, rec.session, rec.instance, endless(resource)});
   for (const ResourceId& resource : withheld_)
     if (const OpenDecision* d = in_doubt(resource, state); d && std::ranges::find(out, resource, &PromiseNote::resource) == out.end())
-      out.push_back({resource, d->node, d->session, d->instance});
+      out.push_back({resource, d->node, d->session, d->instance, true});
   return out;
 }
 

@@ -174,7 +174,7 @@ void FakeCluster::beats(bool node1, bool node2) {
       beat.next = {{kPostgres, session(static_cast<std::uint64_t>(10 + n))}};
     }
     if (n == 2 && node2_bound) {
-      beat.promises = {{kPostgres, node(1), session(1), instance(1)}};
+      beat.promises = {{kPostgres, node(1), session(1), instance(1), true}};
       beat.suspects = {node(1)};
     }
     beat.engines = {engine};

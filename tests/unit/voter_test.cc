@@ -430,6 +430,8 @@ TEST_F(VoterTest, EndlessPromiseSurvivesARestart) {
   begin(4, 1, at(200));
   EXPECT_EQ(promised(session(1), at(99'000)), kNever);
   EXPECT_EQ(hear(2, kSecond, at(99'000)), 'r');
+  EXPECT_EQ(voter->promises(log_with_holder().state, at(99'000)), (std::vector<PromiseNote>{{kPostgres, node(1), session(1), instance(1), true}}))
+      << "whatever the log has lost";
 }
 
 TEST_F(VoterTest, FencingConfirmedGivesTheEndlessOneLength) {
@@ -542,7 +544,7 @@ TEST_F(VoterTest, WhatItIsSilentForIsNamedAndEndsWithTheWordOnIt) {
   log.decide(2, 2, session(2), DecisionKind::kForced);
   reboot();
   EXPECT_EQ(hear(2, kSecond, at(10'001)), ' ');
-  EXPECT_EQ(voter->promises(log.state, at(10'001)), (std::vector<PromiseNote>{{kPostgres, node(2), session(2), instance(2)}}));
+  EXPECT_EQ(voter->promises(log.state, at(10'001)), (std::vector<PromiseNote>{{kPostgres, node(2), session(2), instance(2), true}}));
   const auto wait = voter->silence(log.state, at(10'001));
   ASSERT_TRUE(wait);
   EXPECT_NE(wait->what.find("epoch 2 of postgres was decided for node2"), std::string::npos) << wait->what;
