@@ -33,11 +33,11 @@ Result<void> provision(Connection& connection, const Json& wanted, const char* i
 
 /// Whether the leader that answered has heard a majority, itself counted, within the last heartbeats (raft's are 1 s): one that was cut off
 /// or frozen answers for up to 20 s of a log that goes on elsewhere.
-bool in_touch(const Json& info) {
+bool in_touch(const Json& info, std::int64_t within_ns = kInTouchNs) {
   if (!info.contains("cluster") || !info["cluster"].contains("replicas")) return true;  // a server alone
   std::size_t heard = 1;
   for (const Json& replica : info["cluster"]["replicas"])
-    heard += !replica.value("offline", false) && replica.value("active", kNs * 3600) < kInTouchNs ? 1 : 0;
+    heard += !replica.value("offline", false) && replica.value("active", kNs * 3600) < within_ns ? 1 : 0;
   return heard >= (info["cluster"]["replicas"].size() + 1) / 2 + 1;
 }
 
@@ -148,11 +148,11 @@ std::shared_ptr<LogInfo> make_nats_log_info(std::shared_ptr<Connection> connecti
   return std::make_shared<NatsLogInfo>(std::move(connection), std::move(stream));
 }
 
-Result<StreamRange> range_in_touch(Connection& connection, const std::string& stream, Duration limit) {
+Result<StreamRange> range_in_touch(Connection& connection, const std::string& stream, Duration limit, std::optional<Duration> heard_within) {
   const auto info = js_request(connection, "$JS.API.STREAM.INFO." + stream, nullptr, limit);
   if (!info) return tl::unexpected(info.error());
   if (!info->contains("state")) return fail(Remedy::kRetry, "look at stream " + stream + ": " + js_error_text(*info));
-  if (!in_touch(*info)) return fail(Remedy::kRetry, "look at stream " + stream + ": its leader has not heard a majority of its replicas");
+  if (!in_touch(*info, heard_within ? heard_within->count() : kInTouchNs)) return fail(Remedy::kRetry, "look at stream " + stream + ": its leader has not heard a majority of its replicas");
   return StreamRange{.first = info->at("state").value("first_seq", std::uint64_t{0}), .last = info->at("state").value("last_seq", std::uint64_t{0})};
 }
 

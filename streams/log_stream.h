@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,11 +42,12 @@ Result<void> provision_edge_mirrors(Connection& leaf, const std::string& core_do
 std::shared_ptr<LogInfo> make_nats_log_info(std::shared_ptr<Connection> connection, std::string stream = kClusterLog);
 
 /// What a stream has, by the word of a leader that has just heard a majority of its replicas: one that was cut off or frozen answers for up
-/// to 20 s of what was. Errors: kRetry: nobody answers, or nobody who can know; there is no such stream.
+/// to 20 s of what was. `heard_within`: in how short a time before it answers; nothing: about two of raft's heartbeats. Errors: kRetry: nobody
+/// answers, or nobody who can know; there is no such stream.
 struct StreamRange {
   std::uint64_t first = 0, last = 0;
 };
-Result<StreamRange> range_in_touch(Connection& connection, const std::string& stream, Duration limit);
+Result<StreamRange> range_in_touch(Connection& connection, const std::string& stream, Duration limit, std::optional<Duration> heard_within = {});
 
 /// The server that leads `stream`; empty: unknown, or a standalone server.
 std::string stream_leader(Connection& connection, const std::string& stream, Duration limit);

@@ -89,6 +89,7 @@ class NatsAppender final : public Appender {
       const auto left = [&] { return std::max(Duration(end - Clock::now()), Duration(kPause)); };
       if (Clock::now() >= end) return {};
       AppendResult stored;
+      const auto sent = Clock::now();
       const natsStatus s = publish(subject, payload, id_name, std::min(left(), wait), stored);
       if (s == NATS_OK) return stored;
       // Nobody there to take it: nobody to ask either. An earlier try of the same id shows itself at the next one.
@@ -96,12 +97,21 @@ class NatsAppender final : public Appender {
         wait = kFirstTry / 2;
       } else {
         // A conflict, or no answer: what the leader has under the subject is what happened.
-        const AppendResult found = read_back(subject, id_name, std::min(left(), wait));
-        if (found.outcome != Outcome::kUnknown) return found;
+        // One that is cut off takes it and can never store it, and numbers wrong when it leads again (docs/adr/0006): it is published again only
+        // where a majority of the replicas was heard since.
+        for (;;) {
+          const AppendResult found = read_back(subject, id_name, std::min(left(), wait));
+          if (found.outcome != Outcome::kUnknown) return found;
+          if (Clock::now() >= end) return {};
+          if (range_in_touch(*connection_, kClusterLog, std::min(left(), wait), Clock::now() - sent)) break;
+          std::this_thread::sleep_for(kPause);
+        }
       }
       std::this_thread::sleep_for(kPause);
     }
   }
+
+  AppendResult find(const std::string& subject, const EventId& id, Duration limit) override { return read_back(subject, to_text(id), limit); }
 
   std::vector<AppendResult> append_all(const std::vector<AppendItem>& items, Duration limit) override {
     const auto end = Clock::now() + limit;

@@ -24,6 +24,7 @@ class NoticedAppender final : public Appender {
     notifier_->appended(id, result);
     return result;
   }
+  AppendResult find(const std::string& subject, const EventId& id, Duration limit) override { return inner_->find(subject, id, limit); }
 
  private:
   std::shared_ptr<Appender> inner_;

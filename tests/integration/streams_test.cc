@@ -12,6 +12,7 @@
 #include <fstream>
 #include <thread>
 
+#include "controlplane/node/make_event.h"
 #include "streams/log_stream.h"
 #include "streams/nats_appender.h"
 #include "streams/nats_beat_link.h"
@@ -68,6 +69,41 @@ TEST(Appender, FirstOfAVersionWinsAndARepeatIsTheSameEvent) {
   const AppendResult other = appender->append(subject(1), "theirs", {8, 1}, seconds(5));
   EXPECT_EQ(other.outcome, Outcome::kConflict);
   EXPECT_EQ(other.sequence, first.sequence);
+}
+
+TEST(Appender, FindsWhatStandsAtAPlace) {
+  const NatsServers servers({.size = 1});
+  const auto connection = connect(servers, {0});
+  provision(*connection, 1);
+  const auto appender = make_nats_appender(connection);
+  EXPECT_EQ(appender->find(subject(1), {7, 1}, seconds(2)).outcome, Outcome::kUnknown) << "nothing";
+  const AppendResult stored = appender->append(subject(1), "ours", {7, 1}, seconds(5));
+  EXPECT_EQ(appender->find(subject(1), {7, 1}, seconds(2)).outcome, Outcome::kStored);
+  const AppendResult other = appender->find(subject(1), {8, 1}, seconds(2));
+  EXPECT_EQ(other.outcome, Outcome::kConflict);
+  EXPECT_EQ(other.sequence, stored.sequence);
+}
+
+/// A refused append is published all the same: the servers count it, and some count wrong later (docs/adr/0006).
+TEST(Appender, WhereAnotherMayHaveBeenFirstNothingIsPublishedInVain) {
+  const NatsServers servers({.size = 1});
+  const auto connection = connect(servers, {0});
+  provision(*connection, 1);
+  const auto appender = make_nats_appender(connection);
+  natsSubscription* raw = nullptr;
+  ASSERT_EQ(natsConnection_SubscribeSync(&raw, connection->handles().link()->nc, "cluster.log.>"), NATS_OK);
+  const std::unique_ptr<natsSubscription, void (*)(natsSubscription*)> published(raw, natsSubscription_Destroy);
+  AppendRequest request{.id = 1, .payload = Paused{}, .aggregate = {"operator", "postgres"}, .version = {1}, .actor = "node:node1", .reason = "test"};
+  EXPECT_EQ(append(*appender, request, NodeId("node1"), seconds(5)).outcome, Outcome::kStored);
+  request.look = true;
+  EXPECT_EQ(append(*appender, request, NodeId("node2"), seconds(5)).outcome, Outcome::kConflict);
+  request.version = {2};
+  EXPECT_EQ(append(*appender, request, NodeId("node2"), seconds(5)).outcome, Outcome::kStored);
+  for (const char* subject : {"cluster.log.operator.postgres.1", "cluster.log.operator.postgres.2"}) {
+    natsMsg* message = nullptr;
+    ASSERT_EQ(natsSubscription_NextMsg(&message, raw, 2000), NATS_OK);
+    EXPECT_STREQ(natsMsg_GetSubject(MsgPtr(message).get()), subject);
+  }
 }
 
 TEST(Appender, ManyInFlightGetTheAnswersThatEachWouldGetAlone) {
