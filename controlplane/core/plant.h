@@ -8,6 +8,9 @@
 // bounded number of seeds, or the checker is too weak. Names are snake_case of the constants.
 #pragma once
 
+#ifdef DAARION_NO_PLANTS
+#error "controlplane/core/CMakeLists.txt lists this file among those without a plant or a mark"
+#endif
 #ifdef DAARION_PLANT
 #include <cstddef>
 

@@ -3,7 +3,6 @@
 #include <array>
 #include <utility>
 
-#ifdef DAARION_PLANT
 namespace daarion {
 namespace {
 Plant the_plant = Plant::kNone;
@@ -36,13 +35,3 @@ std::vector<std::uint64_t> take_marks() {
 
 }  // namespace sim
 }  // namespace daarion
-#else
-namespace daarion::sim {
-
-std::vector<PlantText> plants() { return {}; }
-bool plant(const std::string& name) { return name.empty(); }
-std::vector<MarkText> marks() { return {}; }
-std::vector<std::uint64_t> take_marks() { return {}; }
-
-}  // namespace daarion::sim
-#endif

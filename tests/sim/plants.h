@@ -1,4 +1,4 @@
-// The planted bug of this process, and what its threads marked. In a build without DAARION_PLANT there is neither.
+// The planted bug of this process, and what its threads marked. With the product's core only the world around it can have either.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ struct PlantText {
   std::string name;
   std::string what;
 };
-/// Every bug that can be planted; empty in a build without them.
+/// Every bug that can be planted.
 std::vector<PlantText> plants();
 /// Plants one for the whole process, none for an empty name. Pre: no simulation runs. Errors: false if there is none of that name.
 bool plant(const std::string& name);
