@@ -316,10 +316,10 @@ class AdminService final : public v1::Admin::Service {
   std::atomic<int> readers_{0};
 };
 
-class Server final : public GrpcServer {
+class AdminServer final : public GrpcServer {
  public:
-  explicit Server(AdminPorts ports) : service_(std::move(ports)) {}
-  ~Server() override {
+  explicit AdminServer(AdminPorts ports) : service_(std::move(ports)) {}
+  ~AdminServer() override {
     if (server_) server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
   }
   bool listen(const std::string& bind, std::uint32_t port) {
@@ -345,7 +345,7 @@ class Server final : public GrpcServer {
 Result<std::unique_ptr<GrpcServer>> GrpcServer::start(const std::string& bind, std::uint32_t port, AdminPorts ports) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  auto server = std::make_unique<Server>(std::move(ports));
+  auto server = std::make_unique<AdminServer>(std::move(ports));
   if (!server->listen(bind, port))
     return fail(Remedy::kFixInput, "listen for gRPC on " + bind + ":" + std::to_string(port) +
                                        ": the port is taken or the address is not this machine's; set control.grpc_port or control.bind");

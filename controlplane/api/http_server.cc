@@ -156,10 +156,10 @@ class BoundedServer final : public httplib::Server {
   std::atomic<bool> ending_{false};
 };
 
-class Server : public HttpServer {
+class WebServer : public HttpServer {
  public:
-  Server(View view, std::shared_ptr<RouteDesk> routes) : view_(std::move(view)), desk_(std::move(routes)) {}
-  ~Server() override {
+  WebServer(View view, std::shared_ptr<RouteDesk> routes) : view_(std::move(view)), desk_(std::move(routes)) {}
+  ~WebServer() override {
     server_.end();
     if (thread_.joinable()) thread_.join();
   }
@@ -265,7 +265,7 @@ class Server : public HttpServer {
 }  // namespace
 
 Result<std::unique_ptr<HttpServer>> HttpServer::start(const std::string& bind, std::uint32_t port, View view, std::shared_ptr<RouteDesk> routes) {
-  auto server = std::make_unique<Server>(std::move(view), std::move(routes));
+  auto server = std::make_unique<WebServer>(std::move(view), std::move(routes));
   if (auto listening = server->listen(bind, port); !listening) return tl::unexpected(listening.error());
   return server;
 }

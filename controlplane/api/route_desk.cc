@@ -3,6 +3,7 @@
 #include "controlplane/api/lint_view.h"
 #include "controlplane/api/names.h"
 #include "controlplane/api/service_views.h"
+#include "controlplane/api/views.h"
 #include "controlplane/core/capability.h"
 #include "controlplane/core/services.h"
 #include "controlplane/core/subject.h"
@@ -10,8 +11,6 @@
 
 namespace daarion {
 namespace {
-
-constexpr std::uint32_t kSchema = 1;
 
 v1::RouteEntry entry_of(const RouteRule& rule) {
   v1::RouteEntry out;
@@ -38,7 +37,7 @@ v1::RouteEntry entry_of(const RouteRule& rule) {
 
 v1::RouteTable route_table_of(const State& state) {
   v1::RouteTable out;
-  out.set_schema_version(kSchema);
+  out.set_schema_version(kViewSchema);
   out.set_cluster(state.topology.spec.cluster);
   out.set_log_id(to_text(state.log.log));
   if (const auto table = state.routes.find("table"); table != state.routes.end()) {
@@ -83,7 +82,7 @@ Result<v1::Resolution> RouteDesk::resolve(const State& state, const std::string&
   const std::lock_guard lock(mutex_);
   const Resolution& r = resolver_of(state).resolve(subject, NodeId(*origin));
   v1::Resolution out;
-  out.set_schema_version(kSchema);
+  out.set_schema_version(kViewSchema);
   out.set_subject(subject);
   out.set_from(*origin);
   out.set_class_(class_text(r));
@@ -123,7 +122,7 @@ Result<v1::GeoRoute> RouteDesk::route(const State& state, const std::string& ser
   }
   round_trips[NodeId(from)] = 0;
   v1::GeoRoute out;
-  out.set_schema_version(kSchema);
+  out.set_schema_version(kViewSchema);
   out.set_service(*name);
   out.set_region(region);
   out.set_from(from);

@@ -7,8 +7,6 @@
 namespace daarion {
 namespace {
 
-constexpr std::uint32_t kSchema = 1;
-
 void fill_place(const State& state, const PlaceView& place, v1::ServicePlaceView& to) {
   to.set_node(place.node.value);
   if (const NodeSpec* node = state.topology.spec.node(place.node)) to.set_address(node->address);
@@ -53,7 +51,7 @@ v1::ServiceView service_view(const State& state, const ServiceSpec& service) {
 
 v1::ServiceList service_list(const State& state) {
   v1::ServiceList out;
-  out.set_schema_version(kSchema);
+  out.set_schema_version(kViewSchema);
   out.set_sequence(state.applied.value);
   for (const ServiceSpec& service : state.topology.spec.services) *out.add_services() = service_view(state, service);
   return out;
@@ -61,7 +59,7 @@ v1::ServiceList service_list(const State& state) {
 
 v1::CapabilityList capability_list(const State& state) {
   v1::CapabilityList out;
-  out.set_schema_version(kSchema);
+  out.set_schema_version(kViewSchema);
   out.set_sequence(state.applied.value);
   for (const auto& [name, chain] : state.topology.spec.capabilities) {
     v1::CapabilityView& to = *out.add_capabilities();

@@ -1,6 +1,7 @@
 // Events and decisions as people read them: the one place that turns the log's values into the API's messages.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "controlplane/core/decider.h"
@@ -9,6 +10,8 @@
 #include "proto/daarion/v1/admin.pb.h"
 
 namespace daarion {
+
+inline constexpr std::uint32_t kViewSchema = 1;  // of routes and services in the API
 
 /// RFC 3339 in UTC with milliseconds: "2026-11-24T01:02:03.456Z". Units: ns since 1970.
 std::string time_text(std::int64_t ns);

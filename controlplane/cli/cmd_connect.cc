@@ -13,14 +13,14 @@
 namespace daarion {
 namespace {
 
-struct Options {
+struct ConnectOptions {
   std::string resource, user, database;
   bool print = false;
   std::vector<std::string> rest;
 };
 
 /// The command, or nothing if this software knows no client of the engine. The address is from the log: never read as an option.
-std::vector<std::string> command_of(const v1::ResourceStatus& r, const std::string& address, const Options& o) {
+std::vector<std::string> command_of(const v1::ResourceStatus& r, const std::string& address, const ConnectOptions& o) {
   const std::string port = std::to_string(r.port());
   std::vector<std::string> out;
   if (r.engine() == "postgresql") {
@@ -45,7 +45,7 @@ std::string quoted(const std::string& word) {
   return out + "'";
 }
 
-ExitCode run(const Globals& globals, const Options& options) {
+ExitCode run_connect(const Globals& globals, const ConnectOptions& options) {
   for (const std::string& word : {options.user, options.database})
     if (word.find_first_of(" '\\=") != std::string::npos) return say({ExitCode::kUsage, "--user and --database are plain names, not \"" + word + "\""});
   auto client = AdminClient::connect(globals);
@@ -78,14 +78,14 @@ ExitCode run(const Globals& globals, const Options& options) {
 }  // namespace
 
 void add_connect(CLI::App& app, const Globals& globals, ExitCode& code) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ConnectOptions>();
   CLI::App* command = app.add_subcommand("connect", "Run the engine's client on the node that holds the resource: psql for PostgreSQL, redis-cli for Redis. Passwords as the client takes them (~/.pgpass, PGPASSWORD, REDISCLI_AUTH).");
   command->add_option("resource", options->resource, "Its name, as in `daarionctl resources`")->required();
   command->add_option("-U,--user", options->user, "The engine's user");
   command->add_option("-d,--database", options->database, "The engine's database");
   command->add_flag("--print", options->print, "Print the command instead of running it");
   command->add_option("args", options->rest, "More arguments of the client, after --");
-  command->callback([options, &globals, &code] { code = run(globals, *options); });
+  command->callback([options, &globals, &code] { code = run_connect(globals, *options); });
 }
 
 }  // namespace daarion

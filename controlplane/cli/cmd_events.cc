@@ -15,13 +15,13 @@ namespace {
 
 constexpr std::uint64_t kNewest = 20;  // events shown when nobody says from where
 
-struct Options {
+struct EventsOptions {
   std::uint64_t from = 0, to = 0;
   bool follow = false;
 };
 
 /// Follows through the end of a server: another one continues at the next sequence.
-ExitCode events(const Globals& globals, const Options& options) {
+ExitCode events(const Globals& globals, const EventsOptions& options) {
   auto client = AdminClient::connect(globals);
   if (!client) return say(client.error());
   const std::uint64_t applied = (*client)->first_status().sequence();
@@ -43,7 +43,7 @@ ExitCode events(const Globals& globals, const Options& options) {
   }
 }
 
-ExitCode replay(const Globals& globals, const Options& options) {
+ExitCode replay(const Globals& globals, const EventsOptions& options) {
   auto client = AdminClient::connect(globals);
   if (!client) return say(client.error());
   const bool terminal = isatty(STDERR_FILENO);
@@ -68,14 +68,14 @@ ExitCode replay(const Globals& globals, const Options& options) {
 }  // namespace
 
 void add_events(CLI::App& app, const Globals& globals, ExitCode& code) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<EventsOptions>();
   CLI::App* command = app.add_subcommand("events", "The log: every decision, with who and why. The newest 20, or from a sequence on. Also called watch.");
   command->alias("watch");
   command->add_option("--from", options->from, "The first sequence to show")->type_name("SEQ")->check(wrong_sequence);
   command->add_flag("-f,--follow", options->follow, "Go on as events come; another node is asked when one goes away");
   command->callback([options, &globals, &code] { code = events(globals, *options); });
 
-  auto to = std::make_shared<Options>();
+  auto to = std::make_shared<EventsOptions>();
   CLI::App* again = app.add_subcommand("replay", "Fold the log from its first event again and compare with what the node believes. Exit code 1 if they differ.");
   again->add_option("--to", to->to, "The last sequence to fold; 0: what the node has folded")->type_name("SEQ")->check(wrong_sequence);
   again->callback([to, &globals, &code] { code = replay(globals, *to); });

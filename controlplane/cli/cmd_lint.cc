@@ -16,7 +16,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Options {
+struct LintOptions {
   std::string path = "cluster.yaml";
   std::string subjects;
   bool strict = false;
@@ -30,7 +30,7 @@ std::vector<std::string> subjects_in(std::istream& in) {
   return out;
 }
 
-ExitCode run(const Globals& globals, const Options& options) {
+ExitCode run_lint(const Globals& globals, const LintOptions& options) {
   const std::string& path = options.path;
   std::ifstream in(path);
   std::stringstream text;
@@ -58,12 +58,12 @@ ExitCode run(const Globals& globals, const Options& options) {
 }  // namespace
 
 void add_lint(CLI::App& app, const Globals& globals, ExitCode& code) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<LintOptions>();
   CLI::App* command = app.add_subcommand("lint", "Check a cluster file: form, quorums, timers, ports, routing rules. Changes nothing. Exit code 1 if there is an error.");
   command->add_option("file", options->path, "The cluster file")->capture_default_str();
   command->add_option("--subjects", options->subjects, "Also name each subject of this file that no rule covers: one a line, the rest of a line is not read")->type_name("FILE");
   command->add_flag("--strict", options->strict, "Fail on warnings too");
-  command->callback([options, &globals, &code] { code = run(globals, *options); });
+  command->callback([options, &globals, &code] { code = run_lint(globals, *options); });
 }
 
 }  // namespace daarion

@@ -14,7 +14,7 @@
 namespace daarion {
 namespace {
 
-struct Options {
+struct RenderOptions {
   std::string node, kind, store_dir, cluster_name, routes_dir;
 };
 
@@ -39,7 +39,7 @@ Answer<std::string> secret(const std::string& name) {
   return line;
 }
 
-Answer<Chosen> chosen(const Globals& globals, const Options& options) {
+Answer<Chosen> chosen(const Globals& globals, const RenderOptions& options) {
   auto file = context_file(globals);
   if (!file) return tl::unexpected(file.error());
   std::vector<std::string> nodes;
@@ -58,14 +58,14 @@ Answer<Chosen> chosen(const Globals& globals, const Options& options) {
   return Chosen{std::move(*file), found[0]};
 }
 
-ExitCode render_one_routes(const Globals& globals, const Options& options) {
+ExitCode render_one_routes(const Globals& globals, const RenderOptions& options) {
   const auto one = chosen(globals, options);
   if (!one) return say(one.error());
   print(render_routes(plan_routes(one->file.spec), one->server));
   return ExitCode::kOk;
 }
 
-ExitCode run(const Globals& globals, const Options& options) {
+ExitCode run_render(const Globals& globals, const RenderOptions& options) {
   const auto one = chosen(globals, options);
   if (!one) return say(one.error());
   NatsSecrets secrets;
@@ -111,7 +111,7 @@ void add_entry(CLI::App& render, const Globals& globals, ExitCode& code) {
 }  // namespace
 
 void add_render(CLI::App& app, const Globals& globals, ExitCode& code) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<RenderOptions>();
   CLI::App* render = app.add_subcommand("render", "Configuration files made from the cluster file.");
   render->require_subcommand(1);
   CLI::App* command = render->add_subcommand("nats", "A node's nats-server. Needs --context or DAARION_CONFIG. Passwords: DAARION_CONTROL_PASSWORD, DAARION_SYS_PASSWORD, "
@@ -123,8 +123,8 @@ void add_render(CLI::App& app, const Globals& globals, ExitCode& code) {
   command->add_option("--cluster-name", options->cluster_name, "Default: NATS_CLUSTER_NAME, else <cluster>-core")->type_name("NAME");
   command->add_option("--routes-dir", options->routes_dir, "The folder that the output will be in: it then includes <server>.routes.conf beside it (`render routes`) and names a pid "
                                                            "file, and a daemon with --nats-dir keeps it in step with the members")->type_name("DIR");
-  command->callback([options, &globals, &code] { code = run(globals, *options); });
-  auto part = std::make_shared<Options>();
+  command->callback([options, &globals, &code] { code = run_render(globals, *options); });
+  auto part = std::make_shared<RenderOptions>();
   CLI::App* routes = render->add_subcommand("routes", "What a nats-server denies by the rules of routing: the file <server>.routes.conf. Holds no password.");
   routes->fallthrough();
   routes->add_option("--node", part->node, "The node")->required()->type_name("NODE");

@@ -18,8 +18,6 @@ std::string joined(const Texts& texts, const std::string& none = "-") {
   return out.empty() ? none : out;
 }
 
-std::string or_dash(const std::string& text) { return text.empty() ? "-" : text; }
-
 void print_resolution(const v1::Resolution& r) {
   Lines out;
   out.add("subject  " + r.subject() + ", published on " + r.from());

@@ -8,8 +8,6 @@
 namespace daarion {
 namespace {
 
-std::string or_dash(const std::string& text) { return text.empty() ? "-" : text; }
-
 /// "*" where it is active, "!" what is not as it should be, "?" what nobody knows.
 std::string mark_of(const v1::ServicePlaceView& p) {
   if (!p.reachable() || p.health() == "broken" || p.health() == "maintenance" || p.health() == "degraded" || p.flapping()) return "!";

@@ -57,7 +57,7 @@ void print_state(const v1::StateAt& at, const Json& state) {
   print(out.text());
 }
 
-ExitCode run(const Globals& globals, const std::string& at) {
+ExitCode run_state_at(const Globals& globals, const std::string& at) {
   v1::GetStateRequest request;
   if (at.find_first_not_of("0123456789") != std::string::npos) request.set_time(at);
   else if (at.size() > 19) return say({ExitCode::kUsage, "\"" + at + "\" is no sequence of the log"});
@@ -83,7 +83,7 @@ void add_state(CLI::App& app, const Globals& globals, ExitCode& code) {
   auto at = std::make_shared<std::string>();
   CLI::App* command = app.add_subcommand("state", "Everything the log said up to a moment: folded again from its first event. -o json shows all of it.");
   command->add_option("--at", *at, "A sequence, or a log time like 2026-11-24T01:02:03Z; default: now")->type_name("SEQ|TIME");
-  command->callback([at, &globals, &code] { code = run(globals, *at); });
+  command->callback([at, &globals, &code] { code = run_state_at(globals, *at); });
 }
 
 }  // namespace daarion

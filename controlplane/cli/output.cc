@@ -105,6 +105,8 @@ std::string ms_text(std::int64_t ms) {
   return two(s / 86'400, " d", s % 86'400 / 3600, " h");
 }
 
+std::string or_dash(const std::string& text) { return text.empty() ? "-" : text; }
+
 std::string data_text(const std::string& form, const std::string& json) {
   const Json value = Json::parse(json);
   if (form == "json") return value.dump(2) + "\n";

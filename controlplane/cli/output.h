@@ -32,6 +32,9 @@ std::string bytes_text(std::uint64_t bytes);
 /// "250 ms", "2.3 s", "3 min 5 s", "2 h 3 min", "4 d 5 h".
 std::string ms_text(std::int64_t ms);
 
+/// "-" for what is empty.
+std::string or_dash(const std::string& text);
+
 /// JSON text in the form asked for: indented JSON, or YAML. Pre: the form is not "table".
 std::string data_text(const std::string& form, const std::string& json);
 /// Prints `json` and true if the form is json or yaml; false if it is a table's turn.

@@ -9,8 +9,7 @@ namespace daarion {
 namespace {
 using namespace test;
 
-const HealthVerdict kGood{.health = Health::kHealthy}, kDegraded{.health = Health::kDegraded, .cause = "nats_connected=false"},
-    kBad{.health = Health::kBroken, .cause = "no answer"}, kWrong{.check_broken = true, .cause = "404"};
+const HealthVerdict kDegraded{.health = Health::kDegraded, .cause = "nats_connected=false"}, kWrong{.check_broken = true, .cause = "404"};
 
 TEST(HealthFilter, FirstGoodLookCountsAndLaterOnesNeedTheirNumber) {
   HealthFilter filter(3, 2);

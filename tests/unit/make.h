@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "controlplane/core/fold.h"
+#include "controlplane/core/health.h"
 #include "controlplane/core/io.h"
 #include "controlplane/core/node_core.h"
 
@@ -15,6 +16,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 inline const ResourceId kPostgres{"postgres"};
+inline const HealthVerdict kGood{.health = Health::kHealthy}, kBad{.health = Health::kBroken, .cause = "no answer"};
 inline NodeId node(int n) { return NodeId("node" + std::to_string(n)); }
 inline SessionId session(std::uint64_t n) { return {0x5E, n}; }
 inline InstanceId instance(int n) { return {0x1A, static_cast<std::uint64_t>(n)}; }

@@ -12,7 +12,7 @@ using namespace test;
 using Texts = std::vector<std::string>;
 
 /// The users' own cluster: two core nodes, an edge with the witness.
-TopologySpec users() {
+TopologySpec users_cluster() {
   TopologySpec spec = spec_of_three();
   spec.witness = node(3);
   spec.routes = {
@@ -24,7 +24,7 @@ TopologySpec users() {
 }
 
 TEST(Routing, PlansEverySite) {
-  const RoutePlan plan = plan_routes(users());
+  const RoutePlan plan = plan_routes(users_cluster());
   EXPECT_EQ(plan.core, (std::vector{node(1), node(2)}));
   EXPECT_EQ(plan.edges, std::vector{node(3)});
   const auto core = core_streams(plan);
@@ -46,7 +46,7 @@ TEST(Routing, PlansEverySite) {
 }
 
 TEST(Routing, DeniesOnLinksWhatDoesNotPassAndToClientsWhatIsOthers) {
-  const RoutePlan plan = plan_routes(users());
+  const RoutePlan plan = plan_routes(users_cluster());
   EXPECT_EQ(plan.leaf_denies, (Texts{"cluster.>", "message.>", "agent.run.>", "node.*.local.>", "cache.invalidate.>"}));
   EXPECT_EQ(plan.route_denies, Texts{"node.*.local.>"});
   EXPECT_EQ(client_denies(plan, node(2)), (Texts{"node.node1.local.>", "node.node3.local.>"}));
@@ -54,7 +54,7 @@ TEST(Routing, DeniesOnLinksWhatDoesNotPassAndToClientsWhatIsOthers) {
 }
 
 TEST(Routing, ANodeNamedLikeATokenIsNotTakenForIt) {
-  TopologySpec spec = users();
+  TopologySpec spec = users_cluster();
   spec.nodes[0].id = NodeId("local");
   spec.nodes[1].id = NodeId("node");
   const RoutePlan plan = plan_routes(spec);
@@ -62,13 +62,13 @@ TEST(Routing, ANodeNamedLikeATokenIsNotTakenForIt) {
 }
 
 TEST(Routing, OneServerHasOneReplica) {
-  TopologySpec spec = users();
+  TopologySpec spec = users_cluster();
   spec.voters = {node(1)};
   EXPECT_EQ(core_streams(plan_routes(spec))[0].replicas, 1u);
 }
 
 TEST(Routing, ANodeThatJoinsOrRetiresChangesSourcesStreamsAndPermissionsButNoLink) {
-  TopologySpec spec = users();
+  TopologySpec spec = users_cluster();
   const RoutePlan before = plan_routes(spec);
   spec.nodes.push_back({node(4), "host4", "region", NodeRole::kEdge});
   const RoutePlan after = plan_routes(spec);
@@ -84,7 +84,7 @@ TEST(Routing, ANodeThatJoinsOrRetiresChangesSourcesStreamsAndPermissionsButNoLin
 }
 
 TEST(Routing, ARuleThatGoesLeavesItsStreams) {
-  TopologySpec spec = users();
+  TopologySpec spec = users_cluster();
   const RoutePlan before = plan_routes(spec);
   spec.routes.erase(spec.routes.begin());
   spec.routes[0].max_age_s = 10;
@@ -98,11 +98,11 @@ TEST(Routing, ARuleThatGoesLeavesItsStreams) {
 TEST(Routing, FollowsTheLogsMembers) {
   Log log;
   log.add(LogCreated{log_id(), "test", {}});
-  log.add(TopologyChanged{users(), "hash"});
-  EXPECT_EQ(plan_of(log.state), plan_routes(users()));
+  log.add(TopologyChanged{users_cluster(), "hash"});
+  EXPECT_EQ(plan_of(log.state), plan_routes(users_cluster()));
   for (int n = 1; n <= 3; ++n) log.add(MemberJoined{.instance = instance(n)}, node(n));
   log.add(MemberIntentChanged{.intent = MemberIntent::kRetired}, node(2));
-  EXPECT_EQ(plan_of(log.state), plan_routes(users(), {node(2)}));
+  EXPECT_EQ(plan_of(log.state), plan_routes(users_cluster(), {node(2)}));
 }
 
 // ---- any rules, any members

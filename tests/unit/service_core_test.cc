@@ -9,8 +9,6 @@ namespace daarion {
 namespace {
 using namespace test;
 
-const HealthVerdict kGood{.health = Health::kHealthy}, kBad{.health = Health::kBroken, .cause = "no answer"};
-
 /// One node's core beside a log that stores what it appends.
 struct Node {
   Log& log;
