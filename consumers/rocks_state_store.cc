@@ -27,6 +27,7 @@ const std::array<std::string, 5> kFamilies = {"default", "membership", "replicat
 constexpr const char* kMarkKey = "mark";
 const std::string kHeadPrefix = "head/";  // of kHeads keys, used in turn
 constexpr std::size_t kMemtableBuckets = 4096;   // of 8 bytes; beyond some keys per bucket a search costs again
+constexpr std::size_t kMemtableLocks = 1;        // RocksDB's 10 000 are for readers beside the writer, and each write missed the cache in them
 constexpr std::size_t kMemtableBytes = 8 << 20;  // the state is small: flushes are for the clock (60 s), not for space
 
 std::size_t family_of(Table table) {
@@ -38,6 +39,10 @@ std::size_t family_of(Table table) {
   }
   return 0;
 }
+
+struct HashOfKey {
+  std::size_t operator()(const StateKey& key) const { return std::hash<std::string>()(key.name) ^ static_cast<std::size_t>(key.table); }
+};
 
 /// One key and value in the digest. Lengths go in, so that no bytes can move between key and value.
 Digest hash_of(const std::string& key, const std::string& value) {
@@ -111,6 +116,7 @@ class RocksStateStore final : public StateStore {
     // One thread writes, nothing reads but at the start: a value is overwritten where it is, and the memtable holds each key once.
     options.allow_concurrent_memtable_write = false;
     options.inplace_update_support = true;
+    options.inplace_update_num_locks = kMemtableLocks;
     // Found by hash, not by search among all keys: a third of the cost of a write. Flushes sort.
     options.prefix_extractor.reset(rocksdb::NewNoopTransform());
     options.memtable_factory.reset(rocksdb::NewHashLinkListRepFactory(kMemtableBuckets));
@@ -182,7 +188,7 @@ class RocksStateStore final : public StateStore {
     for (const StateKey& key : touched_) {
       key_text(key, name_);
       rocksdb::ColumnFamilyHandle* family = handles_[family_of(key.table)];
-      const auto [at, is_new] = hashes_.try_emplace(name_);
+      const auto [at, is_new] = hashes_.try_emplace(key);
       if (!is_new) subtract(mark_.digest, at->second);
       if (!encode_part(state_, key, value_)) {
         hashes_.erase(at);
@@ -245,7 +251,7 @@ class RocksStateStore final : public StateStore {
         if (const auto read = decode_part(state_, *key, value); !read) return read.error().message;
         const Digest hash = hash_of(name, value);
         add(sum, hash);
-        hashes_.emplace(name, hash);
+        hashes_.emplace(*key, hash);
       }
       if (!it->status().ok()) return it->status().ToString();
     }
@@ -271,7 +277,7 @@ class RocksStateStore final : public StateStore {
   std::vector<rocksdb::ColumnFamilyHandle*> handles_;
   State state_;
   FoldMark mark_;      // without its chain, whose text is made when it is asked for
-  std::unordered_map<std::string, Digest> hashes_;  // of every live key: the digest moves by differences
+  std::unordered_map<StateKey, Digest, HashOfKey> hashes_;  // of every live key: the digest moves by differences
   LogEvent event_;                                  // being applied; its memory is kept, as that of those below
   EventHeads heads_;
   Sequence heads_put_;                              // the newest of them that the database has
