@@ -7,6 +7,7 @@
 #include <atomic>
 
 #include "consumers/state_store.h"
+#include "controlplane/api/incident_view.h"
 #include "controlplane/api/lint_view.h"
 #include "controlplane/api/log_views.h"
 #include "controlplane/api/names.h"
@@ -237,6 +238,15 @@ class AdminService final : public v1::Admin::Service {
     const auto why = explain_at(ports_.reader, at, view->state->applied);
     if (!why) return status_of(why.error());
     *out = *why;
+    return Status::OK;
+  }
+
+  Status GetIncident(ServerContext*, const v1::GetIncidentRequest* in, v1::Incident* out) override {
+    const Reading reading(readers_);
+    if (!reading.allowed()) return Reading::refusal();
+    const auto incident = incident_at(ports_.reader, {in->sequence()}, ports_.view()->state->applied);
+    if (!incident) return status_of(incident.error());
+    *out = *incident;
     return Status::OK;
   }
 

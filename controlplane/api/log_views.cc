@@ -116,6 +116,18 @@ Result<LogEvent> event_at(const OpenReader& open, Sequence at) {
   return read_event(**reader, at);
 }
 
+Result<std::vector<LogEvent>> events_of(const OpenReader& open, Sequence first, Sequence last) {
+  auto reader = open(first);
+  if (!reader) return tl::unexpected(reader.error());
+  std::vector<LogEvent> out;
+  for (Sequence next = first; next <= last; ++next.value) {
+    auto event = read_event(**reader, next);
+    if (!event) return tl::unexpected(event.error());
+    out.push_back(std::move(*event));
+  }
+  return out;
+}
+
 Result<v1::Explanation> explain_at(const OpenReader& open, Sequence at, Sequence head) {
   if (at.value == 0 || at > head)
     return fail(Remedy::kFixInput, "explain " + std::to_string(at.value) + ": the log has events 1 to " + std::to_string(head.value));

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "controlplane/core/result.h"
 #include "controlplane/core/state.h"
@@ -19,6 +20,9 @@ using Gone = std::function<bool()>;  // whoever asked has gone
 
 /// One event. Errors: kRetry if it does not come within 3 s; kStop as decode_event.
 Result<LogEvent> event_at(const OpenReader& open, Sequence at);
+
+/// All from `first` to `last`. Errors: as event_at.
+Result<std::vector<LogEvent>> events_of(const OpenReader& open, Sequence first, Sequence last);
 
 /// `why` at a sequence: the decision, the event that caused it, and its phases as far as the log shows them up to `head`.
 /// Errors: kFixInput if `at` is no decision or not in the log; kRetry if the log does not answer within 3 s.

@@ -121,6 +121,7 @@ class Client final : public AdminClient {
   Answer<v1::Mutation> call(const v1::UndrainRequest& in) override { return unary(&Stub::Undrain, in); }
   Answer<v1::Explanation> call(const v1::ExplainRequest& in) override { return unary(&Stub::Explain, in); }
   Answer<v1::Explanation> call(const v1::ExplainNowRequest& in) override { return unary(&Stub::ExplainNow, in); }
+  Answer<v1::Incident> call(const v1::GetIncidentRequest& in) override { return unary(&Stub::GetIncident, in); }
   Answer<v1::StateAt> call(const v1::GetStateRequest& in) override { return unary(&Stub::GetState, in); }
   Answer<v1::Resolution> call(const v1::ResolveRequest& in) override { return unary(&Stub::Resolve, in); }
   Answer<v1::RouteTable> call(const v1::GetRoutesRequest& in) override { return unary(&Stub::GetRoutes, in); }

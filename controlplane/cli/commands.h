@@ -15,6 +15,7 @@ void add_status(CLI::App& app, const Globals& globals, ExitCode& code);      // 
 void add_change(CLI::App& app, const Globals& globals, ExitCode& code);      // switchover, failover, pause, resume, drain, undrain
 void add_events(CLI::App& app, const Globals& globals, ExitCode& code);      // events (watch), replay
 void add_why(CLI::App& app, const Globals& globals, ExitCode& code);         // why, why-not
+void add_incident(CLI::App& app, const Globals& globals, ExitCode& code);    // incident
 void add_state(CLI::App& app, const Globals& globals, ExitCode& code);       // state
 void add_routes(CLI::App& app, const Globals& globals, ExitCode& code);      // resolve, routes
 void add_services(CLI::App& app, const Globals& globals, ExitCode& code);    // services, capabilities

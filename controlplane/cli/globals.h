@@ -14,7 +14,7 @@ struct Globals {
   std::vector<std::string> servers;   // --server, else DAARION_SERVER
   std::string context;                // --context, else DAARION_CONFIG: a cluster file
   double timeout_s = 30;              // of a call and of what is waited for
-  std::string form = "table";         // table | json | yaml
+  std::string form = "table";         // table | json | yaml; markdown where a command has it
 };
 
 /// Why a command did not succeed: one line for people, and the exit code that scripts see.

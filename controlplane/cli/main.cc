@@ -42,7 +42,11 @@ int main(int argc, char** argv) {
       ->type_name("HOST:PORT")->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--context", globals.context, "A cluster file: every node of it may be asked. Else DAARION_CONFIG, else 127.0.0.1:9350")->type_name("FILE");
   app.add_option("--timeout", globals.timeout_s, "Of a call, and of what is waited for")->type_name("SEC")->check(CLI::Range(0.1, 86'400.0))->capture_default_str();
-  app.add_option("-o,--output", globals.form, "table, json or yaml")->check(CLI::IsMember({"table", "json", "yaml"}))->capture_default_str();
+  app.add_option("-o,--output", globals.form, "table, json or yaml; markdown of an incident")
+      ->check(CLI::IsMember({"table", "json", "yaml", "markdown"}))->capture_default_str();
+  app.parse_complete_callback([&] {
+    if (globals.form == "markdown" && !app.got_subcommand("incident")) throw CLI::ValidationError("--output", "markdown is for `daarionctl incident`");
+  });
   app.footer("Names in any case: NODE1 is node1. Changes need --reason, and take --expect-seq, --request-id, --dry-run.\n"
              "Exit codes: 0 ok, 1 failed, 2 usage, 3 unreachable, 4 degraded, 5 refused or no quorum, 6 precondition moved, 7 timed out.");
   app.failure_message([](const CLI::App* failed, const CLI::Error& error) { return in_one_line(*failed, error); });
@@ -50,6 +54,7 @@ int main(int argc, char** argv) {
   daarion::add_change(app, globals, code);
   daarion::add_events(app, globals, code);
   daarion::add_why(app, globals, code);
+  daarion::add_incident(app, globals, code);
   daarion::add_state(app, globals, code);
   daarion::add_routes(app, globals, code);
   daarion::add_services(app, globals, code);

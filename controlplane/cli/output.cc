@@ -81,6 +81,24 @@ std::string Table::text(const std::string& indent) const {
   return out;
 }
 
+std::string Table::markdown() const {
+  std::string out;
+  for (std::size_t r = 0; r < rows_.size(); ++r) {
+    out += "|";
+    for (const std::string& cell : rows_[r]) {
+      out += " ";
+      for (const char c : clean(cell)) out += c == '|' ? std::string("\\|") : std::string(1, c);
+      out += " |";
+    }
+    out += "\n";
+    if (r > 0) continue;
+    out += "|";
+    for (std::size_t i = 0; i < rows_[0].size(); ++i) out += "---|";
+    out += "\n";
+  }
+  return out;
+}
+
 std::string bytes_text(std::uint64_t bytes) {
   static constexpr std::array<const char*, 6> kUnits = {"B", "kB", "MB", "GB", "TB", "PB"};
   if (bytes < 1000) return std::to_string(bytes) + " B";

@@ -22,6 +22,8 @@ class Table {
   void row(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
   bool empty() const { return rows_.size() < 2; }
   std::string text(const std::string& indent = "") const;
+  /// The same for a document.
+  std::string markdown() const;
 
  private:
   std::vector<std::vector<std::string>> rows_;

@@ -67,7 +67,7 @@ std::vector<MemberWish> Housekeeper::advance(const DeciderContext& c, const LogH
 void Housekeeper::tell_loss(const DeciderContext& c, Instant now, std::vector<MemberWish>& out) {
   if (!lost_) return;
   const bool told = std::ranges::any_of(c.state.log.regressions, [&](const Regression& r) {
-    return r.sequence > lost_->head && r.head <= lost_->head && r.folded >= lost_->folded;
+    return r.sequence > lost_->head && r.head <= lost_->head && r.folded >= lost_->folded && std::ranges::find(told_before_, r) == told_before_.end();
   });
   if (told || lost_->log != c.state.log.log) {
     lost_.reset();

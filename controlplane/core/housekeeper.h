@@ -41,8 +41,12 @@ class Housekeeper {
   /// `recorded`: the log that the voter's record names; empty: none yet.
   std::vector<MemberWish> advance(const DeciderContext& context, const LogHead& log, bool blank, Instant now, const LogId& recorded = {});
 
-  /// The log lost events that this node had folded: it will say so, once the state is folded anew, unless another node has.
-  void on(const LogLost& lost) { lost_ = lost_ ? joined(*lost_, lost) : lost; }
+  /// The log lost events that this node had folded: it will say so, once the state is folded anew, unless another node has. `before`: the losses that
+  /// the state told of when this one was noticed; one of the same places that came earlier is not this one.
+  void on(const LogLost& lost, const std::vector<Regression>& before) {
+    if (!lost_) told_before_ = before;
+    lost_ = lost_ ? joined(*lost_, lost) : lost;
+  }
 
   /// What it waits for while there is no voter set.
   const std::optional<Wait>& wait() const { return wait_; }
@@ -60,6 +64,7 @@ class Housekeeper {
   Identity id_;
   std::map<std::string, Instant> since_;  // since when each thing has been due
   std::optional<LogLost> lost_;           // not in the log yet
+  std::vector<Regression> told_before_;   // what was, when it was noticed
   std::optional<Wait> wait_;
   /// Of which topology, members and table it is known whether the table is theirs: compiling the rules at each step would cost too much.
   struct RoutesSeen {

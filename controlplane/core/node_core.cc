@@ -147,9 +147,10 @@ void NodeCore::on(const LogHead& in, Instant) {
 }
 
 void NodeCore::on(const LogLost& in, Instant) {
+  if (!refolding_) losses_before_ = state_->log.regressions;
   refolding_ = true;
   beat_now_ = true;
-  if (in.folded.value != 0) housekeeper_.on(in);  // 0: what was lost is not known until the fold is done
+  if (in.folded.value != 0) housekeeper_.on(in, losses_before_);  // 0: what was lost is not known until the fold is done
 }
 
 void NodeCore::on(const RecordWritten& in, Instant now) {

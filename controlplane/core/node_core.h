@@ -102,6 +102,7 @@ class NodeCore {
   std::shared_ptr<const State> state_;
   FoldMark mark_;
   bool refolding_ = false;
+  std::vector<Regression> losses_before_;  // that the state told of before it was folded anew
   Instant folded_at_{};  // when the newest event was folded here
   LogHead log_;
   Peers peers_;

@@ -1,6 +1,9 @@
+#include "controlplane/api/incident_view.h"
 #include "controlplane/api/log_views.h"
 
 #include <gtest/gtest.h>
+
+#include <set>
 
 #include <nlohmann/json.hpp>
 
@@ -94,6 +97,45 @@ TEST(ExplainAt, EveryDecisionOfSimulatedClustersHasPhases) {
   }
   EXPECT_GT(completed, 20u);
   EXPECT_GT(triggered, 10u);
+}
+
+TEST(IncidentAt, EveryFailoverOfSimulatedClustersIsAStory) {
+  std::size_t stories = 0, over = 0, promoted = 0;
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    const std::vector<StoredMessage> log = test::sim_log(seed);
+    for (const StoredMessage& m : log) {
+      const LogEvent event = *decode_event(m);
+      const auto* decided = std::get_if<PromotionDecided>(&event.event.payload);
+      if (decided == nullptr || decided->kind == DecisionKind::kBootstrap || decided->kind == DecisionKind::kKeep) continue;
+      if (decided->evidence.last_holder.empty()) continue;  // said by hand: it names nobody who lost anything
+      const auto found = incident_at(reader_of(log), m.sequence, {log.size()});
+      ASSERT_TRUE(found) << "seed " << seed << " event " << m.sequence.value << ": " << found.error().message;
+      ++stories;
+      over += found->over();
+      std::set<std::uint64_t> before;
+      std::int64_t last_ms = 0;
+      for (const v1::IncidentStep& step : found->steps()) {
+        EXPECT_GE(step.after_ms(), last_ms);
+        last_ms = step.after_ms();
+        EXPECT_TRUE(step.led_by() == 0 || before.contains(step.led_by())) << "only what came before leads to anything";
+        before.insert(step.event().sequence());
+        const auto same = incident_at(reader_of(log), {step.event().sequence()}, {log.size()});
+        ASSERT_TRUE(same) << same.error().message;
+      }
+      EXPECT_TRUE(before.contains(m.sequence.value));
+      for (const v1::IncidentMove& move : found->moves()) {
+        std::uint64_t phase_ms = 0;
+        for (const v1::Phase& p : move.phases()) {
+          EXPECT_GE(p.after_ms() + 1, phase_ms) << p.name() << " of event " << move.sequence() << " of seed " << seed;
+          phase_ms = p.after_ms();
+          promoted += p.name() == "promoted";
+        }
+      }
+    }
+  }
+  EXPECT_GT(stories, 20u);
+  EXPECT_GT(over, 10u);
+  EXPECT_GT(promoted, 20u);
 }
 
 TEST(ParseTime, ReadsRfc3339AndNothingElse) {

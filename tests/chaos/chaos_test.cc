@@ -91,10 +91,17 @@ LogEvent decision(std::uint64_t epoch, std::uint64_t session, std::int64_t store
   e.event.payload = PromotionDecided{.session = {1, session}};
   return e;
 }
+LogEvent completion(std::uint64_t epoch, std::uint64_t session, std::int64_t stored_ns) {
+  LogEvent e = decision(epoch, session, stored_ns);
+  e.event.payload = PromotionCompleted{.session = {1, session}};
+  return e;
+}
 
 TEST(LostLog, AnEpochThatWasGivenIsNotGivenAgain) {
-  const std::vector<LogEvent> lost = {decision(20, 1, 1000)};
+  const std::vector<LogEvent> lost = {decision(20, 1, 1000), completion(20, 1, 1000)};
   EXPECT_EQ(epochs_given_again({decision(20, 2, 1001)}, lost).size(), 1u);
+  EXPECT_EQ(epochs_given_again({decision(20, 2, 1001), completion(20, 1, 1002)}, {lost[0]}).size(), 1u) << "its completion came late";
+  EXPECT_TRUE(epochs_given_again({decision(20, 2, 1001)}, {lost[0]}).empty()) << "nobody wrote under it";
   EXPECT_EQ(epochs_given_again({decision(19, 2, 1001)}, lost).size(), 1u);
   EXPECT_TRUE(epochs_given_again({decision(21, 2, 1001)}, lost).empty());
   EXPECT_TRUE(epochs_given_again({decision(20, 1, 1001)}, lost).empty()) << "the same, made again";

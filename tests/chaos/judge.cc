@@ -55,13 +55,18 @@ Promotions promotions_of(const std::vector<LogEvent>& events, std::int64_t zero_
 }
 
 std::vector<std::string> epochs_given_again(const std::vector<LogEvent>& fresh, const std::vector<LogEvent>& lost) {
+  std::set<SessionId> completed;
+  for (const auto* events : {&fresh, &lost})
+    for (const LogEvent& e : *events)
+      if (const auto* done = std::get_if<PromotionCompleted>(&e.event.payload)) completed.insert(done->session);
   Epoch used;
   std::int64_t newest = 0;
   std::set<std::pair<Epoch, SessionId>> given;
   for (const LogEvent& e : lost) {
-    used = std::max(used, e.event.header.epoch);
     newest = std::max(newest, e.stored_ns);
-    if (const auto* decided = std::get_if<PromotionDecided>(&e.event.payload)) given.emplace(e.event.header.epoch, decided->session);
+    const auto* decided = std::get_if<PromotionDecided>(&e.event.payload);
+    if (decided != nullptr) given.emplace(e.event.header.epoch, decided->session);
+    if (decided == nullptr || completed.contains(decided->session)) used = std::max(used, e.event.header.epoch);
   }
   std::vector<std::string> out;
   for (const LogEvent& e : fresh) {

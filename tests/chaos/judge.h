@@ -43,7 +43,8 @@ Promotions promotions_of(const std::vector<LogEvent>& events, std::int64_t zero_
 
 /// The decisions among `fresh` that give an epoch which the log had given and lost: after a loss epochs are above all of its. One that was stored
 /// before the newest of the lost is none: two servers each kept another of two appends at one place, and the log changed from one to the other.
-/// Nor is the lost decision itself, made again: the same epoch for the same session.
+/// Nor is the lost decision itself, made again: the same epoch for the same session. Nor one of an epoch that was decided and never completed:
+/// whoever did not fold that decision cannot know of it, and nobody wrote under it.
 std::vector<std::string> epochs_given_again(const std::vector<LogEvent>& fresh, const std::vector<LogEvent>& lost);
 
 /// "3 failovers, 2 rejoins, ..." for people and the history.

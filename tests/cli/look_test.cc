@@ -164,6 +164,83 @@ phases
   EXPECT_EQ(why["candidates"][1]["rule"], "eligible");
 }
 
+TEST_F(CliTest, IncidentTellsOneStory) {
+  cluster.fail_over();
+  const Ran ran = ctl({"incident", "11"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(ran.out, R"(node1 was lost: goes on, so far 4.1 s
+began      2026-09-21T14:13:26.900Z (log time)
+open       node1 has not been heard again
+moved
+           WHAT      FROM   TO     AFTER   STATE  LOSS AT MOST  WHY
+           postgres  node1  node2  +4.100  done   4.3 kB        the lease of epoch 1 is over by 2 votes; node2 is 100 bytes behind
+postgres to node2, event 10
+           PHASE      AFTER   TOOK    EVENT
+           free       +3.060  3 s     -      the first voter's promise is over
+           decided    +3.100  40 ms   10     2 of 3 voters
+           claimed    +3.133  33 ms   -      a majority of voters promised
+           promoted   +3.253  120 ms  -      the engine is open for writing
+           completed  +4.100  847 ms  11     in the log
+           CANDIDATE  RULE         DETAIL                             LAG
+           node1      unreachable  silent for 2100 ms, limit 2000 ms  0 B
+           node2 *    eligible     100 bytes and 15 ms behind         100 B
+story      (LED BY with ?: the newest event that could have)
+           EVENT  AFTER   TYPE                OF        LED BY  WHAT                                                                                                                           BY
+           9      +2.100  MemberUnreachable   -         -       silent for 2100 ms (node1 is silent)                                                                                           node1
+           10     +3.100  PromotionDecided    postgres  9 ?     failover to node2, session 00000000, loss at most 4300 B (the lease of epoch 1 is over by 2 votes; node2 is 100 bytes behind)  node2
+           11     +4.100  PromotionCompleted  postgres  10 ?    from 0/384 on timeline 2; claimed in 33 ms, promoted in 120 ms (the engine is open for writing)                                node2
+)");
+  EXPECT_EQ(ctl({"incident", "9"}).out, ran.out) << "any event of it";
+  const auto story = json({"incident", "10"});
+  EXPECT_EQ(story["node"], "node1");
+  EXPECT_EQ(story["moves"][0]["to"], "node2");
+  EXPECT_EQ(story["moves"][0]["loss_bytes"], 4300);
+  EXPECT_EQ(story["over"], false);
+  const std::string page = ctl({"-o", "markdown", "incident", "10"}).out;
+  EXPECT_EQ(page, R"(# Incident: node1 was lost
+
+Began 2026-09-21T14:13:26.900Z (log time); goes on, so far 4.1 s.
+
+- Still open: node1 has not been heard again
+
+## What moved
+
+| WHAT | FROM | TO | AFTER | STATE | LOSS AT MOST | WHY |
+|---|---|---|---|---|---|---|
+| postgres | node1 | node2 | +4.100 | done | 4.3 kB | the lease of epoch 1 is over by 2 votes; node2 is 100 bytes behind |
+
+### postgres to node2
+
+| PHASE | AFTER | TOOK | EVENT |  |
+|---|---|---|---|---|
+| free | +3.060 | 3 s | - | the first voter's promise is over |
+| decided | +3.100 | 40 ms | 10 | 2 of 3 voters |
+| claimed | +3.133 | 33 ms | - | a majority of voters promised |
+| promoted | +3.253 | 120 ms | - | the engine is open for writing |
+| completed | +4.100 | 847 ms | 11 | in the log |
+
+Who could have had it (`daarionctl why 10` makes the decision again):
+
+| CANDIDATE | RULE | DETAIL | LAG |
+|---|---|---|---|
+| node1 | unreachable | silent for 2100 ms, limit 2000 ms | 0 B |
+| node2 * | eligible | 100 bytes and 15 ms behind | 100 B |
+
+## Timeline
+
+Seconds since it began. LED BY with ?: the newest event that could have led to it.
+
+| EVENT | AFTER | TYPE | OF | LED BY | WHAT | BY |
+|---|---|---|---|---|---|---|
+| 9 | +2.100 | MemberUnreachable | - | - | silent for 2100 ms (node1 is silent) | node1 |
+| 10 | +3.100 | PromotionDecided | postgres | 9 ? | failover to node2, session 00000000, loss at most 4300 B (the lease of epoch 1 is over by 2 votes; node2 is 100 bytes behind) | node2 |
+| 11 | +4.100 | PromotionCompleted | postgres | 10 ? | from 0/384 on timeline 2; claimed in 33 ms, promoted in 120 ms (the engine is open for writing) | node2 |
+)");
+  expect_refusal(ctl({"incident", "2"}), 2, {"TopologyChanged", "part of none", "daarionctl events"});
+  expect_refusal(ctl({"incident", "99"}), 2, {"1 to 11"});
+  expect_refusal(ctl({"-o", "markdown", "status"}), 2, {"markdown is for `daarionctl incident`"});
+}
+
 TEST_F(CliTest, WhyRefusesWhatIsNoDecision) {
   expect_refusal(ctl({"why", "8"}), 2, {"PromotionCompleted", "not a decision"});
   expect_refusal(ctl({"why", "99"}), 2, {"1 to 8"});

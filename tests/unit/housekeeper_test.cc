@@ -181,7 +181,7 @@ TEST_F(HousekeeperTest, TellsWhatTheLogLostUnlessAnotherNodeHas) {
   log = log_with_voters();
   for (int n = 1; n <= 3; ++n) join(n);
   const std::uint64_t head_now = log.state.applied.value;
-  housekeeper.on(LogLost{log_id(), Sequence{head_now + 9}, Sequence{head_now}, "what was there"});
+  housekeeper.on(LogLost{log_id(), Sequence{head_now + 9}, Sequence{head_now}, "what was there"}, {});
   advance(at(0));
   const auto out = advance(at(1000));
   const auto* told = wish<LogRegressed>(out);
@@ -199,9 +199,25 @@ TEST_F(HousekeeperTest, AnEarlierLossIsNotThisOne) {
   log = log_with_voters();
   for (int n = 1; n <= 3; ++n) join(n);
   log.add(LogRegressed{Sequence{100}, Sequence{1}, ""}, node(2));
-  housekeeper.on(LogLost{log_id(), Sequence{20}, log.state.applied, ""});
+  housekeeper.on(LogLost{log_id(), Sequence{20}, log.state.applied, ""}, {});
   advance(at(0));
   EXPECT_NE(wish<LogRegressed>(advance(at(1000))), nullptr);
+}
+
+/// Two replicas hold different events at one place: the log shows the one, then the other, then the one again.
+TEST_F(HousekeeperTest, ALossOfTheSamePlacesIsAnotherThanTheOneBefore) {
+  log = log_with_voters();
+  for (int n = 1; n <= 3; ++n) join(n);
+  const std::uint64_t head_now = log.state.applied.value;
+  log.add(LogRegressed{Sequence{head_now + 1}, Sequence{head_now}, "the one"}, node(2));
+  housekeeper.on(LogLost{log_id(), Sequence{head_now + 1}, Sequence{head_now}, "the other"}, log.state.log.regressions);
+  advance(at(0));
+  const auto out = advance(at(1000));
+  const auto* told = wish<LogRegressed>(out);
+  ASSERT_NE(told, nullptr);
+  EXPECT_EQ(told->known_lost, "the other");
+  log.add(*told, node(3));
+  EXPECT_EQ(wish<LogRegressed>(advance(at(1200))), nullptr) << "another node was faster";
 }
 
 // ---- the route table
