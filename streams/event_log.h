@@ -37,9 +37,12 @@ class Appender {
   /// kStored: it is in the log at `sequence` (also if an earlier try of the same id is). kConflict: another event has the
   /// subject. kUnknown: neither could be found out within `limit`.
   virtual AppendResult append(const std::string& subject, const std::string& payload, const EventId& id, Duration limit) = 0;
-  /// What stands under the subject now, by the word of the stream's leader: kStored: that very event; kConflict: another. kUnknown: nothing, or
-  /// no answer within `limit`.
-  virtual AppendResult find(const std::string& subject, const EventId& id, Duration limit) = 0;
+  /// As append(), but looks first, and publishes nothing where another event has the subject, or while the stream's leader has not just heard a
+  /// majority of its replicas: both would be refused, and there are servers that number wrong by what they refused (docs/adr/0006).
+  /// One more question to the leader; for what is decided, not for much.
+  virtual AppendResult append_if_free(const std::string& subject, const std::string& payload, const EventId& id, Duration limit) {
+    return append(subject, payload, id, limit);
+  }
   /// Appends many that do not depend on each other, many in flight where the log
   /// can: answers in the order of the items, each as append() gives it.
   virtual std::vector<AppendResult> append_all(const std::vector<AppendItem>& items, Duration limit) {

@@ -6,6 +6,11 @@ namespace daarion {
 
 using Json = nlohmann::json;
 
+namespace {
+constexpr std::int64_t kInTouchNs = 2'500'000'000;  // an idle leader sends one after 1 to 2 s
+constexpr std::int64_t kNeverHeardNs = 3600'000'000'000;
+}  // namespace
+
 Result<Json> js_request(Connection& connection, const std::string& subject, const Json& body, Duration limit) {
   natsMsg* raw = nullptr;
   const std::string text = body.is_null() ? std::string{} : body.dump();
@@ -24,6 +29,15 @@ int js_error_code(const Json& answer) { return answer.contains("error") ? answer
 std::string js_error_text(const Json& answer) {
   if (!answer.contains("error")) return "an answer of another kind";
   return answer["error"].value("description", "unknown error") + " (" + std::to_string(js_error_code(answer)) + ")";
+}
+
+bool in_touch(const Json& info, std::optional<Duration> heard_within) {
+  if (!info.contains("cluster") || !info["cluster"].contains("replicas")) return true;  // a server alone
+  const std::int64_t within_ns = heard_within ? heard_within->count() : kInTouchNs;
+  std::size_t heard = 1;
+  for (const Json& replica : info["cluster"]["replicas"])
+    heard += !replica.value("offline", false) && replica.value("active", kNeverHeardNs) < within_ns ? 1 : 0;
+  return heard >= (info["cluster"]["replicas"].size() + 1) / 2 + 1;
 }
 
 bool js_error_passes(const Json& answer) { return answer.contains("error") && answer["error"].value("code", 0) == 503; }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "controlplane/core/result.h"
@@ -12,6 +13,10 @@ namespace daarion {
 /// Sends `body` (null: nothing) to `subject` and returns the answer, which may say an error: see js_error_code().
 /// Errors: kRetry, the request may have been carried out.
 Result<nlohmann::json> js_request(Connection& connection, const std::string& subject, const nlohmann::json& body, Duration limit);
+
+/// Whether the stream's leader that gave this STREAM.INFO has heard a majority of its group, itself counted, in so short a time (nothing: about two
+/// of raft's heartbeats): one that was cut off or frozen answers for up to 20 s of a log that goes on elsewhere.
+bool in_touch(const nlohmann::json& info, std::optional<Duration> heard_within = {});
 
 /// The "err_code" of a stream that does not exist.
 inline constexpr int kNoSuchStream = 10059;

@@ -13,7 +13,6 @@ using Json = nlohmann::json;
 
 constexpr int kNoMessage = 10037;
 constexpr std::int64_t kNs = 1'000'000'000;
-constexpr std::int64_t kInTouchNs = 2 * kNs + kNs / 2;
 constexpr std::int64_t kDuplicateWindowNs = 600 * kNs;  // longer than any retry; correctness does not rest on it
 constexpr std::int64_t kTelemetryAgeNs = 7 * 86'400 * kNs;
 constexpr std::int64_t kTelemetryBytes = 1LL << 30;
@@ -29,16 +28,6 @@ Json external(const std::string& domain, const std::string& here) { return exter
 
 Result<void> provision(Connection& connection, const Json& wanted, const char* if_refused, Duration limit) {
   return provision_stream(connection, wanted, if_refused, limit).map([](const std::string&) {});
-}
-
-/// Whether the leader that answered has heard a majority, itself counted, within the last heartbeats (raft's are 1 s): one that was cut off
-/// or frozen answers for up to 20 s of a log that goes on elsewhere.
-bool in_touch(const Json& info, std::int64_t within_ns = kInTouchNs) {
-  if (!info.contains("cluster") || !info["cluster"].contains("replicas")) return true;  // a server alone
-  std::size_t heard = 1;
-  for (const Json& replica : info["cluster"]["replicas"])
-    heard += !replica.value("offline", false) && replica.value("active", kNs * 3600) < within_ns ? 1 : 0;
-  return heard >= (info["cluster"]["replicas"].size() + 1) / 2 + 1;
 }
 
 class NatsLogInfo final : public LogInfo {
@@ -152,7 +141,7 @@ Result<StreamRange> range_in_touch(Connection& connection, const std::string& st
   const auto info = js_request(connection, "$JS.API.STREAM.INFO." + stream, nullptr, limit);
   if (!info) return tl::unexpected(info.error());
   if (!info->contains("state")) return fail(Remedy::kRetry, "look at stream " + stream + ": " + js_error_text(*info));
-  if (!in_touch(*info, heard_within ? heard_within->count() : kInTouchNs)) return fail(Remedy::kRetry, "look at stream " + stream + ": its leader has not heard a majority of its replicas");
+  if (!in_touch(*info, heard_within)) return fail(Remedy::kRetry, "look at stream " + stream + ": its leader has not heard a majority of its replicas");
   return StreamRange{.first = info->at("state").value("first_seq", std::uint64_t{0}), .last = info->at("state").value("last_seq", std::uint64_t{0})};
 }
 

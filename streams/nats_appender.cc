@@ -18,6 +18,7 @@ using Outcome = AppendResult::Outcome;
 constexpr Duration kFirstTry = std::chrono::milliseconds(100);
 constexpr Duration kLongestTry = std::chrono::milliseconds(700);
 constexpr Duration kPause = std::chrono::milliseconds(5);  // between tries, while the stream has no leader
+constexpr Duration kLookAgain = std::chrono::milliseconds(20);
 
 // Sent and not answered yet, of one append_all: as many as the library's own publisher has. What is lost with a leader is asked for
 // again one by one.
@@ -111,7 +112,26 @@ class NatsAppender final : public Appender {
     }
   }
 
-  AppendResult find(const std::string& subject, const EventId& id, Duration limit) override { return read_back(subject, to_text(id), limit); }
+  AppendResult append_if_free(const std::string& subject, const std::string& payload, const EventId& id, Duration limit) override {
+    const auto end = Clock::now() + limit;
+    const nlohmann::json of_subject = {{"subjects_filter", subject}};
+    for (;; std::this_thread::sleep_for(kLookAgain)) {
+      const Duration left = end - Clock::now();
+      if (left <= Duration{}) return {};
+      const auto info = js_request(*connection_, "$JS.API.STREAM.INFO." + std::string(kClusterLog), of_subject, std::min<Duration>(left, kFirstTry));
+      if (!info) continue;                   // a frozen leader would take it when it wakes, beside what another led meanwhile
+      if (info->contains("error")) break;    // nobody leads the log, or JetStream: the append finds out
+      const auto state = info->find("state");
+      const bool taken = state != info->end() && state->contains("subjects") && (*state)["subjects"].is_object() && (*state)["subjects"].contains(subject);
+      if (taken) {
+        const AppendResult found = read_back(subject, to_text(id), std::min<Duration>(left, kFirstTry));
+        if (found.outcome != Outcome::kUnknown) return found;
+      } else if (in_touch(*info)) {
+        break;
+      }
+    }
+    return append(subject, payload, id, std::max(Duration(end - Clock::now()), Duration(kPause)));
+  }
 
   std::vector<AppendResult> append_all(const std::vector<AppendItem>& items, Duration limit) override {
     const auto end = Clock::now() + limit;

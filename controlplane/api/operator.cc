@@ -185,7 +185,7 @@ Result<OperatorAnswer> Operator::append(Payload payload, const NodeId& about, co
   event.payload = std::move(payload);
   answer.subject = log_subject(event.header.aggregate, event.header.version);
   if (intent.dry_run) return answer;
-  const AppendResult result = ports_.appender->append(answer.subject, encode_event(event), event.header.id, kAppendLimit);
+  const AppendResult result = ports_.appender->append_if_free(answer.subject, encode_event(event), event.header.id, kAppendLimit);
   switch (result.outcome) {
     case AppendResult::Outcome::kStored: answer.event.sequence = result.sequence; return answer;
     case AppendResult::Outcome::kConflict:

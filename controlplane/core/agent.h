@@ -20,7 +20,6 @@ struct AppendWish {
   EventId cause;
   std::string reason;
   std::string actor;  // empty: this node
-  bool first = false; // it is this node's turn before all others
 };
 
 struct AgentOutput {

@@ -288,7 +288,7 @@ std::optional<Decider::Nomination> Decider::advance(const DeciderContext& c, Ins
   }
   MARK(kNominates);
   wait_.reset();
-  return Nomination{std::move(e), std::move(d), rank == 0};
+  return Nomination{std::move(e), std::move(d)};
 }
 
 Decider::Nomination Decider::preview(const ResourceId& resource, const DeciderContext& c, bool holder_dead, Instant now) {

@@ -65,7 +65,6 @@ class Decider {
   struct Nomination {
     Evidence evidence;
     Decision decision;
-    bool first = false;  // this voter comes before all others that vote
   };
   std::optional<Nomination> advance(const DeciderContext& context, Instant now);
 

@@ -90,7 +90,6 @@ struct AppendRequest {
   std::string actor;
   std::string reason;
   EventId cause;
-  bool look = false;  // another may have been first: look before appending, since an append that is refused costs the servers more (docs/adr/0006)
   bool operator==(const AppendRequest&) const = default;
 };
 struct AppendResult {

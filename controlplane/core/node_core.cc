@@ -222,12 +222,8 @@ void NodeCore::append(const AppendWish& wish, const NodeId& about, const Resourc
   }
   const Aggregate aggregate = aggregate_of(wish.payload, about, resource);
   Version version{state_->version_of(aggregate).value + 1};
-  const std::string& self = config_.identity.self.value;
-  const bool ours = aggregate.kind == "member" ? aggregate.name == self : aggregate.kind == "replica" && aggregate.name.ends_with("." + self);
-  bool look = !(ours || wish.first) || !caught_up();
   if (const auto it = in_flight_.find(aggregate); it != in_flight_.end()) {
     const InFlight& flight = it->second;
-    look |= flight.stored.value == 0;
     if (!flight.done) return;
     if (PLANTED(kUnknownIsStored) && flight.stored.value == 0 && flight.version == version) ++version.value;
     if (flight.stored.value != 0 && state_->applied < flight.stored && now < flight.since + config_.spec.lease.ttl) {
@@ -242,7 +238,7 @@ void NodeCore::append(const AppendWish& wish, const NodeId& about, const Resourc
                           .payload = wish.payload};
   const std::string actor = wish.actor.empty() ? "node:" + config_.identity.self.value : wish.actor;
   out_.push_back(Append{AppendRequest{next_append_++, wish.payload, aggregate, version, resource, wish.epoch, actor, wish.reason,
-                                      wish.cause, look}});
+                                      wish.cause}});
 }
 
 void NodeCore::advance(Instant now) {
@@ -363,7 +359,7 @@ void NodeCore::advance_deciders(Instant now) {
     AppendWish out{PromotionDecided{.to = *d.to, .session = d.session, .kind = nomination->evidence.kind, .loss_bytes = d.loss_bytes,
                                     .evidence = std::move(nomination->evidence), .verdicts = std::move(d.verdicts),
                                     .instance = d.instance},
-                   d.epoch, wish ? wish->event : EventId{}, wish ? wish->reason : d.reason, wish ? wish->actor : std::string{}, nomination->first};
+                   d.epoch, wish ? wish->event : EventId{}, wish ? wish->reason : d.reason, wish ? wish->actor : std::string{}};
     append(out, *d.to, resource, now);
   }
 }

@@ -220,7 +220,7 @@ void ServiceCore::append(Payload payload, const ResourceId& resource, std::strin
   }
   in_flight_[aggregate] = {.id = next_id_, .version = version};
   Append out;
-  out.request = {next_id_++, std::move(payload), aggregate, version, resource, {}, "node:" + self_.value, std::move(reason), cause, true};
+  out.request = {next_id_++, std::move(payload), aggregate, version, resource, {}, "node:" + self_.value, std::move(reason), cause};
   out_.emplace_back(std::move(out));
 }
 

@@ -20,13 +20,19 @@ class NoticedAppender final : public Appender {
   NoticedAppender(std::shared_ptr<Appender> inner, std::shared_ptr<Notifier> notifier) : inner_(std::move(inner)), notifier_(std::move(notifier)) {}
   AppendResult append(const std::string& subject, const std::string& payload, const EventId& id, Duration limit) override {
     notifier_->appending(subject, payload, id);
-    const AppendResult result = inner_->append(subject, payload, id, limit);
+    return noticed(id, inner_->append(subject, payload, id, limit));
+  }
+  AppendResult append_if_free(const std::string& subject, const std::string& payload, const EventId& id, Duration limit) override {
+    notifier_->appending(subject, payload, id);
+    return noticed(id, inner_->append_if_free(subject, payload, id, limit));
+  }
+
+ private:
+  AppendResult noticed(const EventId& id, AppendResult result) {
     notifier_->appended(id, result);
     return result;
   }
-  AppendResult find(const std::string& subject, const EventId& id, Duration limit) override { return inner_->find(subject, id, limit); }
 
- private:
   std::shared_ptr<Appender> inner_;
   std::shared_ptr<Notifier> notifier_;
 };

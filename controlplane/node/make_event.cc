@@ -6,10 +6,6 @@
 #include "streams/codec.h"
 
 namespace daarion {
-namespace {
-constexpr Duration kLookLimit = std::chrono::milliseconds(100);  // nobody leads, or the answer got lost: the append itself finds out
-}  // namespace
-
 Event event_of(const AppendRequest& request, const NodeId& by) {
   const std::int64_t wall = wall_time_ns();
   return {.header = {.id = event_id(wall), .node = by, .actor = request.actor, .reason = request.reason, .cause = request.cause,
@@ -28,13 +24,9 @@ Event event_of(const Report& report, const NodeId& by) {
 AppendResult append(Appender& appender, const AppendRequest& request, const NodeId& by, Duration limit) {
   const Event event = event_of(request, by);
   const std::string subject = log_subject(request.aggregate, request.version);
-  AppendResult result;
-  if (request.look) result = appender.find(subject, event.header.id, std::min(limit, kLookLimit));
-  const bool taken = result.outcome == AppendResult::Outcome::kConflict;
-  if (!taken) result = appender.append(subject, encode_event(event), event.header.id, limit);
+  AppendResult result = appender.append_if_free(subject, encode_event(event), event.header.id, limit);
   result.id = request.id;
   const char* outcome = result.outcome == AppendResult::Outcome::kStored     ? "stored"
-                        : taken                                              ? "another is there"
                         : result.outcome == AppendResult::Outcome::kConflict ? "lost to another append"
                                                                              : "of unknown outcome";
   spdlog::info("append {} {} epoch {}: {} at {}; {}", payload_name(request.payload), subject, request.epoch.value, outcome, result.sequence.value, request.reason);

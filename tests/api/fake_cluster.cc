@@ -39,7 +39,6 @@ class FakeAppender final : public Appender {
     if (cluster_.after) cluster_.after(cluster_.log_.events.back());
     return {.id = 0, .outcome = AppendResult::Outcome::kStored, .sequence = at};
   }
-  AppendResult find(const std::string&, const EventId&, Duration) override { return {}; }
 
  private:
   FakeCluster& cluster_;

@@ -99,7 +99,6 @@ class FakeAppender final : public Appender {
     subjects.push_back(subject);
     return result;
   }
-  AppendResult find(const std::string&, const EventId&, Duration) override { return {}; }
   std::vector<std::string> subjects;
   AppendResult result{.id = 0, .outcome = AppendResult::Outcome::kStored, .sequence = {99}};
 };

@@ -12,7 +12,7 @@
 #include <fstream>
 #include <thread>
 
-#include "controlplane/node/make_event.h"
+#include "streams/js_request.h"
 #include "streams/log_stream.h"
 #include "streams/nats_appender.h"
 #include "streams/nats_beat_link.h"
@@ -71,21 +71,8 @@ TEST(Appender, FirstOfAVersionWinsAndARepeatIsTheSameEvent) {
   EXPECT_EQ(other.sequence, first.sequence);
 }
 
-TEST(Appender, FindsWhatStandsAtAPlace) {
-  const NatsServers servers({.size = 1});
-  const auto connection = connect(servers, {0});
-  provision(*connection, 1);
-  const auto appender = make_nats_appender(connection);
-  EXPECT_EQ(appender->find(subject(1), {7, 1}, seconds(2)).outcome, Outcome::kUnknown) << "nothing";
-  const AppendResult stored = appender->append(subject(1), "ours", {7, 1}, seconds(5));
-  EXPECT_EQ(appender->find(subject(1), {7, 1}, seconds(2)).outcome, Outcome::kStored);
-  const AppendResult other = appender->find(subject(1), {8, 1}, seconds(2));
-  EXPECT_EQ(other.outcome, Outcome::kConflict);
-  EXPECT_EQ(other.sequence, stored.sequence);
-}
-
 /// A refused append is published all the same: the servers count it, and some count wrong later (docs/adr/0006).
-TEST(Appender, WhereAnotherMayHaveBeenFirstNothingIsPublishedInVain) {
+TEST(Appender, WhereAnotherIsNothingIsPublished) {
   const NatsServers servers({.size = 1});
   const auto connection = connect(servers, {0});
   provision(*connection, 1);
@@ -93,17 +80,49 @@ TEST(Appender, WhereAnotherMayHaveBeenFirstNothingIsPublishedInVain) {
   natsSubscription* raw = nullptr;
   ASSERT_EQ(natsConnection_SubscribeSync(&raw, connection->handles().link()->nc, "cluster.log.>"), NATS_OK);
   const std::unique_ptr<natsSubscription, void (*)(natsSubscription*)> published(raw, natsSubscription_Destroy);
-  AppendRequest request{.id = 1, .payload = Paused{}, .aggregate = {"operator", "postgres"}, .version = {1}, .actor = "node:node1", .reason = "test"};
-  EXPECT_EQ(append(*appender, request, NodeId("node1"), seconds(5)).outcome, Outcome::kStored);
-  request.look = true;
-  EXPECT_EQ(append(*appender, request, NodeId("node2"), seconds(5)).outcome, Outcome::kConflict);
-  request.version = {2};
-  EXPECT_EQ(append(*appender, request, NodeId("node2"), seconds(5)).outcome, Outcome::kStored);
-  for (const char* subject : {"cluster.log.operator.postgres.1", "cluster.log.operator.postgres.2"}) {
+  const AppendResult ours = appender->append_if_free(subject(1), "ours", {7, 1}, seconds(5));
+  EXPECT_EQ(ours.outcome, Outcome::kStored);
+  const AppendResult theirs = appender->append_if_free(subject(1), "theirs", {8, 1}, seconds(5));
+  EXPECT_EQ(theirs.outcome, Outcome::kConflict);
+  EXPECT_EQ(theirs.sequence, ours.sequence);
+  EXPECT_EQ(appender->append_if_free(subject(1), "ours", {7, 1}, seconds(5)).outcome, Outcome::kStored) << "a repeat";
+  EXPECT_EQ(appender->append_if_free(subject(2), "next", {9, 1}, seconds(5)).outcome, Outcome::kStored);
+  for (const int n : {1, 2}) {
     natsMsg* message = nullptr;
     ASSERT_EQ(natsSubscription_NextMsg(&message, raw, 2000), NATS_OK);
-    EXPECT_STREQ(natsMsg_GetSubject(MsgPtr(message).get()), subject);
+    EXPECT_EQ(natsMsg_GetSubject(MsgPtr(message).get()), subject(n));
   }
+}
+
+/// The leader is there, and takes what is published; it is alone, and can store nothing.
+TEST(Appender, ALeaderThatHearsNobodyIsGivenNothing) {
+  NatsServers servers({.size = 3});
+  const auto connection = connect(servers, {0, 1, 2});
+  provision(*connection, 3);
+  const auto appender = make_nats_appender(connection);
+  ASSERT_EQ(appender->append_if_free(subject(1), "one", {7, 1}, seconds(10)).outcome, Outcome::kStored);
+  const std::string leader = stream_leader(*connection, kClusterLog, seconds(5));
+  int led_by = 3;
+  for (int i = 0; i < 3; ++i)
+    if (servers.name(i) == leader) led_by = i;
+  ASSERT_LT(led_by, 3) << leader;
+  const auto alone = connect(servers, {led_by});
+  const auto to_leader = make_nats_appender(alone);
+  natsSubscription* raw = nullptr;
+  ASSERT_EQ(natsConnection_SubscribeSync(&raw, alone->handles().link()->nc, "cluster.log.>"), NATS_OK);
+  const std::unique_ptr<natsSubscription, void (*)(natsSubscription*)> published(raw, natsSubscription_Destroy);
+  for (int i = 0; i < 3; ++i)
+    if (i != led_by) servers.freeze(i);
+  const auto silent_for = std::chrono::steady_clock::now() + seconds(3);
+  while (std::chrono::steady_clock::now() < silent_for)
+    if (!js_request(*alone, "$JS.API.STREAM.INFO.CLUSTER_LOG", nullptr, milliseconds(200)).map([](const auto& info) { return in_touch(info); }).value_or(false)) break;
+  EXPECT_EQ(to_leader->append_if_free(subject(2), "in vain", {8, 1}, seconds(1)).outcome, Outcome::kUnknown);
+  natsMsg* message = nullptr;
+  EXPECT_EQ(natsSubscription_NextMsg(&message, raw, 100), NATS_TIMEOUT) << "it was published all the same";
+  const MsgPtr none(message);
+  for (int i = 0; i < 3; ++i)
+    if (i != led_by) servers.thaw(i);
+  EXPECT_EQ(appender->append_if_free(subject(2), "two", {9, 1}, seconds(20)).outcome, Outcome::kStored);
 }
 
 TEST(Appender, ManyInFlightGetTheAnswersThatEachWouldGetAlone) {

@@ -101,15 +101,6 @@ TEST_F(NodeCoreTest, UnknownOutcomeIsTriedAgainUnderTheSameVersion) {
   const auto again = all<Append>(give(TimerFired{}, at(230)));
   ASSERT_EQ(again.size(), 1u);
   EXPECT_EQ(again[0].request.version, request.version);
-  EXPECT_FALSE(request.look) << "nobody else appends there";
-  EXPECT_TRUE(again[0].request.look) << "the first may be stored meanwhile";
-}
-
-TEST_F(NodeCoreTest, LooksFirstWhereAnotherMayHaveBeen) {
-  log.add(PromotionDecided{.to = node(1), .session = session(1)}, node(1), ResourceId("redis"), Epoch{1});
-  std::map<std::string, bool> looks;
-  for (const Append& a : all<Append>(move(at(10)))) looks[a.request.aggregate.kind] = a.request.look;
-  EXPECT_EQ(looks, (std::map<std::string, bool>{{"member", false}, {"lease", true}})) << "a lease is everybody's";
 }
 
 TEST_F(NodeCoreTest, StoredEventIsNotAppendedAgainBeforeItIsFolded) {
