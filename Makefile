@@ -1,12 +1,12 @@
 # make test | sim SEEDS= SEED= TRACE=1 SHRINK=1 LEDGER=1 | sim-plants | model | race | crash N= | demo KEEP=1 | chaos MINUTES= SEED= | chaos-table
-# make guard-margins N= | quiet MINUTES= | bench-failover N= ENGINE= | bench-log | bench-route | bench-services | test-asan | test-tsan | tidy | format
+# make routing-full LEDGER=1 | guard-margins N= | quiet MINUTES= | bench-failover N= ENGINE= | bench-log | bench-route | bench-services | test-asan | test-tsan | tidy | format
 # Everything is built by CMake and Ninja below build/<preset>; this file only knows the commands.
 PRESET ?= release
 BUILD := build/$(PRESET)
 BIN := $(BUILD)/bin
 JOBS ?= $(shell nproc)
 
-.PHONY: build test sim sim-plants model race crash demo chaos chaos-table guard-margins quiet bench-failover bench-log bench-route bench-services drivers test-asan test-tsan tidy format clean bootstrap
+.PHONY: build test sim sim-plants model race crash demo chaos chaos-table routing-full guard-margins quiet bench-failover bench-log bench-route bench-services drivers test-asan test-tsan tidy format clean bootstrap
 .DEFAULT_GOAL := build
 
 bootstrap:
@@ -57,6 +57,11 @@ chaos: build
 # What these two runs found, by kind of fault, into docs/failure-modes.md.
 chaos-table: build
 	@$(BIN)/daarion-chaos --table docs/failure-modes.md --from build/chaos-1.jsonl,build/chaos-2.jsonl
+
+# 10 000 messages per class and node at 3, 5 and 9 nodes, on the packaged nats-server and on the one that NATS_SERVER names: some 40 minutes for both.
+routing-full: build
+	@DAARION_FIGURES=$(CURDIR)/build/figures.jsonl DAARION_LEDGER=$(if $(LEDGER),$(CURDIR)/docs/ledger.tsv) \
+	  ctest --test-dir $(BUILD) -L routing-full --verbose --no-tests=error
 
 # The two write their tables into docs/failure-modes.md.
 guard-margins: N = 10

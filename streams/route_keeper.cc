@@ -29,9 +29,6 @@ constexpr Duration kWarnAfter = seconds(15);         // longer than two election
 constexpr int kPuts = 8;                             // more than there are voters: each lost race shows another node's table
 constexpr std::size_t kNewest = 1;
 
-std::string bucket() { return std::string("KV_") + kRouteBucket; }
-std::string key() { return std::string("$KV.") + kRouteBucket + "." + kRouteKey; }
-
 /// Whether the table that is there already stands for `mine`, or for a later one.
 bool there_already(const std::string& text, const Json& mine) {
   const Json theirs = Json::parse(text, nullptr, false);
@@ -164,13 +161,13 @@ Result<bool> put_route_table(Connection& app, const std::string& text, Duration 
   if (!mine.is_object()) return fail(Remedy::kFixInput, "put the route table: it is no JSON object");
   for (int i = 0; i < kPuts; ++i) {
     // The stream's end before its last table: what comes between shows as a conflict.
-    const auto info = js_request(app, "$JS.API.STREAM.INFO." + bucket(), nullptr, limit);
+    const auto info = js_request(app, std::string("$JS.API.STREAM.INFO.") + kRouteTableStream, nullptr, limit);
     if (!info) return tl::unexpected(info.error());
     if (!info->contains("state")) return fail(Remedy::kRetry, "put the route table: " + js_error_text(*info));
     const std::uint64_t last = (*info)["state"].value("last_seq", std::uint64_t{0});
     const auto link = app.handles().link();
     if (last != 0) {
-      const LeadersMessage newest = leaders_message(link->js, bucket(), last, limit);
+      const LeadersMessage newest = leaders_message(link->js, kRouteTableStream, last, limit);
       if (newest.status != NATS_OK) return fail(Remedy::kRetry, std::string("look at the route table: ") + natsStatus_GetText(newest.status));
       if (there_already(data_of(newest.message.get()), mine)) return false;
     }
@@ -181,7 +178,7 @@ Result<bool> put_route_table(Connection& app, const std::string& text, Duration 
     options.ExpectNoMessage = last == 0;  // 0 would be no expectation
     jsErrCode error{};
     jsPubAck* raw = nullptr;
-    const natsStatus s = js_Publish(&raw, link->js, key().c_str(), text.data(), static_cast<int>(text.size()), &options, &error);
+    const natsStatus s = js_Publish(&raw, link->js, kRouteTableSubject, text.data(), static_cast<int>(text.size()), &options, &error);
     const PubAckPtr ack(raw);
     if (s == NATS_OK) return true;
     if (error == 0) return fail(Remedy::kRetry, std::string("put the route table: ") + natsStatus_GetText(s), Effect::kMaybe);

@@ -27,7 +27,9 @@ struct RouteSite {
 };
 
 inline constexpr const char* kRouteChanged = "cluster.route.changed";
-inline constexpr const char* kRouteKey = "table";
+// The bucket as a stream, and key `table` as a subject of it.
+inline constexpr const char* kRouteTableStream = "KV_cluster_routes";
+inline constexpr const char* kRouteTableSubject = "$KV.cluster_routes.table";
 
 /// Threads: any; nothing blocks. Has two of its own: one writes tables, one looks after streams.
 class RouteKeeper {

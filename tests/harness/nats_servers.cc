@@ -18,7 +18,7 @@
 namespace daarion::test {
 namespace {
 
-constexpr int kClient = 4222, kRoute = 6222, kLeaf = 7422;
+constexpr int kClient = 4222, kRoute = 6222, kLeaf = 7422, kWitnessClient = 4223, kWitnessRoute = 6223;
 
 std::string output_of(const std::string& command) {
   std::string out;
@@ -41,16 +41,12 @@ NatsServers::NatsServers(Options options) : options_(std::move(options)) {
   auto network = dev::Network::claim();
   if (!network) throw std::runtime_error(network.error().message);
   network_ = std::move(*network);
-  const int total = options_.size + (options_.edge ? 1 : 0);
-  for (int i = 0; i < total; ++i) {
-    const bool edge = i >= options_.size;
-    servers_.push_back({.name = edge ? "edge" : "node" + std::to_string(i + 1), .address = network_->prefix() + std::to_string(i + 1),
-                        .config = folder_ + "/" + std::to_string(i) + ".conf", .pid = -1});
-  }
-  for (int i = 0; options_.edge && i < options_.size; ++i)
+  for (const NatsServerPlan& plan : nats_plan(file()))
+    servers_.push_back({.name = plan.name, .address = plan.address, .client = plan.client, .config = folder_ + "/" + plan.name + ".conf", .pid = -1});
+  for (int i = 0; options_.edges > 0 && i < linked(); ++i)
     links_.push_back(std::make_unique<TcpLink>(link_address(i), servers_[static_cast<std::size_t>(i)].address + ":" + std::to_string(kLeaf)));
-  for (int i = 0; i < total; ++i) write_config(i);
-  for (int i = 0; i < total; ++i) start(i);
+  for (int i = 0; i < size(); ++i) write_config(i);
+  for (int i = 0; i < size(); ++i) start(i);
 }
 
 NatsServers::~NatsServers() {
@@ -62,13 +58,15 @@ NatsServers::~NatsServers() {
 ClusterFile NatsServers::file() const {
   ClusterFile file;
   file.spec.cluster = "test";
-  for (int i = 0; i < size(); ++i) {
-    const Server& server = servers_[static_cast<std::size_t>(i)];
-    file.spec.nodes.push_back({NodeId(server.name), server.address, "", i < options_.size ? NodeRole::kReplica : NodeRole::kEdge});
-    if (i < options_.size) file.spec.voters.emplace_back(server.name);
-  }
+  const auto add = [&](const std::string& name, NodeRole role, bool votes) {
+    file.spec.nodes.push_back({NodeId(name), network_->prefix() + std::to_string(file.spec.nodes.size() + 1), "", role});
+    if (votes) file.spec.voters.emplace_back(name);
+  };
+  for (int i = 0; i < linked(); ++i) add("node" + std::to_string(i + 1), NodeRole::kReplica, true);
+  for (int i = 0; i < options_.edges; ++i) add(i == 0 ? "edge" : "edge" + std::to_string(i + 1), NodeRole::kEdge, options_.witness && i == 0);
+  if (options_.witness) file.spec.witness = NodeId("edge");
   file.spec.routes = options_.routes;
-  file.nats = {.client = kClient, .route = kRoute, .leaf = kLeaf};
+  file.nats = {.client = kClient, .route = kRoute, .leaf = kLeaf, .witness_client = kWitnessClient, .witness_route = kWitnessRoute};
   return file;
 }
 
@@ -79,14 +77,14 @@ void NatsServers::write_config(int index) {
   std::string text = render_nats(file, plan, {.control = password_, .sys = "test-sys", .app = "test-app"}, folder_ + "/" + plan.name, "core", folder_);
   std::ofstream(folder_ + "/" + routes_file_of(plan)) << render_routes(plan_routes(file.spec), plan);
   if (plan.kind == NatsServerPlan::Kind::kLeaf)
-    for (int i = 0; i < options_.size; ++i) {
+    for (int i = 0; i < linked(); ++i) {
       const std::string direct = servers_[static_cast<std::size_t>(i)].address + ":" + std::to_string(kLeaf);
       for (std::size_t at = text.find("@" + direct); at != std::string::npos; at = text.find("@" + direct, at + 1))
         text.replace(at + 1, direct.size(), link_address(i));
     }
   // nats-server 2.9.10 tells an edge of the core's other servers whatever `no_advertise` says: let those be links too, or a cut cuts nothing off.
   const std::string silent = "  no_advertise: true\n";
-  if (const std::size_t at = text.find(silent); options_.edge && at != std::string::npos)
+  if (const std::size_t at = text.find(silent); options_.edges > 0 && at != std::string::npos)
     text.replace(at, silent.size(), "  advertise: \"" + link_address(index) + "\"\n");
   if (login_limit_ > 0) text += "authorization { timeout: " + std::to_string(login_limit_) + " }\n";
   std::ofstream(servers_[static_cast<std::size_t>(index)].config) << text;
@@ -139,7 +137,16 @@ void NatsServers::thaw(int index) { ::kill(servers_[static_cast<std::size_t>(ind
 bool NatsServers::runs(int index) const { return servers_[static_cast<std::size_t>(index)].pid > 0; }
 std::string NatsServers::name(int index) const { return servers_[static_cast<std::size_t>(index)].name; }
 std::string NatsServers::url(int index) const {
-  return "nats://" + servers_[static_cast<std::size_t>(index)].address + ":" + std::to_string(kClient);
+  const Server& server = servers_[static_cast<std::size_t>(index)];
+  return "nats://" + server.address + ":" + std::to_string(server.client);
+}
+
+std::vector<std::string> NatsServers::warnings(int index) const {
+  std::vector<std::string> out;
+  std::ifstream log(folder_ + "/" + name(index) + ".log");
+  for (std::string line; std::getline(log, line);)
+    if (line.find("[WRN]") != std::string::npos || line.find("[ERR]") != std::string::npos) out.push_back(line);
+  return out;
 }
 
 NatsEndpoint NatsServers::endpoint(std::vector<int> order, const std::string& name, Account account) const {

@@ -16,12 +16,13 @@
 namespace daarion::test {
 
 /// A core cluster of `size` servers (1: standalone), configured as topology/render.h does it: accounts SYS, CONTROL and APP, JetStream
-/// domain "core"; and, if asked for, one edge server attached as a leaf node, domain "edge".
+/// domain "core"; and, if asked for, edges attached as leaf nodes, each with a domain of its own: "edge", "edge2", ...
 class NatsServers {
  public:
   struct Options {
     int size = 3;
-    bool edge = false;
+    int edges = 0;
+    bool witness = false;  // the last of the core's servers stands beside the first edge, and serves no application
     std::vector<RouteRule> routes = {};
     std::string binary = {};  // empty: NATS_SERVER, else nats-server of the PATH
   };
@@ -30,8 +31,10 @@ class NatsServers {
   NatsServers(const NatsServers&) = delete;
   NatsServers& operator=(const NatsServers&) = delete;
 
-  int size() const { return static_cast<int>(servers_.size()); }   // the edge, if any, is the last
-  std::string name(int index) const;
+  int size() const { return static_cast<int>(servers_.size()); }  // the core's come first, then the edges
+  bool is_edge(int index) const { return index >= options_.size; }
+  bool is_witness(int index) const { return options_.witness && index == options_.size - 1; }
+  std::string name(int index) const;  // of the server; of its node too, but for the witness
   std::string url(int index) const;
   enum class Account { kControl, kSys, kApp, kRoutes };  // kRoutes: APP, as the user that may change streams
   ClusterFile file() const;
@@ -44,9 +47,11 @@ class NatsServers {
   void set_password(const std::string& password);  // of CONTROL, in the files: for the next start()
   void set_login_limit(double seconds);  // what a client has for its greeting, in the files: for the next start(); 0: the server's own
   bool runs(int index) const;
-  void cut_edge();           // the leaf's link to the core, while both sides live
+  void cut_edge();           // every edge's link to the core, while both sides live
   void heal_edge();
   const std::string& version() const { return version_; }
+  /// What a server warned of so far, its newest lines last. Source: its log.
+  std::vector<std::string> warnings(int index) const;
 
   static constexpr const char* kUser = "control";
   static constexpr const char* kPassword = "test-control";
@@ -55,11 +60,13 @@ class NatsServers {
   struct Server {
     std::string name;
     std::string address;
+    std::uint32_t client = 0;
     std::string config;
     pid_t pid = -1;
   };
   void write_config(int index);
   std::string link_address(int core) const;
+  int linked() const { return options_.size - (options_.witness ? 1 : 0); }  // core servers that take leaf nodes
   Options options_;
   std::string folder_;
   std::optional<dev::Network> network_;
@@ -67,7 +74,7 @@ class NatsServers {
   std::string password_ = kPassword;
   double login_limit_ = 0;
   std::vector<Server> servers_;
-  std::vector<std::unique_ptr<TcpLink>> links_;  // from the edge, one to each core server
+  std::vector<std::unique_ptr<TcpLink>> links_;  // from the edges, one to each core server that they may use
 };
 
 }  // namespace daarion::test

@@ -22,7 +22,7 @@ ApiHandler echo(const std::string& name, std::atomic<int>& calls) {
 }
 
 TEST(ApiResponder, OneNodeAnswersEachRequestFromEitherAccount) {
-  const NatsServers servers({.size = 3, .edge = true});
+  const NatsServers servers({.size = 3, .edges = 1});
   std::atomic<int> calls = 0;
   const auto a = connect(servers, {0, 1, 2}), b = connect(servers, {1, 2, 0});
   const auto one = make_nats_api_responder({a, b}, echo("node1", calls));
@@ -42,7 +42,7 @@ TEST(ApiResponder, OneNodeAnswersEachRequestFromEitherAccount) {
 }
 
 TEST(ApiResponder, AnEdgeAnswersItsOwnClientsWhileItIsCutOff) {
-  NatsServers servers({.size = 1, .edge = true});
+  NatsServers servers({.size = 1, .edges = 1});
   std::atomic<int> calls = 0;
   const auto core = connect(servers, {0}), edge = connect(servers, {1});
   const auto at_core = make_nats_api_responder({core}, echo("core", calls));

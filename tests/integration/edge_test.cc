@@ -49,7 +49,7 @@ std::map<std::string, int> payloads(Connection& connection, const std::string& s
 }
 
 struct Edge : testing::TestWithParam<int> {
-  explicit Edge(int size = 1) : servers({.size = size, .edge = true}), edge_index(size) {
+  explicit Edge(int size = 1) : servers({.size = size, .edges = 1}), edge_index(size) {
     std::vector<int> order;
     for (int i = 0; i < size; ++i) order.push_back(i);
     core = connect(servers, order);

@@ -30,7 +30,7 @@ TEST(MetaLeader, IsEmptyOnAStandaloneServerAndNotWaitedFor) {
 }
 
 TEST(MetaLeader, HandsOverAndConsumersCanBeMadeAgainSoon) {
-  const NatsServers servers({.size = 3, .edge = true});
+  const NatsServers servers({.size = 3, .edges = 1});
   const auto control = connect(servers, {0, 1, 2}), sys = connect(servers, {1, 2, 0}, NatsServers::Account::kSys);
   provision(*control, 3);
   std::vector<double> outages, hand_overs;

@@ -324,7 +324,7 @@ TEST(LogInfo, ALeaderAloneSaysNothingOfWhatIsLost) {
 }
 
 TEST(LogReader, AnEdgeReadsItsMirrorWithTheSameBytesAndTimes) {
-  const NatsServers servers({.size = 1, .edge = true});
+  const NatsServers servers({.size = 1, .edges = 1});
   const auto core = connect(servers, {0}), edge = connect(servers, {1});
   provision(*core, 1);
   const auto done = until_done([&] { return provision_edge_mirrors(*edge, "core", NodeId("edge"), seconds(2)); });

@@ -42,7 +42,7 @@ int in_flight(const std::vector<Try>& tries) {
 }
 
 void race_on(const std::string& binary) {
-  const test::NatsServers servers({.size = 3, .edge = false, .binary = binary});
+  const test::NatsServers servers({.size = 3, .binary = binary});
   std::vector<std::shared_ptr<Connection>> connections;
   for (int d = 0; d < kDeciders; ++d) {
     auto connection = Connection::open(servers.endpoint({d % 3, (d + 1) % 3, (d + 2) % 3}, "decider" + std::to_string(d)));

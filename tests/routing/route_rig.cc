@@ -6,12 +6,9 @@
 namespace daarion::test {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr milliseconds kPace(4);         // between a publisher's messages: it is the faults that are tested, not the rate
-constexpr milliseconds kTry(2500);       // one try's wait for an ack
 constexpr milliseconds kAgain(50);
 constexpr std::int64_t kReadWaitMs = 2000;
 
@@ -28,74 +25,67 @@ std::vector<RouteRule> users_rules() {
           {.name = "cache", .subjects = {"cache.invalidate.*"}, .cls = RouteClass::kEdgeLocal}};
 }
 
-RouteRig::RouteRig() : servers({.size = 3, .edge = true, .routes = users_rules()}), plan(plan_for(servers)) {
-  core = connect(servers, {0, 1, 2}, NatsServers::Account::kRoutes);
-  edge = connect(servers, {kEdge}, NatsServers::Account::kRoutes);
+RouteRig::RouteRig(RouteWorld size)
+    : world(std::move(size)), servers({.size = world.core, .edges = world.edges, .witness = world.witness, .routes = users_rules(), .binary = world.binary}),
+      plan(plan_for(servers)) {
+  for (int i = 0; i < servers.size(); ++i)
+    if (!servers.is_witness(i)) (servers.is_edge(i) ? edge_nodes : core_nodes).push_back(i);
+  core = connect(servers, core_nodes, NatsServers::Account::kRoutes);
+  for (const int i : edge_nodes) edges.push_back(connect(servers, {i}, NatsServers::Account::kRoutes));
+  if (!edges.empty()) edge = edges.front();
   const auto done = until_done([&] { return apply_core().left; });
   EXPECT_TRUE(done) << done.error().message;
-  const auto there = until_done([&] { return apply_edge().left; });
-  EXPECT_TRUE(there) << there.error().message;
-}
-
-Publisher::Publisher(const NatsServers& servers, std::vector<int> order, std::string origin, std::vector<std::string> subjects, int least,
-                     const std::atomic<bool>& until)
-    : connection_(connect(servers, std::move(order), NatsServers::Account::kApp)), origin_(std::move(origin)), subjects_(std::move(subjects)),
-      thread_([this, least, &until] { run(least, until); }) {}
-
-Publisher::~Publisher() { join(); }
-
-void Publisher::join() {
-  if (thread_.joinable()) thread_.join();
-}
-
-bool Publisher::put(const std::string& subject, const std::string& payload) {
-  jsPubOptions options{};
-  jsPubOptions_Init(&options);
-  options.MaxWait = kTry.count();
-  options.MsgId = payload.c_str();
-  jsPubAck* raw = nullptr;
-  const auto link = connection_->handles().link();
-  const natsStatus s = js_Publish(&raw, link->js, subject.c_str(), payload.data(), static_cast<int>(payload.size()), &options, nullptr);
-  const PubAckPtr ack(raw);
-  return s == NATS_OK;
-}
-
-/// Payload and id: "<origin> <subject's first token> <n>", n from 0 in each subject.
-void Publisher::run(int least, const std::atomic<bool>& until) {
-  for (int n = 0; n < least || !until; ++n) {
-    for (const std::string& subject : subjects_) {
-      const std::string payload = origin_ + " " + subject.substr(0, subject.find('.')) + " " + std::to_string(n);
-      const auto begun = Clock::now();
-      while (!put(subject, payload)) std::this_thread::sleep_for(kAgain);
-      ++acked_;
-      const std::lock_guard lock(mutex_);
-      done_.emplace_back(begun, Clock::now());
-    }
-    std::this_thread::sleep_for(kPace);
+  for (std::size_t i = 0; i < edges.size(); ++i) {
+    const auto there = until_done([&] { return apply_edge(i).left; });
+    EXPECT_TRUE(there) << there.error().message;
   }
-  nats_ReleaseThreadMemory();
 }
 
-double Publisher::first_after_ms(Clock::time_point from) const {
-  const std::lock_guard lock(mutex_);
-  for (const auto& [begun, acknowledged] : done_)
-    if (acknowledged > from) {
-      // One that was on its way when the server died counts from when it came through.
-      return std::chrono::duration<double, std::milli>(acknowledged - from).count();
-    }
-  return -1;
+std::vector<int> RouteRig::nodes() const {
+  std::vector<int> out = core_nodes;
+  out.insert(out.end(), edge_nodes.begin(), edge_nodes.end());
+  return out;
 }
 
-Ear::Ear(const NatsEndpoint& as) : connection_(Connection::open(as).value()), thread_([this] {
-  Listener all(connection_, ">");
+std::unique_ptr<Publisher> RouteRig::publisher(const std::vector<int>& order, std::vector<std::string> subjects, int least, const std::atomic<bool>& until) const {
+  return std::make_unique<Publisher>(servers.endpoint(order, "service", NatsServers::Account::kApp), servers.name(order.front()), std::move(subjects), least, until);
+}
+
+Log log_of(const RouteRig& rig) {
+  Log log;
+  log.add(LogCreated{log_id(), "test", {}});
+  log.add(TopologyChanged{rig.servers.file().spec, "hash"});
+  return log;
+}
+
+Ear::Ear(const NatsEndpoint& as) : connection_(Connection::open(as).value()), thread_([this] { run(); }) {}
+
+void Ear::run() {
+  std::shared_ptr<Link> link;
+  Subscription all;
   while (!closed_) {
-    const MsgPtr message = all.next(50);
-    if (!message) continue;
+    if (auto now = connection_->handles().link(); now != link) {
+      link = std::move(now);
+      natsSubscription* raw = nullptr;
+      if (natsConnection_SubscribeSync(&raw, link->nc, ">") != NATS_OK) {
+        link.reset();
+        std::this_thread::sleep_for(kAgain);
+        continue;
+      }
+      natsSubscription_SetPendingLimits(raw, -1, -1);
+      all.take(link, raw);
+    }
+    natsMsg* got = nullptr;
+    if (natsSubscription_NextMsg(&got, all.get(), kAgain.count()) != NATS_OK) continue;
+    const MsgPtr message(got);
+    const std::string_view subject = natsMsg_GetSubject(got);
+    if (subject.starts_with("_") || subject.starts_with("$")) continue;
     const std::lock_guard lock(mutex_);
-    ++heard_[natsMsg_GetSubject(message.get())];
+    ++heard_[std::string(subject)];
   }
+  all.reset();
   nats_ReleaseThreadMemory();
-}) {}
+}
 
 Ear::~Ear() {
   closed_ = true;

@@ -1,4 +1,4 @@
-// A core of three servers and an edge with the users' rules applied, and what publishes, listens and counts on them.
+// A core and edges with the users' rules applied, and what publishes, listens and counts on them.
 #pragma once
 
 #include <atomic>
@@ -11,53 +11,49 @@
 
 #include "controlplane/core/routing.h"
 #include "streams/route_streams.h"
+#include "tests/harness/service.h"
 #include "tests/integration/helpers.h"
+#include "tests/unit/make.h"
 
 namespace daarion::test {
 
 /// The rules of the users' own file, smaller.
 std::vector<RouteRule> users_rules();
 
-/// Servers with the plan in place: node1 to node3 in the core, and the node "edge".
+/// How large it is. Three core servers and one edge, unless asked otherwise.
+struct RouteWorld {
+  int core = 3;          // servers; with a witness, the last of them stands beside the first edge
+  bool witness = false;
+  int edges = 1;
+  std::string binary = {};  // as NatsServers::Options
+  int nodes() const { return core - (witness ? 1 : 0) + edges; }
+};
+
+/// Servers with the plan in place: node1, ... in the core, and the nodes "edge", "edge2", ...
 class RouteRig {
  public:
-  RouteRig();
+  explicit RouteRig(RouteWorld world = {});
+  const RouteWorld world;
   NatsServers servers;
   RoutePlan plan;
-  std::shared_ptr<Connection> core, edge;  // account APP, as the user that may change streams
+  std::vector<int> core_nodes, edge_nodes;           // indices of the servers that have applications
+  std::shared_ptr<Connection> core;                  // account APP, as the user that may change streams
+  std::vector<std::shared_ptr<Connection>> edges;    // the same, in the order of edge_nodes
+  std::shared_ptr<Connection> edge;                  // the first of them
 
-  static constexpr int kEdge = 3;  // index of the edge's server
-  static constexpr int kNodes = 4;
+  static constexpr int kEdge = 3;  // index of the edge's server, where there are three in the core
   NodeId node(int index) const { return NodeId(servers.name(index)); }
+  std::vector<int> nodes() const;  // core_nodes, edge_nodes
+  /// A service that publishes at these servers, the first one its own.
+  std::unique_ptr<Publisher> publisher(const std::vector<int>& order, std::vector<std::string> subjects, int least, const std::atomic<bool>& until) const;
   RouteWork apply_core() { return apply_core_routes(*core, plan, std::chrono::seconds(2)); }
-  RouteWork apply_edge() { return apply_edge_routes(*edge, plan, node(kEdge), "core", std::chrono::seconds(2)); }
+  RouteWork apply_edge(std::size_t which = 0) { return apply_edge_routes(*edges[which], plan, node(edge_nodes[which]), "core", std::chrono::seconds(2)); }
 };
 
-/// Publishes as a service does: each message until it is acknowledged, with the same Nats-Msg-Id, the next one after it.
-class Publisher {
- public:
-  /// `order`: the servers it may use, its own first. `until`: it stops after `least` messages of each subject once this is true.
-  Publisher(const NatsServers& servers, std::vector<int> order, std::string origin, std::vector<std::string> subjects, int least, const std::atomic<bool>& until);
-  ~Publisher();
-  void join();
-  int acked() const { return acked_; }
-  const std::string& origin() const { return origin_; }
-  /// How long after `from` the first message that was begun after it was acknowledged; negative: none was yet.
-  double first_after_ms(std::chrono::steady_clock::time_point from) const;
+/// A log whose topology is that of the servers.
+Log log_of(const RouteRig& rig);
 
- private:
-  void run(int least, const std::atomic<bool>& until);
-  bool put(const std::string& subject, const std::string& payload);
-  std::shared_ptr<Connection> connection_;
-  std::string origin_;
-  std::vector<std::string> subjects_;
-  std::atomic<int> acked_ = 0;
-  mutable std::mutex mutex_;  // guards what follows
-  std::vector<std::pair<std::chrono::steady_clock::time_point, std::chrono::steady_clock::time_point>> done_;  // begun, acknowledged
-  std::thread thread_;
-};
-
-/// Everything that one server's clients can hear, counted by subject.
+/// Everything that one server's clients can hear, counted by subject; it never runs out of room. Subjects that are used once (answers) are left out.
 class Ear {
  public:
   explicit Ear(const NatsEndpoint& as);
@@ -65,6 +61,7 @@ class Ear {
   std::map<std::string, int> heard() const;
 
  private:
+  void run();
   std::shared_ptr<Connection> connection_;
   std::atomic<bool> closed_ = false;
   mutable std::mutex mutex_;

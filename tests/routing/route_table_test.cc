@@ -8,7 +8,6 @@
 #include "streams/route_keeper.h"
 #include "tests/harness/figures.h"
 #include "tests/routing/route_rig.h"
-#include "tests/unit/make.h"
 
 namespace daarion {
 namespace {
@@ -71,14 +70,6 @@ std::string text_of(const State& state) {
   Json rules = Json::array();
   for (const RouteRule& rule : table.rules) rules.push_back({{"rule", rule.name}});
   return Json{{"log_id", to_text(state.log.log)}, {"version", table.version.value}, {"updated", routes_changed(state).value}, {"rules", rules}}.dump();
-}
-
-/// A log whose topology is that of the servers.
-Log log_of(const RouteRig& rig) {
-  Log log;
-  log.add(LogCreated{log_id(), "test", {}});
-  log.add(TopologyChanged{rig.servers.file().spec, "hash"});
-  return log;
 }
 
 TEST(RoutingTable, ReachesServicesOfEverySiteWithin100MsOfTheFold) {

@@ -48,6 +48,7 @@ int layer_of(const std::string& path) {
       in("controlplane/health/"))
     return 1;
   if (in("controlplane/node/") || in("controlplane/dev/")) return 2;  // dev: local clusters, on topology and drivers as node is
+  if (in("clients/cpp/")) return 2;  // for services, on streams alone
   if (in("controlplane/api/") || in("controlplane/cli/")) return 3;
   if (in("controlplane/daariond/")) return 4;  // joins all of them into the daemon
   return -1;
@@ -104,7 +105,7 @@ std::vector<std::string> check_file(const std::string& path, const std::string& 
 std::vector<std::filesystem::path> sources() {
   std::vector<std::filesystem::path> out;
   const std::filesystem::path top(DAARION_SOURCE_DIR);
-  for (const char* folder : {"controlplane", "streams", "consumers", "snapshots"}) {
+  for (const char* folder : {"clients", "controlplane", "streams", "consumers", "snapshots"}) {
     if (!std::filesystem::exists(top / folder)) continue;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(top / folder)) {
       const auto ext = entry.path().extension();

@@ -1,0 +1,305 @@
+// For services in JavaScript: the cluster's route table as it changes, where a subject goes, and a rule's messages at this node, each once.
+//
+//   const { connect } = require("nats");             // or any of nats.js's transports: only request, subscribe and publish are used
+//   const { DaarionClient } = require("daarion-client");
+//   const nc = await connect({ servers: "10.0.0.3:4222", user: "app", pass: secret });   // the node's own server
+//   const client = await DaarionClient.start(nc, "node3");
+//   client.resolve("message.received.helion").stream;
+//   for await (const message of client.read("message")) work_on(message.subject, message.data);
+//
+// On an edge everything here goes on while the edge is cut off. The same in C++, with the same names: clients/cpp/daarion_client.h.
+"use strict";
+
+const { randomBytes } = require("node:crypto");
+
+const kChanged = "cluster.route.changed";
+const kTableStream = "KV_cluster_routes";
+const kTableSubject = "$KV.cluster_routes.table";
+const kHeartbeatNs = 500_000_000; // of a consumer; the server's default notices a lost one after 10 s
+const kSilenceMs = 1500;          // without three of them the consumer is taken as gone
+const kAgainMs = 250;             // after something could not be done
+const kAskMs = 1000;
+const kLookEveryMs = 5000;        // at the table, for announcements that were missed while nothing was connected
+const kRemember = 1 << 16;        // ids that came by every stream: repeats of publishers that tried again
+const kNoSuchStream = 10059;
+const kWaiting = 4096;            // messages that may wait for whoever reads; beyond it a consumer is given up, and made anew later
+
+const decoder = new TextDecoder();
+
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Asks JetStream; null where nobody answers in time. */
+async function ask(nc, subject, body) {
+  try {
+    const answer = await nc.request(subject, new TextEncoder().encode(JSON.stringify(body)), { timeout: kAskMs });
+    return JSON.parse(decoder.decode(answer.data));
+  } catch {
+    return null;
+  }
+}
+
+function isSubject(subject) {
+  return subject.length > 0 && subject.split(".").every((token) => token.length > 0 && token !== "*" && token !== ">") && !/[\s\x00-\x1f\x7f]/.test(subject);
+}
+
+/** Whether the pattern takes the subject: "*" is one token, a last ">" one or more. */
+function matches(pattern, subject) {
+  const wanted = pattern.split("."), tokens = subject.split(".");
+  for (let i = 0; i < wanted.length; ++i) {
+    if (wanted[i] === ">") return tokens.length > i;
+    if (i >= tokens.length || (wanted[i] !== "*" && wanted[i] !== tokens[i])) return false;
+  }
+  return wanted.length === tokens.length;
+}
+
+/** One route table as it was published. */
+class Table {
+  constructor(json) {
+    this.updated = json.updated; // the event that changed it last
+    this.rules = json.rules ?? [];
+    this.nodes = json.nodes ?? [];
+    this.services = json.services ?? [];
+    this.capabilities = json.capabilities ?? [];
+  }
+
+  _node(id) {
+    return this.nodes.find((node) => node.id === id);
+  }
+
+  /** The rule has one pattern for each member: the node's own differs from each of the others' in the node's token alone. */
+  _isLocalTo(rule, pattern, id) {
+    const tokens = pattern.split(".");
+    const of = (i, other) => tokens.map((token, k) => (k === i ? other : token)).join(".");
+    return tokens.some((token, i) => token === id && this.nodes.every((other) => rule.subjects.includes(of(i, other.id))));
+  }
+
+  /** Where a subject goes that is published on node `from`. Of all rules that take it, the first one counts. */
+  resolve(subject, from) {
+    const none = { cls: "uncovered", rule: "", stream: "", mirror: "", nodes: [], service: "", serviceNodes: [], capability: "", provider: "" };
+    const origin = this._node(from);
+    if (!origin || !isSubject(subject)) return none;
+    for (const rule of this.rules) {
+      const pattern = rule.subjects.find((p) => matches(p, subject));
+      if (pattern === undefined) continue;
+      const edge = origin.site !== "core", replicated = rule.class === "replicated";
+      const core = this.nodes.filter((n) => n.site === "core"), edges = this.nodes.filter((n) => n.site !== "core");
+      const heard = replicated ? [...core, ...edges] : rule.class === "node_local" ? (this._isLocalTo(rule, pattern, from) ? [origin] : []) : edge ? [origin] : core;
+      return {
+        cls: rule.class, rule: rule.rule,
+        stream: !replicated ? "" : edge ? `${rule.stream}_${from}` : rule.stream,
+        mirror: replicated && edge ? rule.mirror : "",
+        nodes: heard.map((n) => n.id),
+        service: rule.service ?? "", serviceNodes: rule.service ? this.active(rule.service) : [],
+        capability: rule.capability ?? "", provider: rule.capability ? this.provider(rule.capability) : "",
+      };
+    }
+    return none;
+  }
+
+  /** The streams that have a rule's messages at that node; the last one has all of them in the end. */
+  streams(rule, at) {
+    const found = this.rules.find((r) => r.rule === rule), node = this._node(at);
+    if (!found || !node || !found.stream) return [];
+    return node.site === "core" ? [found.stream] : [`${found.stream}_${at}`, found.mirror];
+  }
+
+  active(service) {
+    return this.services.find((s) => s.name === service)?.active ?? [];
+  }
+
+  /** For this agent: its own chain's if it has one, else everybody's. "": nobody. */
+  provider(capability, agent = "") {
+    const of = (whose) => this.capabilities.find((c) => c.capability === capability && (c.agent ?? "") === whose);
+    return (of(agent) ?? of(""))?.provider ?? "";
+  }
+}
+
+/** Which messages come for the first time, by id. What has none cannot be told from a repeat. */
+class Repeats {
+  constructor(owed = []) {
+    this.owed = new Set(owed);  // given, and to come again by the last stream
+    this.recent = new Set();    // came by it; in the order of coming
+  }
+  first(id, final) {
+    if (!id) return true;
+    if (this.recent.has(id)) return false;
+    if (!final) {
+      if (this.owed.has(id)) return false;
+      this.owed.add(id);
+      return true;
+    }
+    this.recent.add(id);
+    if (this.recent.size > kRemember) this.recent.delete(this.recent.values().next().value);
+    return !this.owed.delete(id);
+  }
+}
+
+/**
+ * A site's streams of one rule as one: each message once. An edge's own come at once, also while the edge is cut off, and not again when the mirror
+ * has them. It goes on by itself after anything that passes. Iterate it; close() ends the iteration.
+ */
+class Reader {
+  constructor(nc, streams, position = {}) {
+    this._nc = nc;
+    this._repeats = new Repeats(position.owed);
+    this._tails = streams.map((stream) => ({ stream, next: position.next?.[stream] ?? 1, consumer: "", delivered: 0, caughtUp: false, heard: 0, again: 0, sub: null }));
+    this._ready = [];
+    this._next = Object.fromEntries(this._tails.map((t) => [t.stream, t.next])); // behind what was given
+    this._closed = false;
+    this._failed = null;
+    this._wake = () => {};
+    this._tending = this._tend();
+  }
+
+  /** Behind what was given last: give it to read() after a restart. */
+  position() {
+    return { next: { ...this._next }, owed: [...this._repeats.owed] };
+  }
+
+  close() {
+    this._closed = true;
+    for (const tail of this._tails) this._drop(tail);
+    this._wake();
+    return this._tending;
+  }
+
+  async *[Symbol.asyncIterator]() {
+    try {
+      for (;;) {
+        while (this._ready.length > 0) {
+          const { tail, message } = this._ready.shift();
+          this._next[tail.stream] = message.sequence + 1;
+          if (this._repeats.first(message.id, tail === this._tails.at(-1))) yield message;
+          if (this._closed) return;
+        }
+        if (this._failed) throw this._failed;
+        if (this._closed) return;
+        await new Promise((resolve) => { this._wake = resolve; });
+      }
+    } finally {
+      this.close();
+    }
+  }
+
+  _drop(tail) {
+    tail.consumer = "";
+    tail.sub?.unsubscribe();
+    tail.sub = null;
+  }
+
+  async _tend() {
+    while (!this._closed && !this._failed) {
+      for (const tail of this._tails) {
+        const now = Date.now();
+        if (tail.consumer && now > tail.heard + kSilenceMs) this._drop(tail);
+        if (!tail.consumer && now >= tail.again && this._ready.length < kWaiting) await this._begin(tail);
+        // What waits in the first is to be known before its repeats come.
+        if (!tail.caughtUp) break;
+      }
+      await sleep(50);
+    }
+  }
+
+  async _begin(tail) {
+    this._drop(tail);
+    const inbox = `_INBOX.${randomBytes(12).toString("hex")}`;
+    tail.delivered = 0;
+    tail.heard = Date.now();
+    const sub = this._nc.subscribe(inbox, { callback: (err, message) => { if (!err && tail.sub === sub) this._take(tail, inbox, message); } });
+    tail.sub = sub;
+    const config = { deliver_subject: inbox, deliver_policy: "by_start_sequence", opt_start_seq: tail.next, ack_policy: "none", max_deliver: 1,
+                     idle_heartbeat: kHeartbeatNs, mem_storage: true, num_replicas: 1 };
+    const answer = await ask(this._nc, `$JS.API.CONSUMER.CREATE.${tail.stream}`, { stream_name: tail.stream, config });
+    tail.again = Date.now() + kAgainMs;
+    if (tail.sub !== sub) return; // it was given up meanwhile
+    if (!answer || answer.error) {
+      this._drop(tail);
+      const code = answer?.error?.err_code;
+      tail.caughtUp ||= code === kNoSuchStream; // nothing waits there
+      if (answer && code !== kNoSuchStream && answer.error.code !== 503) {
+        this._failed = new Error(`read stream ${tail.stream}: ${answer.error.description} (${code})`);
+        this._wake();
+      }
+      return;
+    }
+    tail.consumer = answer.name;
+    tail.heard = Date.now();
+    if ((answer.num_pending ?? 0) === 0) tail.caughtUp = true;
+  }
+
+  _take(tail, inbox, message) {
+    tail.heard = Date.now();
+    if (message.subject === inbox) { // a heartbeat: it says what the consumer has sent
+      const last = message.headers?.get("Nats-Last-Consumer");
+      if (last && Number(last) !== tail.delivered) this._drop(tail);
+      return;
+    }
+    // $JS.ACK.<stream>.<consumer>.<times>.<sequence>.<nth>.<time>.<pending>; newer servers put domain and account before the stream.
+    const tokens = (message.reply ?? "").split(".");
+    const at = tokens.length === 9 ? 5 : 7;
+    const sequence = Number(tokens[at]), nth = Number(tokens[at + 1]), pending = Number(tokens[at + 3]);
+    if (nth !== ++tail.delivered || this._ready.length >= kWaiting) return this._drop(tail);
+    tail.next = sequence + 1;
+    if (pending === 0) tail.caughtUp = true;
+    this._ready.push({ tail, message: { subject: message.subject, data: message.data, id: message.headers?.get("Nats-Msg-Id") ?? "", stream: tail.stream, sequence,
+                                        storedNs: BigInt(tokens[at + 2]) } });
+    this._wake();
+  }
+}
+
+class DaarionClient {
+  /** `nc`: a connection of nats.js to the node's own server, account APP. Waits for the first table. Rejects if none comes within `limitMs`. */
+  static async start(nc, node, { limitMs = 10_000 } = {}) {
+    const client = new DaarionClient(nc, node);
+    for (const end = Date.now() + limitMs; !(await client._look()); await sleep(kAgainMs))
+      if (Date.now() > end) throw new Error("wait for the cluster's route table: none came; see `daarionctl routes`");
+    client._follow();
+    return client;
+  }
+
+  constructor(nc, node) {
+    this._nc = nc;
+    this.node = node;
+    this.table = null;
+    this.onTable = () => {}; // called with each table that follows
+    this._closed = false;
+  }
+
+  resolve(subject) {
+    return this.table.resolve(subject, this.node);
+  }
+
+  /** A Reader; null: the table has no such rule, or it keeps no messages. */
+  read(rule, position) {
+    const streams = this.table.streams(rule, this.node);
+    return streams.length === 0 ? null : new Reader(this._nc, streams, position);
+  }
+
+  close() {
+    this._closed = true;
+    this._sub?.unsubscribe();
+    clearInterval(this._timer);
+  }
+
+  _follow() {
+    const look = () => { if (!this._closed) this._look(); };
+    this._sub = this._nc.subscribe(kChanged, { callback: look });
+    this._timer = setInterval(look, kLookEveryMs);
+    look(); // what changed before the subscription
+  }
+
+  /** Whether there was a table. */
+  async _look() {
+    const answer = await ask(this._nc, `$JS.API.STREAM.MSG.GET.${kTableStream}`, { last_by_subj: kTableSubject });
+    if (!answer?.message?.data) return false;
+    const text = Buffer.from(answer.message.data, "base64").toString();
+    if (text === this._text || (this._sequence ?? 0) > answer.message.seq) return true;
+    this._sequence = answer.message.seq;
+    this._text = text;
+    this.table = new Table(JSON.parse(text));
+    this.onTable(this.table);
+    return true;
+  }
+}
+
+module.exports = { DaarionClient, Reader, Repeats, Table };

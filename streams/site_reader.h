@@ -1,0 +1,83 @@
+// What a service reads at its own site: the route table as it changes, and the streams of a rule as one.
+//
+// AS ONE. On an edge a message that was published there stands first in `<RULE>_<edge>`, and after it came back from the core in
+// `<RULE>_MIRROR` too; all others stand in the mirror alone. A reader takes both and gives each message once, by its Nats-Msg-Id: an edge's own
+// at once, also while the edge is cut off, and never again when the mirror has them. What has no id cannot be told from a repeat, and is given.
+//
+//   MESSAGE_node3    a1 a2          given: a1 a2
+//   MESSAGE_MIRROR   b1 a1 b2 a2    given: b1 b2
+//
+// Each origin's messages come in their order; between origins there is none until the mirror has them.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "controlplane/core/result.h"
+#include "controlplane/core/types.h"
+#include "streams/connection.h"
+
+namespace daarion {
+
+/// Where a reader is: what it is given back after a restart.
+struct SitePosition {
+  std::map<std::string, std::uint64_t> next;  // stream -> the next sequence; one that is not in it is read from its first message
+  std::set<std::string> owed;                 // ids that were given and come again by another stream
+  bool operator==(const SitePosition&) const = default;
+};
+
+/// Which messages come for the first time. Pure.
+class Repeats {
+ public:
+  /// `remember`: ids that came by every stream, of which more repeats are known: those of publishers that tried again.
+  explicit Repeats(std::set<std::string> owed = {}, std::size_t remember = kRemember) : owed_(std::move(owed)), remember_(remember) {}
+  /// Whether it is to be given. `final`: it came by the stream that every message comes by.
+  bool first(const std::string& id, bool final);
+  const std::set<std::string>& owed() const { return owed_; }
+
+  static constexpr std::size_t kRemember = 1 << 16;
+
+ private:
+  std::set<std::string> owed_;
+  std::set<std::string> recent_;
+  std::deque<std::string> order_;  // of recent_, oldest first
+  std::size_t remember_;
+};
+
+struct SiteMessage {
+  std::string subject, payload, id;  // id: Nats-Msg-Id; empty: it has none
+  std::string stream;                // that it came by
+  std::uint64_t sequence = 0;        // there
+  std::int64_t stored_ns = 0;        // when it was captured at that stream's site
+};
+
+/// Threads: one at a time.
+class SiteReader {
+ public:
+  virtual ~SiteReader() = default;
+  /// The next message that was not given before, or nothing within the limit. It goes on by itself after anything that passes: a server
+  /// that is lost, an election, a stream that is not made yet. Errors: kFixInput if the server refuses what it asks.
+  virtual Result<std::optional<SiteMessage>> next(Duration limit) = 0;
+  /// Behind what next() gave last.
+  virtual SitePosition position() const = 0;
+};
+
+/// `streams`: the last one is that which every message comes by (`<RULE>` in the core, `<RULE>_MIRROR` on an edge).
+std::unique_ptr<SiteReader> read_site(std::shared_ptr<Connection> app, std::vector<std::string> streams, SitePosition from = {});
+
+/// Tells each route table that it comes to know, as it was published: at once where there is one, then as they change. Threads: has one of its
+/// own, which calls `tell`.
+class TableFollower {
+ public:
+  virtual ~TableFollower() = default;
+};
+std::unique_ptr<TableFollower> follow_table(std::shared_ptr<Connection> app, std::function<void(const std::string&)> tell);
+
+}  // namespace daarion

@@ -1,0 +1,128 @@
+#include "tests/harness/service.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <map>
+
+#include "streams/nats_handles.h"
+
+namespace daarion::test {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kPace(4);   // between a publisher's messages: it is the faults that are tested, not the rate
+constexpr milliseconds kTry(500);  // one try's wait for an ack: what finds no leader is not answered, and not kept for the next one
+constexpr milliseconds kAgain(50);
+constexpr int kRestartEvery = 700;  // messages of a consumer
+
+}  // namespace
+
+bool full_size_is_asked_for() {
+  std::ifstream parent("/proc/" + std::to_string(getppid()) + "/cmdline");
+  const std::string words((std::istreambuf_iterator<char>(parent)), {});
+  return std::getenv("ROUTING_FULL") != nullptr || words.find("routing-full") != std::string::npos;
+}
+
+Publisher::Publisher(const NatsEndpoint& as, std::string origin, std::vector<std::string> subjects, int least, const std::atomic<bool>& until)
+    : connection_(Connection::open(as).value()), origin_(std::move(origin)), subjects_(std::move(subjects)), thread_([this, least, &until] { run(least, until); }) {}
+
+Publisher::~Publisher() { join(); }
+
+void Publisher::join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+bool Publisher::put(const std::string& subject, const std::string& payload) {
+  jsPubOptions options{};
+  jsPubOptions_Init(&options);
+  options.MaxWait = kTry.count();
+  options.MsgId = payload.c_str();
+  jsPubAck* raw = nullptr;
+  const auto link = connection_->handles().link();
+  const natsStatus s = js_Publish(&raw, link->js, subject.c_str(), payload.data(), static_cast<int>(payload.size()), &options, nullptr);
+  const PubAckPtr ack(raw);
+  return s == NATS_OK;
+}
+
+void Publisher::run(int least, const std::atomic<bool>& until) {
+  for (int n = 0; n < least || !until; ++n) {
+    for (const std::string& subject : subjects_) {
+      const std::string payload = origin_ + " " + subject.substr(0, subject.find('.')) + " " + std::to_string(n);
+      while (!put(subject, payload)) std::this_thread::sleep_for(kAgain);
+      ++acked_;
+      const std::lock_guard lock(mutex_);
+      done_.push_back(Clock::now());
+    }
+    std::this_thread::sleep_for(kPace);
+  }
+  nats_ReleaseThreadMemory();
+}
+
+/// One that was on its way when the server died counts from when it came through.
+double Publisher::first_after_ms(Clock::time_point from) const {
+  const std::lock_guard lock(mutex_);
+  const auto first = std::ranges::upper_bound(done_, from);
+  return first == done_.end() ? -1 : std::chrono::duration<double, std::milli>(*first - from).count();
+}
+
+SiteConsumer::SiteConsumer(std::unique_ptr<client::Client> client, std::string rule)
+    : client_(std::move(client)), rule_(std::move(rule)), thread_([this] { run(); }) {}
+
+SiteConsumer::~SiteConsumer() {
+  closed_ = true;
+  thread_.join();
+}
+
+void SiteConsumer::run() {
+  SitePosition position;
+  while (!closed_) {
+    const auto reader = client_->read(rule_, position);
+    for (int n = 0; n < kRestartEvery && !closed_;) {
+      const auto message = reader->next(milliseconds(100));
+      if (message && !*message) continue;
+      const std::lock_guard lock(mutex_);
+      if (!message) {
+        trouble_ = message.error().message;
+        closed_ = true;
+        break;
+      }
+      given_.push_back((*message)->id);
+      ++n;
+    }
+    position = reader->position();
+  }
+  nats_ReleaseThreadMemory();
+}
+
+std::vector<std::string> SiteConsumer::given() const {
+  const std::lock_guard lock(mutex_);
+  return given_;
+}
+
+std::string SiteConsumer::trouble() const {
+  const std::lock_guard lock(mutex_);
+  return trouble_;
+}
+
+int count_of(const std::vector<std::string>& given, const std::string& origin) {
+  return static_cast<int>(std::ranges::count_if(given, [&](const std::string& id) { return id.starts_with(origin + " "); }));
+}
+
+std::string faults_of(const std::vector<std::string>& given, const std::vector<std::unique_ptr<Publisher>>& publishers) {
+  std::map<std::string, int> next;
+  for (const std::string& id : given) {
+    int& wanted = next[id.substr(0, id.find(' '))];
+    if (std::atoi(id.substr(id.rfind(' ') + 1).c_str()) != wanted) return "\"" + id + "\" came where number " + std::to_string(wanted) + " should have come";
+    ++wanted;
+  }
+  for (const auto& publisher : publishers)
+    if (next[publisher->origin()] != publisher->acked())
+      return "of " + publisher->origin() + " came " + std::to_string(next[publisher->origin()]) + " of " + std::to_string(publisher->acked());
+  return {};
+}
+
+}  // namespace daarion::test

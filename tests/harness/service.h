@@ -1,0 +1,73 @@
+// What a service of the users does: it publishes with ids, and reads a rule's messages at its node.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "clients/cpp/daarion_client.h"
+
+namespace daarion::test {
+
+/// Whether `ctest -L routing-full` runs this, or ROUTING_FULL is set: `ctest -L routing` takes every label that has these letters in it.
+bool full_size_is_asked_for();
+inline constexpr const char* kFullSize = "full size: make routing-full, or ROUTING_FULL=1";
+
+/// Each message until it is acknowledged, with the same Nats-Msg-Id, the next one after it. Payload and id are "<origin> <the subject's first token>
+/// <n>", n from 0 in each subject.
+class Publisher {
+ public:
+  /// `until`: it stops after `least` messages of each subject once this is true.
+  Publisher(const NatsEndpoint& as, std::string origin, std::vector<std::string> subjects, int least, const std::atomic<bool>& until);
+  ~Publisher();
+  void join();
+  int acked() const { return acked_; }
+  const std::string& origin() const { return origin_; }
+  /// How long after `from` the first message was acknowledged; negative: none was yet.
+  double first_after_ms(std::chrono::steady_clock::time_point from) const;
+
+ private:
+  void run(int least, const std::atomic<bool>& until);
+  bool put(const std::string& subject, const std::string& payload);
+  std::shared_ptr<Connection> connection_;
+  std::string origin_;
+  std::vector<std::string> subjects_;
+  std::atomic<int> acked_ = 0;
+  mutable std::mutex mutex_;  // guards what follows
+  std::vector<std::chrono::steady_clock::time_point> done_;
+  std::thread thread_;
+};
+
+/// Reads a rule's messages at its node with the C++ client, from their beginning on; now and then it is restarted where it was.
+class SiteConsumer {
+ public:
+  SiteConsumer(std::unique_ptr<client::Client> client, std::string rule);
+  ~SiteConsumer();
+  const client::Client& client() const { return *client_; }
+  std::vector<std::string> given() const;  // ids, in the order of giving
+  std::string trouble() const;             // what the server refused; empty: nothing
+
+ private:
+  void run();
+  std::unique_ptr<client::Client> client_;
+  std::string rule_;
+  std::atomic<bool> closed_ = false;
+  mutable std::mutex mutex_;  // guards what follows
+  std::vector<std::string> given_;
+  std::string trouble_;
+  std::thread thread_;
+};
+
+/// How many of them are of that origin.
+int count_of(const std::vector<std::string>& given, const std::string& origin);
+
+/// What is wrong with what was given, in words: each acknowledged message once, each origin's in its order. Empty: nothing.
+/// Pre: every publisher was joined, and has one subject.
+std::string faults_of(const std::vector<std::string>& given, const std::vector<std::unique_ptr<Publisher>>& publishers);
+
+}  // namespace daarion::test

@@ -1,0 +1,254 @@
+// What a service sees with the client libraries: the table as it changes, and a rule's messages at its site, each once, through a cut and a kill.
+#include "clients/cpp/daarion_client.h"
+
+#include <signal.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "controlplane/api/json.h"
+#include "controlplane/api/route_desk.h"
+#include "controlplane/core/resolve.h"
+#include "controlplane/core/subject.h"
+#include "controlplane/dev/processes.h"
+#include "streams/route_keeper.h"
+#include "tests/harness/figures.h"
+#include "tests/routing/route_rig.h"
+
+namespace daarion {
+namespace {
+
+using namespace test;  // NOLINT: the helpers of these tests
+using Clock = std::chrono::steady_clock;
+using Json = nlohmann::json;
+
+constexpr Duration kCutFor = seconds(3);
+constexpr Duration kSettle = seconds(60);
+const std::string kMessage = "message.received.helion";
+const std::vector<std::string> kAsked = {kMessage, "message.created", "attachment.failed.dlq", "agent.run.requested.x", "agent.runs.created", "node.node1.local.gpu.temp",
+                                         "node.edge.local.x", "node.metrics.cpu", "cache.invalidate.user.42", "message.*", "message..x"};
+
+// ---- which messages are repeats
+TEST(ClientRepeats, GiveEachIdOnceWhicheverStreamIsQuicker) {
+  Repeats repeats({}, 2);
+  EXPECT_TRUE(repeats.first("a", false));
+  EXPECT_FALSE(repeats.first("a", false)) << "its publisher tried again";
+  EXPECT_EQ(repeats.owed(), std::set<std::string>{"a"});
+  EXPECT_TRUE(repeats.first("b", true));
+  EXPECT_FALSE(repeats.first("a", true)) << "it came back from the core";
+  EXPECT_TRUE(repeats.owed().empty());
+  EXPECT_FALSE(repeats.first("a", false));
+  EXPECT_FALSE(repeats.first("b", true));
+  EXPECT_TRUE(repeats.first("", false) && repeats.first("", true)) << "what has no id cannot be told from a repeat";
+  Repeats resumed({"x"});
+  EXPECT_FALSE(resumed.first("x", true)) << "given before the restart";
+}
+
+TEST(ClientRepeats, WhatIsOwedIsNeverForgottenAndTheRestIsBounded) {
+  Repeats repeats({}, 10);
+  for (int i = 0; i < 1000; ++i) EXPECT_TRUE(repeats.first("own" + std::to_string(i), false));
+  for (int i = 0; i < 1000; ++i) EXPECT_TRUE(repeats.first("other" + std::to_string(i), true));
+  EXPECT_TRUE(repeats.first("other0", true)) << "too long ago";
+  for (int i = 0; i < 1000; ++i) EXPECT_FALSE(repeats.first("own" + std::to_string(i), true));
+}
+
+// ---- the table
+std::string text_of(const State& state) { return to_json(route_table_of(state)); }
+
+/// A service of the same name as a node, and a rule with two patterns that name it: what is local is told apart by the members, not by words.
+TEST(ClientTable, ResolvesAsTheControlPlaneDoes) {
+  TopologySpec spec = spec_of_three();
+  spec.witness = node(3);
+  spec.routes = users_rules();
+  spec.routes.push_back({.name = "awkward", .subjects = {"node1.{node_id}.x.*", "y.{node_id}.node2"}, .cls = RouteClass::kNodeLocal});
+  spec.routes.push_back({.name = "later", .subjects = {"message.received.*", "later.*.of.*"}, .cls = RouteClass::kEdgeLocal});
+  Log log;
+  log.add(LogCreated{log_id(), "test", {}});
+  log.add(TopologyChanged{spec, "hash"});
+  log.add(RouteTableChanged{plan_routes(spec).table});
+  const auto table = client::Table::parse(text_of(log.state));
+  ASSERT_TRUE(table) << table.error().message;
+  Resolver resolver(plan_of(log.state));
+  std::vector<std::string> subjects = kAsked;
+  for (const char* more : {"node1.node1.x.a", "node1.node2.x.a", "node1.node3.x.a", "y.node1.node2", "y.node2.node2", "later.a.of.b", "later.a.of", "node.node3.local.a", ""})
+    subjects.push_back(more);
+  int covered = 0;
+  for (const std::string& subject : subjects)
+    for (const char* from : {"node1", "node2", "node3", "node9"}) {
+      const Resolution& theirs = resolver.resolve(subject, NodeId(from));
+      const client::Route ours = table->resolve(subject, from);
+      EXPECT_EQ(ours.cls, class_text(theirs)) << subject << " on " << from;
+      EXPECT_EQ(ours.rule + " " + ours.stream + " " + ours.mirror + " " + ours.service, theirs.rule + " " + theirs.stream + " " + theirs.mirror + " " + theirs.service) << subject;
+      std::vector<std::string> nodes;
+      for (const NodeId& n : theirs.nodes) nodes.push_back(n.value);
+      EXPECT_EQ(ours.nodes, nodes) << subject << " on " << from;
+      covered += theirs.covered ? 1 : 0;
+    }
+  EXPECT_GT(covered, 30);
+  EXPECT_EQ(table->streams("message", "node1"), std::vector<std::string>{"MESSAGE"});
+  EXPECT_EQ(table->streams("message", "node3"), (std::vector<std::string>{"MESSAGE_node3", "MESSAGE_MIRROR"}));
+  EXPECT_TRUE(table->streams("cache", "node3").empty() && table->streams("mesage", "node3").empty() && table->streams("message", "node9").empty());
+  for (const char* bad : {"", "[]", "{}", "{\"updated\":1,\"rules\":[{}]}"}) EXPECT_EQ(client::Table::parse(bad).has_value(), false) << bad;
+}
+
+// ---- on real servers
+/// The servers with the table in place, as the daemons of a core node and of the edge keep it.
+struct Published {
+  RouteRig rig;
+  Log log = log_of(rig);
+  std::unique_ptr<RouteKeeper> core = keeper(0, rig.core, false), edge = keeper(RouteRig::kEdge, rig.edge, true);
+
+  Published() { change(plan_routes(rig.servers.file().spec).table); }
+  void change(std::vector<RouteRule> table) {
+    log.add(RouteTableChanged{std::move(table)});
+    for (RouteKeeper* k : {core.get(), edge.get()}) k->folded(std::make_shared<const State>(log.state));
+  }
+  std::unique_ptr<RouteKeeper> keeper(int index, const std::shared_ptr<Connection>& app, bool on_edge) {
+    return make_route_keeper({.app = app, .self = rig.node(index), .edge = on_edge, .core_domain = "core"}, text_of, [](const std::string&) {});
+  }
+};
+
+/// Somebody who reads the rule "message" at one server's site from its beginning on.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual std::vector<std::string> given() const = 0;        // ids, in the order of giving
+  virtual std::uint64_t newest_table() const = 0;
+  int given_of(const std::string& origin) const { return count_of(given(), origin); }
+};
+
+class CppObserver final : public Observer {
+ public:
+  CppObserver(const RouteRig& rig, int server) {
+    auto made = client::Client::connect(rig.servers.endpoint({server}, "service", NatsServers::Account::kApp), rig.servers.name(server), seconds(20));
+    EXPECT_TRUE(made) << made.error().message;
+    if (!made) return;
+    for (const std::string& subject : kAsked) EXPECT_EQ((*made)->resolve(subject), (*made)->table()->resolve(subject, rig.servers.name(server)));
+    consumer_ = std::make_unique<SiteConsumer>(std::move(*made), "message");
+  }
+  std::vector<std::string> given() const override {
+    EXPECT_EQ(consumer_->trouble(), "");
+    return consumer_->given();
+  }
+  std::uint64_t newest_table() const override { return consumer_->client().table()->updated(); }
+
+ private:
+  std::unique_ptr<SiteConsumer> consumer_;
+};
+
+const std::string kJsClient = std::string(DAARION_SOURCE_DIR) + "/clients/js";
+
+/// A program of the JavaScript client, and what it prints.
+class JsObserver final : public Observer {
+ public:
+  JsObserver(const RouteRig& rig, int server) : log_(rig.servers.folder() + "/js-" + rig.servers.name(server) + ".log") {
+    const NatsEndpoint as = rig.servers.endpoint({server}, "service", NatsServers::Account::kApp);
+    std::string subjects;
+    for (const std::string& subject : kAsked) subjects += (subjects.empty() ? "" : " ") + subject;
+    const auto started = dev::spawn({.argv = {"node", std::string(DAARION_SOURCE_DIR) + "/tests/routing/site_reader.js"},
+                                     .environment = {"CLIENT=" + kJsClient, "URL=" + as.urls[0], "USER_NAME=" + as.user, "PASSWORD=" + as.password,
+                                                     "NODE_ID=" + rig.servers.name(server), "RULE=message", "SUBJECTS=" + subjects},
+                                     .folder = rig.servers.folder(), .log_file = log_, .netns = {}});
+    EXPECT_TRUE(started) << started.error().message;
+    if (started) id_ = *started;
+    EXPECT_TRUE(becomes([&] { return newest_table() != 0; })) << log_ << ": " << lines("").size() << " lines";
+  }
+  ~JsObserver() override {
+    if (id_) dev::send_signal(*id_, SIGKILL);
+  }
+  std::vector<std::string> given() const override { return lines("message "); }
+  std::uint64_t newest_table() const override {
+    const auto tables = lines("table ");
+    return tables.empty() ? 0 : std::stoull(tables.back());
+  }
+  std::vector<std::string> lines(const std::string& begin) const {
+    std::vector<std::string> out;
+    std::ifstream in(log_);
+    for (std::string line; std::getline(in, line);)
+      if (line.starts_with(begin)) out.push_back(line.substr(begin.size()));
+    return out;
+  }
+
+ private:
+  const std::string log_;
+  std::optional<dev::ProcessId> id_;
+};
+
+template <class AnObserver>
+void reads_each_once_through_a_cut_and_a_kill(const std::function<void(Published&, AnObserver& core, AnObserver& edge)>& look) {
+  Published published;
+  RouteRig& rig = published.rig;
+  std::atomic<bool> done = false;
+  std::vector<std::unique_ptr<Publisher>> publishers;
+  for (const int server : {0, RouteRig::kEdge}) publishers.push_back(rig.publisher({server}, {kMessage}, 300, done));
+  const std::shared_ptr<void> ending(nullptr, [&](void*) { done = true; });  // however it ends, before the publishers do
+  // There is something to catch up with on both sides.
+  ASSERT_TRUE(becomes([&] { return publishers[0]->acked() > 50 && publishers[1]->acked() > 50; }));
+  AnObserver at_core(rig, 1), at_edge(rig, RouteRig::kEdge);
+  look(published, at_core, at_edge);
+  ASSERT_TRUE(becomes([&] { return at_edge.given_of("node1") > 50 && at_core.given_of("edge") > 50; }, kSettle));
+
+  rig.servers.cut_edge();
+  const int before = publishers[1]->acked();
+  std::this_thread::sleep_for(kCutFor);
+  const int after = publishers[1]->acked(), core_then = publishers[0]->acked();
+  EXPECT_GT(after, before + 100) << "the edge published nothing while it was cut off";
+  EXPECT_TRUE(becomes([&] { return at_edge.given_of("edge") >= after; }, seconds(5))) << "what is published on an edge is read there at once: " << at_edge.given_of("edge") << " of " << after;
+  EXPECT_LT(at_core.given_of("edge"), after) << "the cut cut nothing off";
+  EXPECT_LT(at_edge.given_of("node1"), core_then);
+  rig.servers.heal_edge();
+  EXPECT_TRUE(becomes([&] { return at_edge.given_of("node1") >= core_then && at_core.given_of("edge") >= after; }, kSettle));
+
+  rig.servers.kill(RouteRig::kEdge);
+  rig.servers.start(RouteRig::kEdge);
+  rig.servers.kill(1);
+  rig.servers.start(1);
+  // The table goes on too.
+  std::vector<RouteRule> table = plan_routes(rig.servers.file().spec).table;
+  table.push_back({.name = "more", .subjects = {"more.>"}, .cls = RouteClass::kEdgeLocal});
+  published.change(table);
+  EXPECT_TRUE(becomes([&] { return at_core.newest_table() == published.log.state.applied.value && at_edge.newest_table() == published.log.state.applied.value; }, kSettle));
+  done = true;
+  for (const auto& publisher : publishers) publisher->join();
+  const auto all = [&](const AnObserver& o) { return std::ranges::all_of(publishers, [&](const auto& p) { return o.given_of(p->origin()) >= p->acked(); }); };
+  EXPECT_TRUE(becomes([&] { return all(at_core) && all(at_edge); }, kSettle));
+  std::this_thread::sleep_for(seconds(1));  // for whatever would come twice
+  EXPECT_EQ(faults_of(at_core.given(), publishers), "") << "in core";
+  EXPECT_EQ(faults_of(at_edge.given(), publishers), "") << "on the edge";
+}
+
+TEST(RoutingClients, CppReadsEachMessageOnceAtEverySiteAlsoWhileCutOff) { reads_each_once_through_a_cut_and_a_kill<CppObserver>([](Published&, CppObserver&, CppObserver&) {}); }
+
+TEST(RoutingClients, JavaScriptReadsEachMessageOnceAtEverySiteAlsoWhileCutOff) {
+  const std::string there = "require('node:module').createRequire('" + kJsClient + "/index.js')('nats')";
+  if (!dev::run_to_end({"node", "-e", there}, ""))
+    GTEST_SKIP() << "optional: Node.js or npm's package nats is not here, so the JavaScript client is not shown; `npm install --no-save --prefix clients/js nats` brings it";
+  reads_each_once_through_a_cut_and_a_kill<JsObserver>([](Published& published, JsObserver& core, JsObserver& edge) {
+    const auto table = client::Table::parse(text_of(published.log.state));
+    for (const auto& [observer, from] : {std::pair(&core, "node2"), std::pair(&edge, "edge")}) {
+      const auto lines = observer->lines("resolved ");
+      ASSERT_EQ(lines.size(), kAsked.size());
+      for (std::size_t i = 0; i < lines.size(); ++i) {
+        const client::Route r = table->resolve(kAsked[i], from);
+        EXPECT_EQ(Json::parse(lines[i]), (Json{{"subject", kAsked[i]}, {"cls", r.cls}, {"rule", r.rule}, {"stream", r.stream}, {"mirror", r.mirror}, {"nodes", r.nodes}, {"service", r.service}}))
+            << "the two clients differ on " << from;
+      }
+    }
+  });
+}
+
+TEST(RoutingClients, SayWhatIsMissing) {
+  RouteRig rig;  // without daemons: nobody writes a table
+  const auto none = client::Client::connect(rig.servers.endpoint({0}, "service", NatsServers::Account::kApp), "node1", seconds(2));
+  ASSERT_FALSE(none);
+  EXPECT_NE(none.error().message.find("daarionctl routes"), std::string::npos) << none.error().message;
+  NatsEndpoint wrong = rig.servers.endpoint({0}, "service", NatsServers::Account::kApp);
+  wrong.password = "wrong";
+  const auto refused = client::Client::connect(wrong, "node1", seconds(5));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().remedy, Remedy::kFixInput) << refused.error().message;
+}
+
+}  // namespace
+}  // namespace daarion
