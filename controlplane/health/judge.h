@@ -13,14 +13,10 @@
 
 #include "controlplane/core/health.h"
 #include "controlplane/core/topology_spec.h"
+#include "controlplane/health/http_client.h"
 
 namespace daarion {
 
-struct HttpAnswer {
-  int status = 0;
-  std::string content_type, body;
-  std::string location;  // of a redirect
-};
 HealthVerdict judge_http(const ServiceCheck& check, const HttpAnswer& answer);
 
 /// Exit code 0 is healthy; 126 and 127 are the shell's word for a command that cannot be run.

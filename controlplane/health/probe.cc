@@ -1,7 +1,6 @@
 #include "controlplane/health/probe.h"
 
 #include <fcntl.h>
-#include <httplib.h>
 #include <netdb.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -13,6 +12,7 @@
 #include <sstream>
 
 #include "controlplane/drivers/subprocess.h"
+#include "controlplane/health/http_client.h"
 #include "controlplane/health/judge.h"
 
 namespace daarion {
@@ -68,33 +68,14 @@ HealthVerdict look_tcp(const ServiceSpec& service, const std::string& address) {
 
 HealthVerdict look_http(const ServiceSpec& service, const std::string& address) {
   const ServiceCheck& check = service.check;
-  const auto end = Clock::now() + check.timeout;
-  httplib::Client client(address, static_cast<int>(service.port));
-  const auto us = std::chrono::duration_cast<std::chrono::microseconds>(check.timeout).count();
-  client.set_connection_timeout(us / 1'000'000, us % 1'000'000);
-  client.set_read_timeout(us / 1'000'000, us % 1'000'000);
-  client.set_write_timeout(us / 1'000'000, us % 1'000'000);
-  client.set_keep_alive(false);
-  HttpAnswer answer;
-  bool late = false;
-  const auto result = client.Get(
-      check.target, {{"Accept", "application/json, */*"}, {"User-Agent", "daariond"}},
-      [&](const httplib::Response& response) {
-        answer.status = response.status;
-        answer.content_type = response.get_header_value("Content-Type");
-        answer.location = response.get_header_value("Location");
-        return true;
-      },
-      [&](const char* data, std::size_t size) {
-        late = Clock::now() > end;
-        answer.body.append(data, std::min(size, kMostBody - answer.body.size()));
-        return !late && answer.body.size() < kMostBody;
-      });
-  if (late || (answer.status == 0 && Clock::now() >= end)) return service_broken("no answer " + within(check.timeout));
+  HttpClient client(address, service.port);
+  const HttpReply reply = client.call({.path = check.target, .headers = {{"Accept", "application/json, */*"}, {"User-Agent", "daariond"}}, .most = kMostBody}, check.timeout);
+  if (reply.late) return service_broken("no answer " + within(check.timeout));
+  const HttpAnswer& answer = reply.answer;
   // Nobody there, or a name that is none: said better by the plain connection.
   if (answer.status == 0)
     if (HealthVerdict there = look_tcp(service, address); there.health != Health::kHealthy) return there;
-  if (answer.status == 0) return service_broken("no HTTP answer: " + httplib::to_string(result.error()));
+  if (answer.status == 0) return service_broken("no HTTP answer: " + reply.error);
   return judge_http(check, answer);
 }
 

@@ -117,6 +117,9 @@ class Linter {
       at(Severity::kWarning, "qdrant_two_peers", "Qdrant: 2 peers lose consensus with one; a third peer is needed to survive one");
     if (s.engine == "qdrant" && s.replication_factor > s.nodes.size())
       at(Severity::kError, "qdrant_factor", "Qdrant: replication_factor " + std::to_string(s.replication_factor) + " on " + std::to_string(s.nodes.size()) + " nodes; it cannot exceed them");
+    if (s.engine == "qdrant" && s.nodes.empty()) at(Severity::kError, "qdrant_nodes", "Qdrant: no nodes; name them in `nodes:`");
+    if (s.engine == "qdrant" && s.replication_factor == 1 && s.nodes.size() > 1)
+      at(Severity::kWarning, "qdrant_one_copy", "Qdrant: replication_factor 1 keeps one copy of each shard: the loss of its node loses it");
     if (s.engine == "redis" && s.mode == "sentinel") {
       if (s.sentinels < 3 || s.sentinels % 2 == 0)
         at(Severity::kError, "sentinel_count", "Redis: " + std::to_string(s.sentinels) + " sentinels; 3 or another odd number is needed for a majority");
