@@ -85,7 +85,7 @@ TEST_P(BadUsage, IsOneLineAndCode2) {
 INSTANTIATE_TEST_SUITE_P(
     Command, BadUsage,
     testing::Values(Bad{{}, "A subcommand is required"}, Bad{{"stauts"}, "unknown command stauts; did you mean status?"}, Bad{{"status", "--frob"}, "--frob"},
-                    Bad{{"status", "-o", "xml"}, "xml not in {table,json,yaml}"}, Bad{{"status", "--timeout", "0"}, "--timeout"},
+                    Bad{{"status", "-o", "xml"}, "xml not in {table,json,yaml,markdown}"}, Bad{{"status", "--timeout", "0"}, "--timeout"},
                     Bad{{"status", "--timeout", "soon"}, "soon"}, Bad{{"status", "-w", "0"}, "--watch"}, Bad{{"resource"}, "resource is required"},
                     Bad{{"pause"}, "--reason is required"}, Bad{{"switchover", "--reason", "x"}, "resource is required"}, Bad{{"drain", "--reason", "x"}, "node is required"},
                     Bad{{"pause", "--reason", "x", "--expect-seq", "-1"}, "--expect-seq"}, Bad{{"why"}, "what is required"},
