@@ -39,7 +39,7 @@ class Appender {
   virtual AppendResult append(const std::string& subject, const std::string& payload, const EventId& id, Duration limit) = 0;
   /// As append(), but looks first, and publishes nothing where another event has the subject, or while the stream's leader has not just heard a
   /// majority of its replicas: both would be refused, and there are servers that number wrong by what they refused (docs/adr/0006).
-  /// One more question to the leader; for what is decided, not for much.
+  /// One more question to the leader, unless an append of this node was stored a moment ago; for what is decided, not for much.
   virtual AppendResult append_if_free(const std::string& subject, const std::string& payload, const EventId& id, Duration limit) {
     return append(subject, payload, id, limit);
   }

@@ -1,5 +1,6 @@
 #include "streams/nats_appender.h"
 
+#include <atomic>
 #include <chrono>
 #include <thread>
 
@@ -19,6 +20,7 @@ constexpr Duration kFirstTry = std::chrono::milliseconds(100);
 constexpr Duration kLongestTry = std::chrono::milliseconds(700);
 constexpr Duration kPause = std::chrono::milliseconds(5);  // between tries, while the stream has no leader
 constexpr Duration kLookAgain = std::chrono::milliseconds(20);
+constexpr Duration kCalm = std::chrono::seconds(1);
 
 // Sent and not answered yet, of one append_all: as many as the library's own publisher has. What is lost with a leader is asked for
 // again one by one.
@@ -92,7 +94,10 @@ class NatsAppender final : public Appender {
       AppendResult stored;
       const auto sent = Clock::now();
       const natsStatus s = publish(subject, payload, id_name, std::min(left(), wait), stored);
-      if (s == NATS_OK) return stored;
+      if (s == NATS_OK) {
+        stored_at_ = Clock::now();
+        return stored;
+      }
       // Nobody there to take it: nobody to ask either. An earlier try of the same id shows itself at the next one.
       if (s == NATS_NO_RESPONDERS) {
         wait = kFirstTry / 2;
@@ -114,6 +119,8 @@ class NatsAppender final : public Appender {
 
   AppendResult append_if_free(const std::string& subject, const std::string& payload, const EventId& id, Duration limit) override {
     const auto end = Clock::now() + limit;
+    // What a majority stored for this node a moment ago says the same of the leader, and this node is the one that appends now.
+    if (Clock::now() - stored_at_.load() < kCalm) return append(subject, payload, id, limit);
     const nlohmann::json of_subject = {{"subjects_filter", subject}};
     for (;; std::this_thread::sleep_for(kLookAgain)) {
       const Duration left = end - Clock::now();
@@ -177,6 +184,7 @@ class NatsAppender final : public Appender {
   }
 
   std::shared_ptr<Connection> connection_;
+  std::atomic<Clock::time_point> stored_at_{};  // an append of this node, the newest
 };
 
 }  // namespace

@@ -32,11 +32,12 @@ ExitCode events(const Globals& globals, const EventsOptions& options) {
     request.set_from(next);
     request.set_follow(options.follow);
     const auto ended = (*client)->watch(request, AdminClient::kNoEnd, [&](const v1::EventView& event) {
+      if (options.to != 0 && event.sequence() > options.to) return false;
       next = event.sequence() + 1;
       if (!print_one_of_many(globals, event)) print(event_line(event));
-      return true;
+      return options.to == 0 || event.sequence() < options.to;
     });
-    if (ended && !options.follow) return ExitCode::kOk;
+    if (ended && (!options.follow || (options.to != 0 && next > options.to))) return ExitCode::kOk;
     if (!ended && (!options.follow || ended.error().code != ExitCode::kUnreachable)) return say(ended.error());
     std::fprintf(stderr, "daarionctl: %s ended the stream; looking for another node\n", (*client)->server().c_str());
     while (!(*client)->reconnect()) std::this_thread::sleep_for(std::chrono::seconds(1));
@@ -72,6 +73,7 @@ void add_events(CLI::App& app, const Globals& globals, ExitCode& code) {
   CLI::App* command = app.add_subcommand("events", "The log: every decision, with who and why. The newest 20, or from a sequence on. Also called watch.");
   command->alias("watch");
   command->add_option("--from", options->from, "The first sequence to show")->type_name("SEQ")->check(wrong_sequence);
+  command->add_option("--to", options->to, "The last one; with --follow it ends there")->type_name("SEQ")->check(wrong_sequence);
   command->add_flag("-f,--follow", options->follow, "Go on as events come; another node is asked when one goes away");
   command->callback([options, &globals, &code] { code = events(globals, *options); });
 

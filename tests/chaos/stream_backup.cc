@@ -32,15 +32,12 @@ Result<StreamBackup> back_up(Connection& connection, const std::string& stream, 
   }
 }
 
-Result<void> restore(Connection& connection, const std::string& stream, const StreamBackup& backup, Duration limit) {
-  // An answer may be lost with a leader that hands over: then the stream is gone at the next try.
-  const auto end = std::chrono::steady_clock::now() + limit;
-  for (;;) {
-    const auto gone = js_request(connection, "$JS.API.STREAM.DELETE." + stream, nullptr, kTry);
-    if (gone && (!gone->contains("error") || js_error_code(*gone) == kNoSuchStream)) break;
-    if (std::chrono::steady_clock::now() < end) continue;
-    return gone ? fail(Remedy::kRetry, "delete " + stream + ": " + js_error_text(*gone)) : tl::unexpected(gone.error());
-  }
+namespace {
+
+Result<void> restore_once(Connection& connection, const std::string& stream, const StreamBackup& backup, Duration limit) {
+  const auto gone = js_request(connection, "$JS.API.STREAM.DELETE." + stream, nullptr, kTry);
+  if (!gone) return tl::unexpected(gone.error());
+  if (gone->contains("error") && js_error_code(*gone) != kNoSuchStream) return fail(Remedy::kRetry, "delete " + stream + ": " + js_error_text(*gone));
   const auto begun = js_request(connection, "$JS.API.STREAM.RESTORE." + stream, {{"config", nlohmann::json::parse(backup.config)}, {"state", nlohmann::json::parse(backup.state)}}, limit);
   if (!begun) return tl::unexpected(begun.error());
   const std::string to = begun->value("deliver_subject", "");
@@ -56,6 +53,21 @@ Result<void> restore(Connection& connection, const std::string& stream, const St
     if (const std::string said = send(chunk); said.find("\"error\"") != std::string::npos) return fail(Remedy::kRetry, "restore " + stream + ": " + said);
   if (const std::string said = send(""); said.find("\"error\"") != std::string::npos) return fail(Remedy::kRetry, "end the restore of " + stream + ": " + said);
   return {};
+}
+
+}  // namespace
+
+Result<void> restore(Connection& connection, const std::string& stream, const StreamBackup& backup, Duration limit) {
+  // An answer may be lost with a leader that hands over: then the stream is gone, or there, at the next try.
+  const auto end = std::chrono::steady_clock::now() + 2 * limit;
+  const std::uint64_t last = nlohmann::json::parse(backup.state).value("last_seq", std::uint64_t{0});
+  for (;;) {
+    const auto done = restore_once(connection, stream, backup, limit);
+    if (done) return done;
+    const auto info = js_request(connection, "$JS.API.STREAM.INFO." + stream, nullptr, kTry);
+    if (info && info->contains("state") && info->at("state").value("last_seq", std::uint64_t{0}) == last) return {};
+    if (std::chrono::steady_clock::now() >= end) return done;
+  }
 }
 
 }  // namespace daarion::chaos

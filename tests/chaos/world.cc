@@ -36,7 +36,7 @@ struct Disk {
   const char* size;
 };
 // A store's usual content fits several times; a full one is filled in a second.
-constexpr Disk kDisks[] = {{"pg", "size=700m"}, {"data", "size=128m"}, {"nats", "size=128m"}, {"witness", "size=128m"}};
+constexpr Disk kDisks[] = {{"pg", "size=2g"}, {"data", "size=128m"}, {"nats", "size=128m"}, {"witness", "size=128m"}};
 constexpr const char* kFiller = "/filler";
 
 test::ScratchCluster make_cluster() {

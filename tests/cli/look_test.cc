@@ -107,6 +107,10 @@ TEST_F(CliTest, EventsAreTheNewestOrFromASequence) {
   EXPECT_EQ(decided["kind"], "bootstrap");
   EXPECT_EQ(ctl({"events", "--from", "9"}).out, "") << "the next one is not there yet";
   expect_refusal(ctl({"events", "--from", "10"}), 2, {"1 to 8"});
+  const Ran some = ctl({"events", "--from", "3", "--to", "5"});
+  EXPECT_EQ(std::ranges::count(some.out, '\n'), 3) << some.out;
+  EXPECT_EQ(ctl({"events", "--from", "3", "--to", "5", "--follow"}).out, some.out) << "it ends there";
+  EXPECT_EQ(ctl({"events", "--from", "5", "--to", "3"}).out, "");
 }
 
 TEST_F(CliTest, EventsFollowWhatComes) {

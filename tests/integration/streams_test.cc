@@ -82,11 +82,12 @@ TEST(Appender, WhereAnotherIsNothingIsPublished) {
   const std::unique_ptr<natsSubscription, void (*)(natsSubscription*)> published(raw, natsSubscription_Destroy);
   const AppendResult ours = appender->append_if_free(subject(1), "ours", {7, 1}, seconds(5));
   EXPECT_EQ(ours.outcome, Outcome::kStored);
-  const AppendResult theirs = appender->append_if_free(subject(1), "theirs", {8, 1}, seconds(5));
+  const auto another = make_nats_appender(connection);
+  const AppendResult theirs = another->append_if_free(subject(1), "theirs", {8, 1}, seconds(5));
   EXPECT_EQ(theirs.outcome, Outcome::kConflict);
   EXPECT_EQ(theirs.sequence, ours.sequence);
-  EXPECT_EQ(appender->append_if_free(subject(1), "ours", {7, 1}, seconds(5)).outcome, Outcome::kStored) << "a repeat";
-  EXPECT_EQ(appender->append_if_free(subject(2), "next", {9, 1}, seconds(5)).outcome, Outcome::kStored);
+  EXPECT_EQ(another->append_if_free(subject(1), "ours", {7, 1}, seconds(5)).outcome, Outcome::kStored) << "a repeat";
+  EXPECT_EQ(another->append_if_free(subject(2), "next", {9, 1}, seconds(5)).outcome, Outcome::kStored);
   for (const int n : {1, 2}) {
     natsMsg* message = nullptr;
     ASSERT_EQ(natsSubscription_NextMsg(&message, raw, 2000), NATS_OK);
