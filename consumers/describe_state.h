@@ -66,6 +66,10 @@ void describe(A& a, Is<ServiceHealthState> auto& x) {
   a(1, x.version); a(2, x.health); a(3, x.check_broken); a(4, x.flapping); a(5, x.cause); a(6, x.changed); a(7, x.changed_ns); a(8, x.event);
 }
 template <class A>
+void describe(A& a, Is<ObservedState> auto& x) {
+  a(1, x.version); a(2, x.seen); a(3, x.observer); a(4, x.changed); a(5, x.changed_ns); a(6, x.event); a(7, x.moved); a(8, x.moved_ns);
+}
+template <class A>
 void describe(A& a, Is<RequestState> auto& x) { a(1, x.request); a(2, x.event); a(3, x.sequence); }
 
 }  // namespace daarion

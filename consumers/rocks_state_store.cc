@@ -33,7 +33,7 @@ constexpr std::size_t kMemtableBytes = 8 << 20;  // the state is small: flushes 
 std::size_t family_of(Table table) {
   switch (table) {
     case Table::kLog: case Table::kVoters: case Table::kTopology: case Table::kMember: return 1;
-    case Table::kReplica: return 2;
+    case Table::kReplica: case Table::kObserved: return 2;
     case Table::kLease: case Table::kOperator: case Table::kRequest: return 3;
     case Table::kRoute: case Table::kService: case Table::kServiceHealth: return 4;
   }

@@ -9,8 +9,8 @@
 namespace daarion {
 namespace {
 
-constexpr std::array<const char*, 11> kNames = {"log", "voters", "topology", "member", "lease", "replica", "operator", "route", "request",
-                                               "service", "health"};
+constexpr std::array<const char*, 12> kNames = {"log", "voters", "topology", "member", "lease", "replica", "operator", "route", "request",
+                                               "service", "health", "observed"};
 
 template <class Message, class T>
 std::string decode(std::string_view bytes, T& value) { return wire::read(bytes, *Message::descriptor(), value); }
@@ -53,6 +53,7 @@ bool encode_part(const State& s, const StateKey& key, std::string& out) {
     case Table::kRoute: return encode_of(out, s.routes, key.name);
     case Table::kService: return encode_of(out, s.services, ResourceId(key.name));
     case Table::kServiceHealth: return encode_of(out, s.service_health, node_key(key.name));
+    case Table::kObserved: return encode_of(out, s.observed, ResourceId(key.name));
     case Table::kRequest: return !s.requests.empty() && encode_into(out, Requests{s.requests});
   }
   return false;
@@ -77,6 +78,7 @@ Result<void> decode_part(State& s, const StateKey& key, const std::string& bytes
     case Table::kRoute: what = decode<v1::RouteState>(bytes, s.routes[key.name]); break;
     case Table::kService: what = decode<v1::ServiceState>(bytes, s.services[ResourceId(key.name)]); break;
     case Table::kServiceHealth: what = decode<v1::ServiceHealthState>(bytes, s.service_health[node_key(key.name)]); break;
+    case Table::kObserved: what = decode<v1::ObservedState>(bytes, s.observed[ResourceId(key.name)]); break;
     case Table::kRequest: {
       Requests requests;
       what = decode<v1::Requests>(bytes, requests);
@@ -97,6 +99,7 @@ std::vector<StateKey> keys_of(const State& s) {
   for (const auto& [name, part] : s.routes) keys.push_back({Table::kRoute, name});
   for (const auto& [service, part] : s.services) keys.push_back({Table::kService, service.value});
   for (const auto& [pair, part] : s.service_health) keys.push_back({Table::kServiceHealth, pair.first.value + "." + pair.second.value});
+  for (const auto& [resource, part] : s.observed) keys.push_back({Table::kObserved, resource.value});
   std::erase_if(keys, [&](const StateKey& key) { return !encode_part(s, key); });
   return keys;
 }

@@ -138,6 +138,12 @@ void describe(A& a, Is<ServiceEvidence> auto& x) {
 template <class A>
 void describe(A& a, Is<ServiceMoved> auto& x) { a(1, x.active); a(2, x.evidence); }
 template <class A>
+void describe(A& a, Is<MemberSeen> auto& x) { a(1, x.node); a(2, x.role); a(3, x.state); a(4, x.identity); a(5, x.version); a(6, x.health); }
+template <class A>
+void describe(A& a, Is<ResourceObserved> auto& x) {
+  a(1, x.primary); a(2, x.elected_by); a(3, x.election); a(4, x.members); a(5, x.problems); a(6, x.source);
+}
+template <class A>
 void describe(A&, Is<Paused> auto&) {}
 template <class A>
 void describe(A&, Is<Resumed> auto&) {}

@@ -177,7 +177,7 @@ Result<Folded> fold_log(const OpenReader& open, const FoldLimit& limit, const Go
 std::string state_json(const State& state) {
   Json out = {{"log", Json::object()}, {"voters", Json::object()}, {"topology", Json::object()}, {"members", Json::object()},
               {"leases", Json::object()}, {"replicas", Json::object()}, {"operators", Json::object()}, {"routes", Json::object()},
-              {"requests", Json::array()}};
+              {"observed", Json::object()}, {"requests", Json::array()}};
   for (const StateKey& key : keys_of(state)) {
     const auto bytes = encode_part(state, key);
     if (!bytes) continue;
@@ -192,6 +192,7 @@ std::string state_json(const State& state) {
       case Table::kRoute: out["routes"][key.name] = part<v1::RouteState>(*bytes); break;
       case Table::kService: out["services"][key.name] = part<v1::ServiceState>(*bytes); break;
       case Table::kServiceHealth: out["service_health"][key.name] = part<v1::ServiceHealthState>(*bytes); break;
+      case Table::kObserved: out["observed"][key.name] = part<v1::ObservedState>(*bytes); break;
       case Table::kRequest: out["requests"] = part<v1::Requests>(*bytes)["requests"]; break;
     }
   }

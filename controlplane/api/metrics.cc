@@ -54,7 +54,14 @@ void of_cluster(const v1::Status& s, Families& f) {
 
 void of_resources(const v1::Status& s, Families& f) {
   f.family("resource_epoch", "Fencing token: rises with every holder.");
-  for (const v1::ResourceStatus& r : s.resources()) f.sample(static_cast<double>(r.epoch()), {{"resource", r.id()}});
+  for (const v1::ResourceStatus& r : s.resources())
+    if (r.elected_by().empty()) f.sample(static_cast<double>(r.epoch()), {{"resource", r.id()}});
+  f.family("resource_election", "Where the engine elects by itself: its own count of its elections.");
+  for (const v1::ResourceStatus& r : s.resources())
+    if (!r.elected_by().empty()) f.sample(static_cast<double>(r.election()), {{"resource", r.id()}});
+  f.family("resource_problems", "Where the engine elects by itself: what is not as declared; `daarionctl resource` says what.");
+  for (const v1::ResourceStatus& r : s.resources())
+    if (!r.elected_by().empty()) f.sample(r.problems_size(), {{"resource", r.id()}});
   f.family("resource_writable", "1 if its holder is heard and its engine is open for writing.");
   for (const v1::ResourceStatus& r : s.resources()) f.sample(r.writable(), {{"resource", r.id()}});
   f.family("resource_paused", "1 if automatic failover is off.");
@@ -64,16 +71,18 @@ void of_resources(const v1::Status& s, Families& f) {
     if (r.has_holder()) f.sample(1, {{"resource", r.id()}, {"holder", r.holder()}});
   f.family("resource_candidates", "Replicas that could be promoted now.");
   for (const v1::ResourceStatus& r : s.resources())
-    f.sample(static_cast<double>(std::ranges::count_if(r.replicas(), [](const v1::ReplicaView& v) { return v.candidate(); })), {{"resource", r.id()}});
+    if (r.elected_by().empty()) f.sample(static_cast<double>(std::ranges::count_if(r.replicas(), [](const v1::ReplicaView& v) { return v.candidate(); })), {{"resource", r.id()}});
   f.family("resource_loss_if_holder_dies_bytes", "Announced bound if its holder died now; no sample if nobody would be promoted.");
   for (const v1::ResourceStatus& r : s.resources())
     if (r.if_holder_dies().has_to()) f.sample(static_cast<double>(r.if_holder_dies().loss_bytes()), {{"resource", r.id()}});
   f.family("replica_lag_bytes", "Behind its primary's last known position.");
   for (const v1::ResourceStatus& r : s.resources())
-    for (const v1::ReplicaView& v : r.replicas()) f.sample(static_cast<double>(v.lag_bytes()), {{"resource", r.id()}, {"replica", v.node()}});
+    for (const v1::ReplicaView& v : r.replicas())
+      if (r.elected_by().empty() || v.lag_known()) f.sample(static_cast<double>(v.lag_bytes()), {{"resource", r.id()}, {"replica", v.node()}});
   f.family("replica_lag_ms", "How long it has not caught up.");
   for (const v1::ResourceStatus& r : s.resources())
-    for (const v1::ReplicaView& v : r.replicas()) f.sample(static_cast<double>(v.lag_ms()), {{"resource", r.id()}, {"replica", v.node()}});
+    for (const v1::ReplicaView& v : r.replicas())
+      if (r.elected_by().empty() || v.lag_known()) f.sample(static_cast<double>(v.lag_ms()), {{"resource", r.id()}, {"replica", v.node()}});
 }
 
 }  // namespace

@@ -22,9 +22,13 @@ std::string known(const std::vector<std::string>& names) {
 
 }  // namespace
 
-Result<const ResourceSpec*> Operator::resource_of(const ResourceId& id) const {
+Result<const ResourceSpec*> Operator::resource_of(const ResourceId& id, const char* verb) const {
   const ResourceSpec* spec = ports_.spec.resource(id);
   if (spec != nullptr && spec->leased) return spec;
+  const auto view = ports_.view();
+  if (const ObservedState* said = spec == nullptr ? nullptr : view->state->observed_of(id))
+    return fail(Remedy::kStepDown, std::string(verb) + " " + id.value + " refused: " + said->seen.elected_by +
+                                       " decides who is its primary, and this control plane only asks it; `daarionctl switchover " + id.value + "` does");
   std::vector<std::string> names;
   for (const ResourceSpec& r : ports_.spec.resources)
     if (r.leased) names.push_back(r.id.value);
@@ -46,11 +50,13 @@ std::optional<OperatorAnswer> Operator::taken_before(const OperatorIntent& inten
 
 Result<OperatorAnswer> Operator::switchover(const ResourceId& resource, const NodeId& from, const NodeId& to, const OperatorIntent& intent) {
   if (auto taken = taken_before(intent)) return *taken;
-  const auto spec = resource_of(resource);
+  const auto view = ports_.view();
+  const ResourceSpec* own = ports_.spec.resource(resource);
+  if (const ObservedState* said = own == nullptr || own->leased ? nullptr : view->state->observed_of(resource)) return ask_engine(resource, *said, from, to, intent);
+  const auto spec = resource_of(resource, "switchover");
   if (!spec) return tl::unexpected(spec.error());
   if (!to.empty() && !(*spec)->has_member(to))
     return fail(Remedy::kFixInput, "switchover " + resource.value + ": " + to.value + " does not run it; see `daarionctl resources`");
-  const auto view = ports_.view();
   const LeaseState* lease = view->state->lease(resource);
   if (lease == nullptr || !lease->has_holder())
     return fail(Remedy::kStepDown, "switchover " + resource.value + ": nobody holds it now; use `daarionctl failover`, or see `daarionctl status`");
@@ -74,9 +80,30 @@ Result<OperatorAnswer> Operator::switchover(const ResourceId& resource, const No
   return append(wish, {}, resource, intent, holder.value + " stops cleanly and releases, then " + target + " is promoted; nothing is lost");
 }
 
+/// A switchover of what elects by itself: the node that observes it passes it on.
+Result<OperatorAnswer> Operator::ask_engine(const ResourceId& resource, const ObservedState& said, const NodeId& from, const NodeId& to, const OperatorIntent& intent) {
+  const std::string what = "switchover " + resource.value;
+  const NodeId& primary = said.seen.primary;
+  if (primary.empty()) return fail(Remedy::kStepDown, what + " refused: nobody is its primary now; see `daarionctl resource " + resource.value + "`");
+  if (!from.empty() && from != primary) return fail(Remedy::kRefold, what + ": its primary is " + primary.value + ", not " + from.value);
+  if (to == primary) return fail(Remedy::kStepDown, what + ": " + to.value + " is its primary already");
+  std::string why;  // of the last one that could not
+  const bool somebody = std::ranges::any_of(said.seen.members, [&](const MemberSeen& m) {
+    if (m.state == EngineState::kPrimary || m.role == "sentinel" || (!to.empty() && m.node != to)) return false;
+    if (m.state == EngineState::kStandby && m.health.empty()) return true;
+    why = m.node.value + " is " + text_of(m.state) + (m.health.empty() ? "" : ": " + m.health);
+    return false;
+  });
+  if (!somebody)
+    return fail(to.empty() || !why.empty() ? Remedy::kStepDown : Remedy::kFixInput,
+                what + " refused: " + (!why.empty() ? why : to.empty() ? "it has no replica" : to.value + " does not run it; see `daarionctl resources`"));
+  return append(SwitchoverRequested{.from = primary, .to = to, .valid_ms = kWishValidMs, .request = intent.request}, {}, resource, intent,
+                said.observer.value + " asks " + said.seen.elected_by + " to make " + (to.empty() ? "another node" : to.value) + " the primary");
+}
+
 Result<OperatorAnswer> Operator::failover(const ResourceId& resource, const NodeId& to, bool allow_data_loss, const OperatorIntent& intent) {
   if (auto taken = taken_before(intent)) return *taken;
-  const auto spec = resource_of(resource);
+  const auto spec = resource_of(resource, "failover");
   if (!spec) return tl::unexpected(spec.error());
   if (!to.empty() && !(*spec)->has_member(to))
     return fail(Remedy::kFixInput, "failover " + resource.value + ": " + to.value + " does not run it; see `daarionctl resources`");
@@ -112,19 +139,19 @@ Result<OperatorAnswer> Operator::failover(const ResourceId& resource, const Node
 
 Result<OperatorAnswer> Operator::pause(const ResourceId& resource, const OperatorIntent& intent) {
   if (!resource.empty())
-    if (const auto spec = resource_of(resource); !spec) return tl::unexpected(spec.error());
+    if (const auto spec = resource_of(resource, "pause"); !spec) return tl::unexpected(spec.error());
   return append(Paused{}, {}, resource, intent, "nothing fails over by itself until `daarionctl resume`; the holder keeps writing");
 }
 
 Result<OperatorAnswer> Operator::resume(const ResourceId& resource, const OperatorIntent& intent) {
   if (!resource.empty())
-    if (const auto spec = resource_of(resource); !spec) return tl::unexpected(spec.error());
+    if (const auto spec = resource_of(resource, "resume"); !spec) return tl::unexpected(spec.error());
   return append(Resumed{}, {}, resource, intent, "failover is automatic again");
 }
 
 Result<OperatorAnswer> Operator::confirm_fencing(const ResourceId& resource, const NodeId& holder, const OperatorIntent& intent, const std::string& how,
                                                  const SessionId& session) {
-  if (const auto spec = resource_of(resource); !spec) return tl::unexpected(spec.error());
+  if (const auto spec = resource_of(resource, "confirm-fencing"); !spec) return tl::unexpected(spec.error());
   const auto view = ports_.view();
   const LeaseState* lease = view->state->lease(resource);
   const std::string what = "confirm-fencing " + resource.value;

@@ -61,7 +61,9 @@ class Operator {
   std::optional<OperatorAnswer> taken_before(const OperatorIntent& intent) const;
   Result<OperatorAnswer> append(Payload payload, const NodeId& about, const ResourceId& resource, const OperatorIntent& intent,
                                 std::string outcome);
-  Result<const ResourceSpec*> resource_of(const ResourceId& id) const;
+  /// Errors: also for one whose engine decides by itself: `verb` is not ours to do there.
+  Result<const ResourceSpec*> resource_of(const ResourceId& id, const char* verb) const;
+  Result<OperatorAnswer> ask_engine(const ResourceId& resource, const ObservedState& said, const NodeId& from, const NodeId& to, const OperatorIntent& intent);
   Ports ports_;
 };
 

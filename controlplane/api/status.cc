@@ -84,6 +84,49 @@ void fill_resource(const NodeCore& core, const ResourceSpec& spec, const Decider
   }
 }
 
+/// Whether it is one whose engine elects by itself, and what was last seen of it; null: it is not, or nothing was seen yet.
+const ObservedState* observed_of(const NodeCore& core, const ResourceSpec& spec) { return spec.leased ? nullptr : core.state().observed_of(spec.id); }
+
+void fill_observed(const NodeCore& core, const ResourceSpec& spec, const ObservedState& said, const ResourceView& here, v1::ResourceStatus& out) {
+  out.set_id(spec.id.value);
+  out.set_engine(spec.engine);
+  out.set_port(spec.port);
+  out.set_paused(core.state().paused(spec.id));
+  out.set_elected_by(said.seen.elected_by);
+  out.set_election(said.seen.election);
+  out.set_observed(said.changed.value);
+  out.set_observed_at(time_text(said.changed_ns));
+  out.set_observer(said.observer.value);
+  out.set_source(said.seen.source);
+  for (const std::string& problem : said.seen.problems) out.add_problems(problem);
+  if (!said.seen.primary.empty()) out.set_holder(said.seen.primary.value);
+  for (const MemberSeen& m : said.seen.members) {
+    if (m.node == said.seen.primary && m.state == EngineState::kPrimary) {
+      out.set_writable(true);
+      out.set_holder_health(m.health);
+      continue;
+    }
+    v1::ReplicaView& to = *out.add_replicas();
+    to.set_node(m.node.value);
+    to.set_state(text_of(m.state));
+    to.set_role(m.role);
+    to.set_identity(m.identity);
+    to.set_version(m.version);
+    to.set_health(m.health);
+    const auto at = std::ranges::find_if(here.members, [&](const MemberView& v) { return v.seen.node == m.node && v.seen.role == m.role; });
+    if (at == here.members.end() || !at->lag_known) continue;
+    to.set_lag_known(true);
+    to.set_lag_bytes(at->lag_bytes);
+    to.set_lag_ms(at->lag_ms);
+  }
+}
+
+void warn_of_observed(const ObservedState& said, const ResourceId& id, v1::Status& out) {
+  for (const MemberSeen& m : said.seen.members)
+    if (!m.health.empty()) out.add_warnings(id.value + ": " + m.role + " of " + m.node.value + ": " + m.health);
+  for (const std::string& problem : said.seen.problems) out.add_warnings(id.value + ": " + problem);
+}
+
 void fill_margin(const NodeCore& core, v1::Status& out) {
   const LeaseMargin* least = nullptr;
   for (const auto& [resource, agent] : core.agents()) {
@@ -156,7 +199,8 @@ void fill_notes(const NodeCore& core, v1::Status& out) {
   }
 }
 
-v1::Status status_of(const NodeCore& core, const StatusView& view, const std::vector<std::string>& said, Instant now, std::int64_t wall_ns) {
+v1::Status status_of(const NodeCore& core, const StatusView& view, const std::vector<std::string>& said, const ResourceViews& observed, Instant now,
+                     std::int64_t wall_ns) {
   v1::Status out;
   out.set_schema_version(1);
   out.set_ready(view.ready);
@@ -172,8 +216,15 @@ v1::Status status_of(const NodeCore& core, const StatusView& view, const std::ve
   fill_nodes(core, now, out);
   bool paused = false, writable = true;
   for (const ResourceSpec& spec : core.spec().resources) {
-    if (!spec.leased) continue;
-    fill_resource(core, spec, view.if_holder_dies.at(spec.id), now, *out.add_resources());
+    if (const ObservedState* seen = observed_of(core, spec)) {
+      const auto here = observed.find(spec.id);
+      fill_observed(core, spec, *seen, here == observed.end() ? ResourceView{} : here->second, *out.add_resources());
+      warn_of_observed(*seen, spec.id, out);
+    } else if (spec.leased) {
+      fill_resource(core, spec, view.if_holder_dies.at(spec.id), now, *out.add_resources());
+    } else {
+      continue;
+    }
     paused = paused || core.state().paused(spec.id);
     writable = writable && out.resources().rbegin()->writable();
   }
@@ -214,7 +265,7 @@ v1::Peers peers_of(const NodeCore& core, Instant now) {
 
 }  // namespace
 
-StatusView make_status(const NodeCore& core, const std::vector<std::string>& warnings, Instant now, std::int64_t wall_ns) {
+StatusView make_status(const NodeCore& core, const std::vector<std::string>& warnings, Instant now, std::int64_t wall_ns, const ResourceViews& observed) {
   StatusView view;
   view.reasons = not_ready(core);
   view.ready = view.reasons.empty();
@@ -224,7 +275,7 @@ StatusView make_status(const NodeCore& core, const std::vector<std::string>& war
       view.if_holder_dies[spec.id] = core.preview(spec.id, true, now);
       if (auto lost = core.lost_holder(spec.id, now)) view.lost[spec.id] = std::move(*lost);
     }
-  view.status = std::make_shared<const v1::Status>(status_of(core, view, warnings, now, wall_ns));
+  view.status = std::make_shared<const v1::Status>(status_of(core, view, warnings, observed, now, wall_ns));
   view.status_json = to_json(*view.status);
   view.peers_json = to_json(peers_of(core, now));
   for (const auto& [resource, agent] : core.agents()) {
@@ -235,6 +286,12 @@ StatusView make_status(const NodeCore& core, const std::vector<std::string>& war
       role.lag_bytes = primary->position.lsn.value - engine.position.lsn.value;
     view.roles.push_back(role);
   }
+  const NodeId& self = core.identity().self;
+  for (const auto& [id, here] : observed)
+    for (const MemberView& m : here.members)
+      if (m.seen.node == self && (m.seen.state == EngineState::kPrimary || m.seen.state == EngineState::kStandby))
+        view.roles.push_back({.resource = id, .primary = m.seen.state == EngineState::kPrimary && here.primary == self,
+                              .replica = m.seen.state == EngineState::kStandby && m.seen.health.empty() && m.lag_known, .lag_bytes = m.lag_bytes});
   return view;
 }
 

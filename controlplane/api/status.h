@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "controlplane/core/node_core.h"
+#include "controlplane/core/observed_core.h"
 
 namespace daarion::v1 {
 class Status;
@@ -26,14 +27,15 @@ struct StatusView {
   std::string peers_json;
   struct Role {
     ResourceId resource;
-    bool primary = false;            // this node holds the lease and its engine is writable
+    bool primary = false;            // this node holds the lease and its engine is writable, or the engine elected it
     bool replica = false;            // a streaming standby
     std::uint64_t lag_bytes = 0;
   };
   std::vector<Role> roles;           // of this node's resources
 };
 
-/// Units: ms and bytes, as the names say. Errors: none. Source: the newest beats and the fold. `wall_ns` labels `now`.
-StatusView make_status(const NodeCore& core, const std::vector<std::string>& warnings, Instant now, std::int64_t wall_ns);
+/// Units: ms and bytes, as the names say. Errors: none. Source: the newest beats and the fold; `observed`, as this node sees them, for lag alone.
+/// `wall_ns` labels `now`.
+StatusView make_status(const NodeCore& core, const std::vector<std::string>& warnings, Instant now, std::int64_t wall_ns, const ResourceViews& observed = {});
 
 }  // namespace daarion

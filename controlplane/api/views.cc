@@ -71,6 +71,13 @@ struct Summary {
     return std::string(text_of(p.health)) + (p.check_broken ? ", its check is broken" : "") + (p.flapping ? ", flapping" : "") + (p.cause.empty() ? "" : ": " + p.cause);
   }
   std::string operator()(const ServiceMoved& p) const { return p.active.empty() ? "nobody is active" : "active on " + names(p.active); }
+  std::string operator()(const ResourceObserved& p) const {
+    std::string out = p.primary.empty() ? "no primary" : "primary " + p.primary.value;
+    for (const MemberSeen& m : p.members)
+      if (!m.health.empty()) out += "; " + m.role + " of " + m.node.value + ": " + m.health;
+    for (const std::string& problem : p.problems) out += "; " + problem;
+    return out;
+  }
   std::string operator()(const Paused&) const { return "automatic failover is off"; }
   std::string operator()(const Resumed&) const { return "automatic failover is on"; }
   std::string operator()(const SwitchoverRequested& p) const {
@@ -151,6 +158,9 @@ v1::EventView view_of(const LogEvent& event, const std::string& subject) {
     out.set_to(decided->to.value);
   } else if (const auto* asked = std::get_if<SwitchoverRequested>(&event.event.payload)) {
     out.set_to(asked->to.value);
+  } else if (const auto* observed = std::get_if<ResourceObserved>(&event.event.payload)) {
+    out.set_to(observed->primary.value);
+    if (observed->source == kSwitchoverFailed) out.set_kind("failed");
   }
   return out;
 }

@@ -78,6 +78,10 @@ Outcome await_promotion(AdminClient& client, const Change& change, const v1::Mut
       next = event.sequence() + 1;
       if (event.resource() != resource) return true;
       shown(event);
+      if (event.type() == "ResourceObserved" && (event.kind() == "failed" || event.cause() == asked.event().id())) {
+        out.event = event;
+        return false;
+      }
       if (event.type() == "PromotionDecided" && event.kind() != "keep") epoch = event.epoch();
       if (epoch == 0 || event.epoch() != epoch || (event.type() != "PromotionCompleted" && event.type() != "PromotionFailed")) return true;
       out.event = event;
@@ -99,13 +103,19 @@ Outcome await_promotion(AdminClient& client, const Change& change, const v1::Mut
                std::to_string(asked.sequence()) + "` and `daarionctl status`";
     return out;
   }
-  const std::string holder = out.event->node();
-  if (out.event->type() == "PromotionFailed") {
+  const bool observed = out.event->type() == "ResourceObserved";
+  const std::string holder = observed ? out.event->to() : out.event->node();
+  if (observed && out.event->kind() == "failed") {
+    out.code = ExitCode::kFailed;
+    out.line = out.event->reason() + "; see `daarionctl resource " + resource + "`";
+  } else if (out.event->type() == "PromotionFailed") {
     out.code = ExitCode::kFailed;
     out.line = "the promotion of " + holder + " failed: " + out.event->reason() + "; see `daarionctl why " + resource + "`";
   } else if (!change.to.empty() && holder != asked.event().to()) {
     out.code = ExitCode::kFailed;
-    out.line = holder + " holds " + resource + " now, not " + asked.event().to() + "; see `daarionctl why " + resource + "`";
+    out.line = holder + " holds " + resource + " now, not " + asked.event().to() + "; see `daarionctl " + (observed ? "resource " : "why ") + resource + "`";
+  } else if (observed) {
+    out.line = holder + " is the primary of " + resource + ", " + took() + " after the request";
   } else {
     out.line = holder + " holds " + resource + " since epoch " + std::to_string(out.event->epoch()) + ", " + took() + " after the request";
   }

@@ -27,7 +27,22 @@ bool is_reachable(const v1::Status& s, const std::string& node) {
   return at == s.nodes().end() || at->state() == "reachable";
 }
 
+/// Of one whose engine elects by itself: its primary or leader, then every other process.
+void add_observed_rows(const v1::Status& s, const v1::ResourceStatus& r, Table& table) {
+  const std::string election = r.election() == 0 ? "-" : std::to_string(r.election());
+  const bool heard = r.has_holder() && is_reachable(s, r.holder());
+  if (!r.has_holder()) table.row({"!", r.id(), r.engine(), election, "-", "nobody is its primary", "-", "-", ""});
+  else if (r.writable()) table.row({!heard ? "*?" : r.holder_health().empty() ? "*" : "*!", r.id(), r.engine(), election, r.holder(), r.paused() ? "primary, paused" : "primary", "-", "-", r.holder_health()});
+  for (const v1::ReplicaView& v : r.replicas()) {
+    const std::string mark = r.has_holder() && v.node() == r.holder() && v.role() != "sentinel" ? "*" : "";
+    const bool well = v.health().empty();
+    table.row({!is_reachable(s, v.node()) ? mark + "?" : well ? mark : mark + "!", r.id(), r.engine(), election, v.node(), well ? v.role() : v.role() + ", " + v.state(),
+               v.lag_known() ? bytes_text(v.lag_bytes()) + ", " + ms_text(static_cast<std::int64_t>(v.lag_ms())) : "-", "-", v.health()});
+  }
+}
+
 void add_rows(const v1::Status& s, const v1::ResourceStatus& r, Table& table) {
+  if (!r.elected_by().empty()) return add_observed_rows(s, r, table);
   const std::string epoch = std::to_string(r.epoch());
   if (!r.has_holder()) {
     table.row({"!", r.id(), r.engine(), epoch, "-", "nobody holds it", "-", "-", ""});
@@ -56,6 +71,8 @@ const std::string kNobody = "nobody can be promoted: ";  // how the decider's re
 
 /// "if node1 dies now: node2 in about 2.3 s, loss <= 4 kB; tolerates 1 more failure"
 std::string what_if(const v1::Status& s, const v1::ResourceStatus& r) {
+  if (!r.elected_by().empty())
+    return r.id() + ": " + r.elected_by() + " decides who takes over; as " + r.observer() + " saw it at " + r.observed_at() + (r.source().empty() ? "" : " (" + r.source() + ")");
   const v1::IfHolderDies& d = r.if_holder_dies();
   const std::string who = r.has_holder() ? "if " + r.holder() + " dies now: " : r.id() + ", which nobody holds: ";
   const std::uint32_t more = s.quorum().failure_tolerance();
@@ -72,7 +89,7 @@ std::string hint(const v1::Status& s) {
   for (const v1::WaitStatus& w : s.waits())
     if (!w.unblock().empty()) return w.unblock();
   for (const v1::ResourceStatus& r : s.resources())
-    if (!r.has_holder() || (!r.if_holder_dies().has_to() && !r.paused())) return "daarionctl why-not " + r.id();
+    if (r.elected_by().empty() && (!r.has_holder() || (!r.if_holder_dies().has_to() && !r.paused()))) return "daarionctl why-not " + r.id();
   if (!s.disagreeing().empty()) return "daarionctl replay";
   for (const v1::NodeStatus& n : s.nodes())
     if (n.state() != "reachable") return "see why " + n.id() + " is silent: is daariond running there, does it reach its nats-servers?";
@@ -92,7 +109,7 @@ std::string status_text(const v1::Status& s) {
   out.add(nodes_table(s));
   out.add("");
   const Table resources = resources_table(s);
-  resources.empty() ? out.add("no resource is led by this control plane") : out.add(resources);
+  resources.empty() ? out.add("no resource is led or observed by this control plane") : out.add(resources);
   out.add("");
   for (const v1::ResourceStatus& r : s.resources()) out.add(what_if(s, r));
   for (const v1::WaitStatus& w : s.waits())
@@ -122,7 +139,7 @@ ExitCode show(const Globals& globals, View view, const std::string& name, AdminC
     case View::kResources: {
       v1::ListResourcesResponse list;
       *list.mutable_resources() = s.resources();
-      if (!print_data(globals, list)) print(s.resources().empty() ? "no resource is led by this control plane\n" : resources_table(s).text());
+      if (!print_data(globals, list)) print(s.resources().empty() ? "no resource is led or observed by this control plane\n" : resources_table(s).text());
       return ExitCode::kOk;
     }
     case View::kResource: break;
@@ -134,7 +151,9 @@ ExitCode show(const Globals& globals, View view, const std::string& name, AdminC
   if (!print_data(globals, *resource)) {
     Table table(kResourceHeadings);
     add_rows(s, *resource, table);
-    print(table.text() + "\n" + clean(what_if(s, *resource)) + "\n");
+    std::string problems;
+    for (const std::string& problem : resource->problems()) problems += "problem: " + clean(problem) + "\n";
+    print(table.text() + "\n" + clean(what_if(s, *resource)) + "\n" + problems);
   }
   return ExitCode::kOk;
 }

@@ -11,14 +11,14 @@ constexpr const char* kNames[] = {"LogCreated",         "LogRegressed",        "
                                   "ReplicaRemoved",     "SlotDropped",         "RouteTableChanged",  "CapabilityMoved",
                                   "Paused",             "Resumed",             "SwitchoverRequested", "FencingConfirmed",
                                   "OverrideGranted",    "ReplicaLagReported",  "HealthReported",     "ServiceHealthChanged",
-                                  "ServiceMoved"};
+                                  "ServiceMoved",       "ResourceObserved"};
 static_assert(std::size(kNames) == std::variant_size_v<Payload>);
 
 constexpr const char* kKinds[] = {"cluster",  "cluster",  "cluster",  "cluster",  "topology", "member",   "member",
                                   "member",   "member",   "lease",    "lease",    "lease",    "lease",    "replica",
                                   "replica",  "replica",  "replica",  "replica",  "route",    "route",    "operator",
                                   "operator", "operator", "operator", "operator", "lag",      "health",   "service",
-                                  "service"};
+                                  "service",  "resource"};
 static_assert(std::size(kKinds) == std::variant_size_v<Payload>);
 
 }  // namespace
@@ -44,7 +44,7 @@ Aggregate aggregate_of(const Payload& payload, const NodeId& node, const Resourc
   if (kind == "operator") return {kind, resource.empty() ? "cluster" : resource.value};
   if (const auto* moved = std::get_if<CapabilityMoved>(&payload)) return {kind, moved->capability};
   if (std::holds_alternative<ServiceHealthChanged>(payload)) return {kind, resource.value + "." + node.value};
-  if (std::holds_alternative<ServiceMoved>(payload)) return {kind, resource.value};
+  if (std::holds_alternative<ServiceMoved>(payload) || kind == "resource") return {kind, resource.value};
   if (const auto* health = std::get_if<HealthReported>(&payload)) return {kind, node.value + "." + health->what};
   return {kind, "table"};
 }

@@ -174,6 +174,30 @@ struct ServiceMoved {
   bool operator==(const ServiceMoved&) const = default;
 };
 
+// ---- resource.<resource>, of one whose engine elects by itself; the resource is the header's
+/// One process of it, as it was seen.
+struct MemberSeen {
+  NodeId node;
+  std::string role;                  // the engine's word: primary, replica, sentinel, leader, peer
+  EngineState state = EngineState::kUnknown;
+  std::string identity;              // of its data: tells them from others in the same place
+  std::string version;
+  std::string health;                // empty: healthy; otherwise the cause
+  bool operator==(const MemberSeen&) const = default;
+};
+/// ResourceObserved.source where a switchover that was asked for came to nothing; the problems say why.
+inline constexpr const char* kSwitchoverFailed = "switchover failed";
+/// The whole resource, as one node saw it; appended when it changed. Positions and lag are telemetry.
+struct ResourceObserved {
+  NodeId primary;                    // or leader; empty: none
+  std::string elected_by;            // who decides that: "Sentinel", "Qdrant's raft"
+  std::uint64_t election = 0;        // its own count of its elections, which only rises; 0: it has none
+  std::vector<MemberSeen> members;   // by node and role
+  std::vector<std::string> problems; // each names the node and what to do; empty: as declared
+  std::string source;                // what told: "sentinel +switch-master", "raft"
+  bool operator==(const ResourceObserved&) const = default;
+};
+
 // ---- operator.<resource or cluster>
 struct Paused {
   bool operator==(const Paused&) const = default;
@@ -225,11 +249,11 @@ using Payload =
                  MemberReturned, MemberIntentChanged, PromotionDecided, PromotionCompleted, PromotionFailed, LeaseReleased,
                  ReplicaProvisioned, ReplicaRejoined, ReplicaDiverged, ReplicaRemoved, SlotDropped, RouteTableChanged,
                  CapabilityMoved, Paused, Resumed, SwitchoverRequested, FencingConfirmed, OverrideGranted, ReplicaLagReported,
-                 HealthReported, ServiceHealthChanged, ServiceMoved>;
+                 HealthReported, ServiceHealthChanged, ServiceMoved, ResourceObserved>;
 
 /// What orders the events of one thing: CLUSTER_LOG has at most one event per (kind, name, version).
 struct Aggregate {
-  std::string kind;  // cluster | topology | member | lease | replica | route | operator | service
+  std::string kind;  // cluster | topology | member | lease | replica | route | operator | service | resource
   std::string name;
   friend auto operator<=>(const Aggregate&, const Aggregate&) = default;
 };

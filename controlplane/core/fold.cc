@@ -201,6 +201,20 @@ struct Step {
     service = {.version = service.version, .active = p.active, .changed = log.sequence, .changed_ns = log.stored_ns, .event = h.id};
   }
 
+  // ---- resource.<resource>
+  void on(const ResourceObserved& p) {
+    ObservedState& o = s.observed[ResourceId(h.aggregate.name)];
+    if (o.changed.value == 0 || o.seen.primary != p.primary) {
+      o.moved = log.sequence;
+      o.moved_ns = log.stored_ns;
+    }
+    o.seen = p;
+    o.observer = h.node;
+    o.changed = log.sequence;
+    o.changed_ns = log.stored_ns;
+    o.event = h.id;
+  }
+
   // ---- operator.<resource or cluster>
   OperatorState& by_operator() { return s.operators[h.aggregate.name]; }
   void on(const Paused&) { by_operator().paused = log.sequence; }
@@ -254,6 +268,7 @@ struct Step {
     if (a.kind == "replica" && dot != std::string::npos) return in(part(s.replicas, of_node()), Table::kReplica);
     if (a.kind == "service" && dot != std::string::npos) return in(part(s.service_health, of_node()), Table::kServiceHealth);
     if (a.kind == "service") return in(part(s.services, ResourceId(a.name)), Table::kService);
+    if (a.kind == "resource") return in(part(s.observed, ResourceId(a.name)), Table::kObserved);
     return {};
   }
 

@@ -9,9 +9,6 @@
 namespace daarion {
 namespace {
 
-// Between one voter's turn and the next: an append takes 2 to 5 ms, and nobody should wait long for a voter that has just died.
-constexpr Duration kTurn = std::chrono::milliseconds(60);
-constexpr Duration kAgain = std::chrono::milliseconds(100);      // after a lost or unknown append
 constexpr Duration kHookAgain = std::chrono::seconds(2);         // after a command that failed
 constexpr Duration kIdle = std::chrono::milliseconds(500);       // timers that nothing is due for
 constexpr Duration kTellAtLeast = std::chrono::seconds(10);      // telemetry, so that a reader can tell "no change" from "no reporter"
@@ -20,17 +17,6 @@ constexpr Duration kTellAtLeast = std::chrono::seconds(10);      // telemetry, s
 bool same_check(const ServiceSpec& a, const ServiceSpec& b) { return a.port == b.port && a.check == b.check; }
 
 }  // namespace
-
-ServiceContact contact_of(const NodeCore& core, Instant now) {
-  const VoterSet& set = core.state().voters;
-  const NodeId& self = core.identity().self;
-  const LeaseTimers& timers = core.spec().lease;
-  ServiceContact out{.caught_up = core.caught_up(), .voter = set.has(self, core.identity().instance)};
-  for (const VoterInstance& voter : set.voters)
-    if (voter.node < self && core.peers().silent(voter.node, now, core.started()) <= timers.ttl) ++out.rank;
-  out.alone = !set.voters.empty() && core.peers().heard(set, timers.ttl - timers.fence_budget, now, core.started()) < set.majority();
-  return out;
-}
 
 std::vector<ServiceOutput> ServiceCore::step(const ServiceInput& input, Instant now) {
   std::visit([&](const auto& in) { on(in, now); }, input);
@@ -55,7 +41,7 @@ std::vector<std::string> ServiceCore::warnings() const {
 
 void ServiceCore::on(const ServicesFolded& in, Instant now) {
   const bool other = in.state->topology.sequence != state_->topology.sequence || in.state->log.log != state_->log.log;
-  if (in.state->applied < state_->applied) in_flight_.clear();  // folded anew: the versions were of events that are gone
+  if (in.state->applied < state_->applied) appends_.forget();
   state_ = in.state;
   if (!other) return;
   std::set<std::string> here;
@@ -101,20 +87,14 @@ void ServiceCore::on(const ServiceHookEnded& in, Instant now) {
   if (in.start) own.filter.fail(own.hook_failed, now);
 }
 
-void ServiceCore::on(const ServiceContact& in, Instant) {
+void ServiceCore::on(const Contact& in, Instant) {
   // Between an event's beat and its fold everybody is behind for a moment: one such moment is none.
   contact_ = in;
   contact_.caught_up |= std::exchange(was_caught_up_, in.caught_up);
   ever_caught_up_ |= in.caught_up;
 }
 
-void ServiceCore::on(const ServiceAppended& in, Instant now) {
-  for (auto& [aggregate, flight] : in_flight_) {
-    if (flight.id != in.result.id) continue;
-    flight.done = true;
-    flight.again = now + kAgain;
-  }
-}
+void ServiceCore::on(const ServiceAppended& in, Instant now) { appends_.ended(in.result, now); }
 
 void ServiceCore::advance(Instant now) {
   next_ = now + kIdle;
@@ -208,20 +188,7 @@ void ServiceCore::decide_capabilities(Instant now) {
 }
 
 void ServiceCore::append(Payload payload, const ResourceId& resource, std::string reason, const EventId& cause, Instant now) {
-  const Aggregate aggregate = aggregate_of(payload, self_, resource);
-  const Version version{state_->version_of(aggregate).value + 1};
-  if (const auto at = in_flight_.find(aggregate); at != in_flight_.end() && at->second.version >= version) {
-    // The fold will show who won; if it does not for a while, the append was lost.
-    if (!at->second.done) return;
-    if (now < at->second.again) {
-      next_ = std::min(next_, at->second.again);
-      return;
-    }
-  }
-  in_flight_[aggregate] = {.id = next_id_, .version = version};
-  Append out;
-  out.request = {next_id_++, std::move(payload), aggregate, version, resource, {}, "node:" + self_.value, std::move(reason), cause};
-  out_.emplace_back(std::move(out));
+  if (auto out = appends_.make(std::move(payload), resource, std::move(reason), cause, *state_, now, next_)) out_.emplace_back(std::move(*out));
 }
 
 }  // namespace daarion

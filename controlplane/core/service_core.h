@@ -20,9 +20,9 @@
 #include <variant>
 #include <vector>
 
+#include "controlplane/core/beside.h"
 #include "controlplane/core/health.h"
 #include "controlplane/core/io.h"
-#include "controlplane/core/node_core.h"
 #include "controlplane/core/services.h"
 
 namespace daarion {
@@ -42,17 +42,10 @@ struct ServiceHookEnded {
   bool ok = false;
   std::string message;  // of a failure
 };
-/// How this node stands with the others.
-struct ServiceContact {
-  bool caught_up = false;
-  bool voter = false;
-  int rank = 0;        // voters that live and come before it
-  bool alone = false;  // no majority of the voters was heard for too long
-};
 struct ServiceAppended {
   AppendResult result;
 };
-using ServiceInput = std::variant<ServiceTick, ServicesFolded, ServiceLooked, ServiceHookEnded, ServiceContact, ServiceAppended>;
+using ServiceInput = std::variant<ServiceTick, ServicesFolded, ServiceLooked, ServiceHookEnded, Contact, ServiceAppended>;
 
 // ---- outputs
 struct RunServiceHook {
@@ -66,10 +59,13 @@ struct LookSoon {  // the last look was another than those before
 };
 using ServiceOutput = std::variant<RunServiceHook, LookSoon, Append, Report>;
 
-ServiceContact contact_of(const NodeCore& core, Instant now);
-
 class ServiceCore {
  public:
+  using Input = ServiceInput;
+  using Output = ServiceOutput;
+  using Tick = ServiceTick;
+  using Folded = ServicesFolded;
+  using Appended = ServiceAppended;
   explicit ServiceCore(NodeId self) : self_(std::move(self)) {}
 
   std::vector<ServiceOutput> step(const ServiceInput& input, Instant now);
@@ -92,17 +88,11 @@ class ServiceCore {
     Instant told{};               // telemetry
     bool cold() const { return !spec.start.empty() && spec.moves() && started != true && !hook_running; }
   };
-  struct InFlight {
-    std::uint64_t id = 0;
-    Version version;
-    bool done = false;
-    Instant again{};
-  };
   void on(const ServiceTick&, Instant) {}
   void on(const ServicesFolded& in, Instant now);
   void on(const ServiceLooked& in, Instant now);
   void on(const ServiceHookEnded& in, Instant now);
-  void on(const ServiceContact& in, Instant now);
+  void on(const Contact& in, Instant now);
   void on(const ServiceAppended& in, Instant now);
   void advance(Instant now);
   void drive_hooks(const std::string& name, Own& own, Instant now);
@@ -115,12 +105,11 @@ class ServiceCore {
 
   const NodeId self_;
   std::shared_ptr<const State> state_ = std::make_shared<State>();
-  ServiceContact contact_;
+  Contact contact_;
   bool ever_caught_up_ = false, was_caught_up_ = false;
   std::map<std::string, Own> own_;
   std::map<std::string, Instant> since_;  // since when each decision has been due
-  std::map<Aggregate, InFlight> in_flight_;
-  std::uint64_t next_id_ = 1;
+  Appends appends_{self_};
   Instant next_{};
   std::vector<ServiceOutput> out_;
 };

@@ -28,6 +28,7 @@ bool LeaseState::has_ended(const SessionId& s) const {
 const LeaseState* State::lease(const ResourceId& r) const { return find_or_null(leases, r); }
 const MemberState* State::member(const NodeId& n) const { return find_or_null(members, n); }
 const OperatorState* State::operator_of(const ResourceId& r) const { return find_or_null(operators, r.value); }
+const ObservedState* State::observed_of(const ResourceId& r) const { return find_or_null(observed, r); }
 
 Version State::version_of(const Aggregate& a) const {
   const auto version = [](const auto* part) { return part ? part->version : Version{}; };
@@ -37,6 +38,7 @@ Version State::version_of(const Aggregate& a) const {
   if (a.kind == "lease") return version(lease(ResourceId(a.name)));
   if (a.kind == "operator") return version(find_or_null(operators, a.name));
   if (a.kind == "route") return version(find_or_null(routes, a.name));
+  if (a.kind == "resource") return version(observed_of(ResourceId(a.name)));
   if (a.kind == "service") {
     const auto dot = a.name.find('.');
     if (dot == std::string::npos) return version(find_or_null(services, ResourceId(a.name)));

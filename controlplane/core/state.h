@@ -221,6 +221,19 @@ struct ServiceHealthState {
   bool operator==(const ServiceHealthState&) const = default;
 };
 
+/// A resource whose engine elects by itself, as it was last seen.
+struct ObservedState {
+  Version version;
+  ResourceObserved seen;
+  NodeId observer;              // that saw it so
+  Sequence changed;             // 0: never
+  std::int64_t changed_ns = 0;
+  EventId event;
+  Sequence moved;               // where seen.primary became the primary
+  std::int64_t moved_ns = 0;
+  bool operator==(const ObservedState&) const = default;
+};
+
 struct State {
   Sequence applied;
   std::int64_t applied_ns = 0;  // log time of that event
@@ -235,12 +248,14 @@ struct State {
   std::map<std::string, RouteState> routes;
   std::map<ResourceId, ServiceState> services;
   std::map<std::pair<ResourceId, NodeId>, ServiceHealthState> service_health;
+  std::map<ResourceId, ObservedState> observed;
   std::vector<RequestState> requests;  // newest last
   bool operator==(const State&) const = default;
 
   const LeaseState* lease(const ResourceId& r) const;
   const MemberState* member(const NodeId& n) const;
   const OperatorState* operator_of(const ResourceId& r) const;
+  const ObservedState* observed_of(const ResourceId& r) const;
   Version version_of(const Aggregate& aggregate) const;
 
   /// The newest Paused that concerns the resource, of the cluster's and its own; 0: never.
@@ -254,7 +269,7 @@ struct State {
 };
 
 /// The parts of the state that are stored under keys of their own.
-enum class Table { kLog, kVoters, kTopology, kMember, kLease, kReplica, kOperator, kRoute, kRequest, kService, kServiceHealth };
+enum class Table { kLog, kVoters, kTopology, kMember, kLease, kReplica, kOperator, kRoute, kRequest, kService, kServiceHealth, kObserved };
 
 struct StateKey {
   Table table = Table::kLog;

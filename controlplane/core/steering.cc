@@ -22,13 +22,17 @@ bool holds_lease(const State& state, const NodeId& node) {
   });
 }
 
+bool is_elected(const State& state, const NodeId& node) {
+  return std::ranges::any_of(state.observed, [&](const auto& entry) { return entry.second.seen.primary == node; });
+}
+
 }  // namespace
 
 std::vector<StepDown> Steering::advance(const DeciderContext& c, const LeadersSeen& leaders, Instant now) {
   std::vector<StepDown> out;
   if (c.state.voters.voters.size() < 3) return out;
   const auto live = [&](const NodeId& node) { return node == c.self || c.peers.silent(node, now, Instant{}) <= c.spec.lease.ttl; };
-  std::size_t free = 0;  // live voters without a lease: where a leader may be
+  std::size_t free = 0, calm = 0;  // live voters without a lease: where a leader may be; of them those that no engine elected
   NodeId first;
   for (const VoterInstance& voter : c.state.voters.voters) {
     const Duration silent = voter.node == c.self ? Duration{} : c.peers.silent(voter.node, now, Instant{});
@@ -38,12 +42,15 @@ std::vector<StepDown> Steering::advance(const DeciderContext& c, const LeadersSe
     }
     if (!live(voter.node)) continue;
     if (first.empty()) first = voter.node;
-    if (!holds_lease(c.state, voter.node)) ++free;
+    if (holds_lease(c.state, voter.node)) continue;
+    ++free;
+    if (!is_elected(c.state, voter.node)) ++calm;
   }
   // A majority of servers must live, or a step-down would only make things worse.
   if (first != c.self || free == 0) return out;
   const auto steer = [&](const NodeId& leader, Instant& last, bool meta) {
-    if (leader.empty() || !holds_lease(c.state, leader) || (last != Instant{} && now - last < kBetween)) return;
+    const bool off = holds_lease(c.state, leader) || (calm > 0 && is_elected(c.state, leader));
+    if (leader.empty() || !off || (last != Instant{} && now - last < kBetween)) return;
     MARK(kSteers);
     last = now;
     out.push_back({meta});

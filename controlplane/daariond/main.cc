@@ -23,6 +23,7 @@
 #include "controlplane/daariond/fencer.h"
 #include "controlplane/daariond/hook.h"
 #include "controlplane/daariond/notifier.h"
+#include "controlplane/daariond/observed_runner.h"
 #include "controlplane/daariond/options.h"
 #include "controlplane/daariond/service_runner.h"
 #include "controlplane/daariond/wiring.h"
@@ -182,9 +183,12 @@ int serve(const Setup& setup, const sigset_t& ending) {
   ports.reader = [notifier, open = std::move(ports.reader)](Sequence from) -> Result<std::unique_ptr<LogReader>> {
     return open(from).map([&](auto reader) { return noticed(std::move(reader), notifier); });
   };
-  const auto services = std::make_shared<ServiceRunner>(ServicePorts{.self = setup.self, .appender = appender, .telemetry = ports.telemetry});
-  ports.folded = [routing, services](std::shared_ptr<const State> state) {
+  const BesidePorts beside{.self = setup.self, .appender = appender, .telemetry = ports.telemetry};
+  const auto services = std::make_shared<ServiceRunner>(beside);
+  const auto observed = std::make_shared<ObservedRunner>(beside, observed_seats(setup));
+  ports.folded = [routing, services, observed](std::shared_ptr<const State> state) {
     routing->folded(state);
+    observed->folded(state);
     services->folded(std::move(state));
   };
   const auto routes = std::make_shared<RouteDesk>(setup.file.aliases);
@@ -202,12 +206,14 @@ int serve(const Setup& setup, const sigset_t& ending) {
   Daemon daemon(std::move(config), std::move(*record), std::move(ports));
   daemon.watch([&](const NodeCore& core, Instant now) {
     fencer.look(fences_wanted(core, now), now);
-    services->meet(contact_of(core, now));
+    const Contact contact = contact_of(core, now);
+    services->meet(contact);
+    observed->meet(contact);
     routes->measured(round_trips.newest());
     std::vector<std::string> said = daemon.warnings();
-    for (const std::vector<std::string>& more : {notifier->warnings(), fencer.warnings(), routing->warnings(), services->warnings(),
+    for (const std::vector<std::string>& more : {notifier->warnings(), fencer.warnings(), routing->warnings(), services->warnings(), observed->warnings(),
                                                                                                           service_warnings(core.state())}) said.insert(said.end(), more.begin(), more.end());
-    box.put(make_status(core, said, now, wall_time_ns()));
+    box.put(make_status(core, said, now, wall_time_ns(), observed->views()));
   });
   daemon.start();
   std::unique_ptr<GrpcServer> grpc;

@@ -6,15 +6,11 @@
 
 #include "controlplane/daariond/hook.h"
 #include "controlplane/health/probe.h"
-#include "controlplane/node/clock.h"
-#include "controlplane/node/make_event.h"
-#include "streams/codec.h"
 
 namespace daarion {
 namespace {
 
-constexpr Duration kAppendLimit = std::chrono::seconds(2);  // above an append without a fault, below an election: then it is tried again
-constexpr Duration kIdle = std::chrono::seconds(1);
+constexpr std::size_t kJobs = 64;
 constexpr int kSooner = 5;  // a look that differs from those before is made again after this part of the interval
 
 }  // namespace
@@ -23,66 +19,28 @@ constexpr int kSooner = 5;  // a look that differs from those before is made aga
 struct ServiceRunner::Worker {
   ServiceSpec spec;
   std::string address;
-  Mailbox<Job> jobs{kQueue};
+  Mailbox<Job> jobs{kJobs};
   std::atomic<bool> done = false;
   std::thread thread;
 };
 
-ServiceRunner::ServiceRunner(ServicePorts ports) : ports_(std::move(ports)), core_(ports_.self) {
-  threads_.emplace_back([this] { run(); });
-  threads_.emplace_back([this] { run_append(); });
-}
+ServiceRunner::ServiceRunner(BesidePorts ports)
+    : self_(ports.self),
+      core_(std::move(ports), "services",
+            {.folded =
+                 [this](const State& state, ServiceCore& core) {
+                   if (state.topology.sequence == topology_) return;
+                   topology_ = state.topology.sequence;
+                   const NodeSpec* self = state.topology.spec.node(self_);
+                   staff(core.own(), self == nullptr ? "127.0.0.1" : self->address);
+                 },
+             .perform = [this](ServiceOutput output) { perform(std::move(output)); }}) {}
 
 ServiceRunner::~ServiceRunner() {
-  ending_ = true;
-  inbox_.close();
-  appends_.close();
-  for (std::thread& thread : threads_) thread.join();
+  core_.end();
   for (auto& [name, worker] : workers_) leaving_.push_back(std::move(worker));
   for (auto& worker : leaving_) worker->jobs.close();
   for (auto& worker : leaving_) worker->thread.join();
-}
-
-void ServiceRunner::post(ServiceInput input) {
-  if (!inbox_.push(std::move(input)) && !ending_) spdlog::warn("services: the queue is full; a look or a result is lost");
-}
-
-void ServiceRunner::folded(std::shared_ptr<const State> state) {
-  // The newest alone: each is the whole state.
-  states_.push_fresh(std::move(state));
-  inbox_.push(ServiceTick{});
-}
-
-void ServiceRunner::meet(ServiceContact contact) { inbox_.push(contact); }
-
-std::vector<std::string> ServiceRunner::warnings() const {
-  const std::lock_guard lock(mutex_);
-  return warnings_;
-}
-
-void ServiceRunner::run() {
-  const auto carry_out = [this](std::vector<ServiceOutput> outputs) {
-    for (ServiceOutput& output : outputs) perform(std::move(output));
-  };
-  Sequence topology;
-  while (!ending_) {
-    const auto input = inbox_.pop(std::max(Duration{}, core_.next_tick() - node_now()));
-    if (auto state = states_.pop({})) {
-      const TopologySpec& spec = (*state)->topology.spec;
-      std::vector<ServiceOutput> outputs = core_.step(ServicesFolded{*state}, node_now());
-      // Who is new must be there before he is told to do something.
-      if ((*state)->topology.sequence != topology) {
-        topology = (*state)->topology.sequence;
-        const NodeSpec* self = spec.node(ports_.self);
-        staff(core_.own(), self == nullptr ? "127.0.0.1" : self->address);
-      }
-      carry_out(std::move(outputs));
-    }
-    carry_out(core_.step(input ? *input : ServiceInput(ServiceTick{}), node_now()));
-    std::vector<std::string> warnings = core_.warnings();
-    const std::lock_guard lock(mutex_);
-    warnings_ = std::move(warnings);
-  }
 }
 
 /// A worker for each service of this node; one whose service is declared otherwise now is replaced.
@@ -113,22 +71,9 @@ void ServiceRunner::perform(ServiceOutput output) {
     return worker != workers_.end() && worker->second->jobs.push(job);
   };
   if (const auto* hook = std::get_if<RunServiceHook>(&output)) {
-    if (!give(hook->service, hook->start ? Job::kStart : Job::kStop)) post(ServiceHookEnded{hook->service, hook->start, false, "this service is being set up"});
+    if (!give(hook->service, hook->start ? Job::kStart : Job::kStop)) core_.post(ServiceHookEnded{hook->service, hook->start, false, "this service is being set up"});
   } else if (const auto* soon = std::get_if<LookSoon>(&output)) {
     give(soon->service, Job::kLook);
-  } else if (const auto* report = std::get_if<Report>(&output)) {
-    if (ports_.telemetry) ports_.telemetry(telemetry_subject(report->payload, report->resource), encode_event(event_of(*report, ports_.self)));
-  } else if (auto* append = std::get_if<Append>(&output)) {
-    const std::uint64_t id = append->request.id;
-    if (!appends_.push(std::move(append->request))) post(ServiceAppended{{.id = id}});
-  }
-}
-
-void ServiceRunner::run_append() {
-  while (!ending_) {
-    const auto request = appends_.pop(kIdle);
-    if (!request) continue;
-    post(ServiceAppended{append(*ports_.appender, *request, ports_.self, kAppendLimit)});
   }
 }
 
@@ -146,7 +91,7 @@ void ServiceRunner::work(Worker& worker) {
     }
     if (node_now() < next) continue;
     const Instant begun = node_now();
-    post(ServiceLooked{worker.spec.name, look_at(worker.spec, worker.address, {"DAARION_NODE=" + ports_.self.value, "DAARION_SERVICE=" + worker.spec.name})});
+    core_.post(ServiceLooked{worker.spec.name, look_at(worker.spec, worker.address, {"DAARION_NODE=" + self_.value, "DAARION_SERVICE=" + worker.spec.name})});
     next = std::max(begun + interval, node_now());
   }
   worker.done = true;
@@ -156,9 +101,9 @@ void ServiceRunner::run_hook_of(Worker& worker, bool start) {
   const std::string& exec = start ? worker.spec.start : worker.spec.stop;
   spdlog::info("service {}: {} here: running {}", worker.spec.name, start ? "active" : "no more active", exec);
   const auto done = run_hook({.exec = exec, .argument = worker.spec.name, .limit = worker.spec.hook_limit,
-                              .environment = {"DAARION_NODE=" + ports_.self.value, "DAARION_SERVICE=" + worker.spec.name,
+                              .environment = {"DAARION_NODE=" + self_.value, "DAARION_SERVICE=" + worker.spec.name,
                                               "DAARION_PORT=" + std::to_string(worker.spec.port), std::string("DAARION_STATE=") + (start ? "active" : "standby")}});
-  post(ServiceHookEnded{worker.spec.name, start, done.has_value(), done ? "" : done.error().message});
+  core_.post(ServiceHookEnded{worker.spec.name, start, done.has_value(), done ? "" : done.error().message});
 }
 
 }  // namespace daarion

@@ -77,6 +77,19 @@ DriverConfig driver_config(const Setup& setup, const ResourceSpec& resource) {
   return config;
 }
 
+ObserverConfig observer_config(const Setup& setup, const ResourceSpec& resource, const DataSystem& system) {
+  ObserverConfig config{.self = setup.self, .resource = resource, .mode = system.mode, .peers = driver_config(setup, resource).peers, .helpers = {}, .declared = {}};
+  if (system.sentinels > 0) {
+    for (const NodeId& node : sentinel_nodes(setup.file, system)) config.helpers.push_back({node, setup.file.spec.node(node)->address, setup.file.sentinel_port});
+    if (!system.master_name.empty()) config.declared["master_name"] = system.master_name;
+    config.declared["down_after_ms"] = std::to_string(to_ms(system.down_after));
+    config.declared["failover_timeout_ms"] = std::to_string(to_ms(system.failover_timeout));
+  }
+  for (const auto& [name, value] : {std::pair{"shards", system.shards}, std::pair{"replication_factor", system.replication_factor}, std::pair{"sentinels", system.sentinels}})
+    if (value > 0) config.declared[name] = std::to_string(value);
+  return config;
+}
+
 EngineSeat seat_of(const Setup& setup, const ResourceSpec& resource) {
   const DriverConfig config = driver_config(setup, resource);
   const std::string base = setup.options.run + "/" + resource.id.value;
@@ -180,7 +193,22 @@ Result<void> check_engines(const Setup& setup, const TopologySpec& spec, bool da
     const EngineReport seen = (*driver)->observe();
     if (seen.state == EngineState::kForeign) return fail(Remedy::kFixInput, "use " + resource.id.value + " on " + setup.self.value + ": " + seen.health);
   }
+  for (const ObservedSeat& seat : observed_seats(setup))
+    if (const auto observer = seat.make(); !observer) return tl::unexpected(observer.error());
   return {};
+}
+
+std::vector<ObservedSeat> observed_seats(const Setup& setup) {
+  std::vector<ObservedSeat> out;
+  for (const DataSystem& system : setup.file.systems) {
+    const ResourceSpec* resource = setup.file.spec.resource(system.id);
+    if (resource == nullptr || resource->leased || !is_observed(system.engine, system.mode)) continue;
+    ObserverConfig config = observer_config(setup, *resource, system);
+    // Who runs nothing of it needs no password of it.
+    if (!resource->has_member(setup.self) && std::ranges::find(config.helpers, setup.self, &PeerAddress::node) == config.helpers.end()) continue;
+    out.push_back({system.id, [config = std::move(config)] { return make_observer(config); }});
+  }
+  return out;
 }
 
 std::shared_ptr<RouteKeeper> make_routes(const Setup& setup, const Links& links) {

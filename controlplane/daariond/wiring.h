@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "controlplane/daariond/observed_runner.h"
 #include "controlplane/daariond/options.h"
 #include "controlplane/node/daemon.h"
 #include "streams/connection.h"
@@ -46,6 +47,9 @@ Result<void> check_engines(const Setup& setup, const TopologySpec& spec, bool da
 
 /// Keeps this node's site in step with the routes of the log.
 std::shared_ptr<RouteKeeper> make_routes(const Setup& setup, const Links& links);
+
+/// The resources whose engine elects by itself, that this software can observe, and of which this node runs a part.
+std::vector<ObservedSeat> observed_seats(const Setup& setup);
 
 /// The daemon's ports.
 DaemonPorts make_ports(const Setup& setup, const TopologySpec& spec, const Links& links);

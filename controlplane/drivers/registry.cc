@@ -23,6 +23,13 @@ const std::map<std::string, Entry>& factories() {
   return all;
 }
 
+using ObserverFactory = Result<std::unique_ptr<Observer>> (*)(const ObserverConfig&);
+
+const std::map<std::pair<std::string, std::string>, ObserverFactory>& observers() {
+  static const std::map<std::pair<std::string, std::string>, ObserverFactory> all{};
+  return all;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Driver>> make_driver(const DriverConfig& config, EngineHost& host) {
@@ -33,6 +40,10 @@ Result<std::unique_ptr<Driver>> make_driver(const DriverConfig& config, EngineHo
   return fail(Remedy::kFixInput,
               "make a driver for " + config.resource.id.value + ": no engine '" + config.resource.engine + "'; known: " + known);
 }
+
+bool is_observed(const std::string& engine, const std::string& mode) { return observers().contains({engine, mode}); }
+
+Result<std::unique_ptr<Observer>> make_observer(const ObserverConfig& config) { return observers().at({config.resource.engine, config.mode})(config); }
 
 std::string system_user_of(const std::string& engine) {
   const auto it = factories().find(engine);

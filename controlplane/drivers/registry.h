@@ -1,4 +1,4 @@
-// The only list of engines: an engine's name in cluster.yaml -> its driver.
+// The only list of engines: an engine's name in cluster.yaml -> its driver; and, where the engine elects by itself, with the mode -> its observer.
 #pragma once
 
 #include <memory>
@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "controlplane/drivers/driver.h"
+#include "controlplane/drivers/observer.h"
 
 namespace daarion {
 
@@ -18,5 +19,10 @@ std::string system_user_of(const std::string& engine);
 
 /// The engines that have a driver, sorted.
 std::vector<std::string> known_engines();
+
+/// Whether there is an observer for it.
+bool is_observed(const std::string& engine, const std::string& mode);
+/// Errors: kFixInput for configuration that it lacks; the message says which. Pre: is_observed().
+Result<std::unique_ptr<Observer>> make_observer(const ObserverConfig& config);
 
 }  // namespace daarion

@@ -206,7 +206,7 @@ class FileReader {
     one.text("engine", system.engine);
     one.text("mode", system.mode);
     static const std::map<std::string, std::string> kModes = {{"primary-replica", "postgresql"}, {"sharded", "qdrant"}, {"causal-cluster", "neo4j"},
-                                                              {"sentinel", "redis"}, {"managed", "redis"}, {"supercluster", "nats"}};
+                                                              {"sentinel", "redis"}, {"managed", "redis"}, {"cache", "redis"}, {"supercluster", "nats"}};
     static const std::set<std::string> kEngines = {"postgresql", "redis", "qdrant", "neo4j", "nats"};
     if (!kEngines.contains(system.engine)) {
       const std::string near = nearest(system.engine, kEngines);
@@ -287,6 +287,11 @@ class FileReader {
     one.text("data_dir", at->data_dir);
     one.text("runner", at->runner);
     one.number("sentinel_port", file_.sentinel_port, 1, 65535);
+    if (const auto system = std::ranges::find(file_.systems, at->id, &DataSystem::id); system != file_.systems.end()) {
+      one.text("master_name", system->master_name);
+      one.duration("down_after", system->down_after);
+      one.duration("failover_timeout", system->failover_timeout);
+    }
     if (one.has("max_lag")) {
       Section lag(one.node("max_lag"), "resources." + name + ".max_lag", out_);
       Duration time = std::chrono::milliseconds(at->max_lag.time_ms), staleness = std::chrono::milliseconds(at->max_lag.staleness_ms);
@@ -361,6 +366,14 @@ std::optional<NodeId> ClusterFile::node_named(const std::string& name) const {
 int ClusterFile::line_of(const std::string& key) const {
   const auto at = lines.find(key);
   return at == lines.end() ? 0 : at->second;
+}
+
+std::vector<NodeId> sentinel_nodes(const ClusterFile& file, const DataSystem& system) {
+  std::vector<NodeId> out = system.nodes;
+  for (const NodeSpec& node : file.spec.nodes)
+    if (std::ranges::find(out, node.id) == out.end()) out.push_back(node.id);
+  out.resize(std::min<std::size_t>(out.size(), system.sentinels));
+  return out;
 }
 
 ParsedFile parse_cluster_file(const std::string& text) {

@@ -31,6 +31,8 @@ struct DataSystem {
   std::vector<NodeId> nodes;          // primary or cores first
   std::vector<NodeId> read_replicas;
   std::uint32_t shards = 0, replication_factor = 0, sentinels = 0;
+  std::string master_name;            // of the group that sentinels monitor; empty: the id
+  Duration down_after = std::chrono::seconds(5), failover_timeout = std::chrono::seconds(10);  // of Sentinel
   std::vector<NatsClusterSpec> clusters;
   int line = 0;
 };
@@ -69,6 +71,9 @@ struct ParsedFile {
   ClusterFile file;                // as far as it could be read
   std::vector<Finding> findings;   // errors of form: each names line, key and remedy
 };
+
+/// Where its sentinels are: on its own nodes first, then on others in the file's order.
+std::vector<NodeId> sentinel_nodes(const ClusterFile& file, const DataSystem& system);
 
 /// Reads the text of a cluster file. Units: durations "250ms", "2s", "7d"; sizes "1MiB"; shares "1%". Errors: as findings, all of
 /// them and not only the first. Source: fixtures' cluster.yaml is the reference.

@@ -126,18 +126,12 @@ class Linter {
       else if (s.sentinels > f_.spec.nodes.size())
         at(Severity::kError, "sentinels_share", "Redis: " + std::to_string(s.sentinels) + " sentinels on " + std::to_string(f_.spec.nodes.size()) + " nodes: two on one host fall together");
       else if (s.sentinels == 3 && s.nodes.size() == 2)
-        at(Severity::kNote, "third_sentinel", "third sentinel placed on " + third_of(s).value);
+        at(Severity::kNote, "third_sentinel", "third sentinel placed on " + sentinel_nodes(f_, s).back().value);
     }
     if (s.engine == "redis" && s.mode == "managed" && s.sentinels > 0)
       at(Severity::kWarning, "sentinels_unused", s.id.value + ": mode managed has no sentinels: lease and epoch decide; leave `sentinels` out");
     if (s.engine == "postgresql" && s.nodes.empty()) at(Severity::kError, "no_primary", s.id.value + ": no primary and no replicas; name `primary:`");
   }
-  NodeId third_of(const DataSystem& s) const {
-    for (const NodeSpec& n : f_.spec.nodes)
-      if (std::ranges::find(s.nodes, n.id) == s.nodes.end()) return n.id;
-    return {};
-  }
-
   void resource(const ResourceSpec& r) {
     if (!r.leased) return;
     const std::string key = "resources." + r.id.value;

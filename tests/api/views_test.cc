@@ -163,6 +163,31 @@ TEST_F(OperatorTest, RefusesWithOneClearLineAndChangesNothing) {
   EXPECT_TRUE(appender_->subjects.empty());
 }
 
+TEST_F(OperatorTest, AsksTheEngineThatElectsByItselfAndLeavesTheRestToIt) {
+  const ResourceId redis("redis");
+  const OperatorIntent why{.reason = "maintenance"};
+  auto state = std::make_shared<State>(*view_->state);
+  ObservedState& seen = state->observed[redis];
+  seen.seen = {.primary = node1_, .elected_by = "Sentinel", .election = 3,
+               .members = {{.node = node1_, .role = "primary", .state = EngineState::kPrimary}, {.node = node2_, .role = "replica", .state = EngineState::kStandby, .health = "its link to node1 is down"},
+                           {.node = node2_, .role = "sentinel", .state = EngineState::kStandby}}};
+  seen.observer = node1_;
+  view_->state = state;
+  const std::string theirs = text(operations_->failover(redis, node2_, true, why));
+  EXPECT_NE(theirs.find("failover redis refused: Sentinel decides who is its primary"), std::string::npos) << theirs;
+  EXPECT_NE(text(operations_->pause(redis, why)).find("Sentinel decides"), std::string::npos);
+  EXPECT_NE(text(operations_->confirm_fencing(redis, {}, why)).find("Sentinel decides"), std::string::npos);
+  EXPECT_NE(text(operations_->switchover(redis, {}, node2_, why)).find("node2 is standby: its link to node1 is down"), std::string::npos);
+  EXPECT_NE(text(operations_->switchover(redis, {}, NodeId("node3"), why)).find("node3 does not run it"), std::string::npos) << "a sentinel is no replica";
+  EXPECT_EQ(operations_->switchover(redis, node2_, {}, why).error().remedy, Remedy::kRefold);
+  EXPECT_TRUE(appender_->subjects.empty());
+  seen.seen.members[1].health.clear();
+  const auto asked = operations_->switchover(redis, node1_, node2_, why);
+  ASSERT_TRUE(asked) << text(asked);
+  EXPECT_EQ(appender_->subjects, std::vector<std::string>{"cluster.log.operator.redis.1"});
+  EXPECT_EQ(asked->outcome, "node1 asks Sentinel to make node2 the primary");
+}
+
 TEST_F(OperatorTest, AppendsOneEventUnderTheNextVersion) {
   const auto forced = operations_->failover(postgres_, node2_, true, {.reason = "node1 burns", .actor = "ann"});
   ASSERT_TRUE(forced) << text(forced);

@@ -3,55 +3,27 @@
 #include <gtest/gtest.h>
 
 #include "controlplane/core/capability.h"
+#include "tests/unit/beside_node.h"
 #include "tests/unit/service_log.h"
 
 namespace daarion {
 namespace {
 using namespace test;
 
-/// One node's core beside a log that stores what it appends.
-struct Node {
-  Log& log;
-  int number;
-  ServiceCore core{node(number)};
+struct Node : BesideNode<ServiceCore> {
+  using BesideNode::BesideNode;
   std::vector<RunServiceHook> hooks;
   std::vector<LookSoon> soon;
   std::vector<HealthReported> told;
-  bool storing = true;
-  std::uint64_t newest = 0;  // append
 
-  void take(const ServiceInput& input, std::int64_t ms) {
-    for (ServiceOutput& out : core.step(input, at(ms))) {
-      if (const auto* hook = std::get_if<RunServiceHook>(&out)) hooks.push_back(*hook);
-      if (const auto* look = std::get_if<LookSoon>(&out)) soon.push_back(*look);
-      if (const auto* report = std::get_if<Report>(&out)) told.push_back(std::get<HealthReported>(report->payload));
-      if (const auto* append = std::get_if<Append>(&out)) store(append->request, ms);
-    }
+  void heard(const ServiceOutput& out) override {
+    if (const auto* hook = std::get_if<RunServiceHook>(&out)) hooks.push_back(*hook);
+    if (const auto* look = std::get_if<LookSoon>(&out)) soon.push_back(*look);
+    if (const auto* report = std::get_if<Report>(&out)) told.push_back(std::get<HealthReported>(report->payload));
   }
-  void store(const AppendRequest& request, std::int64_t ms) {
-    newest = request.id;
-    if (!storing) return;
-    LogEvent event = log.make(request.payload, node(number), request.resource);
-    const bool first = event.event.header.version == request.version && event.event.header.aggregate == request.aggregate;
-    event.event.header.reason = request.reason;
-    event.event.header.cause = request.cause;
-    if (first) log.add(event);
-    take(ServiceAppended{{.id = request.id, .outcome = first ? AppendResult::Outcome::kStored : AppendResult::Outcome::kConflict}}, ms);
-    fold(ms);
-  }
-  void fold(std::int64_t ms) { take(ServicesFolded{std::make_shared<const State>(log.state)}, ms); }
-  void meet(std::int64_t ms, int rank = 0, bool alone = false) { take(ServiceContact{.caught_up = !alone, .voter = true, .rank = rank, .alone = alone}, ms); }
   void look(const std::string& service, const HealthVerdict& verdict, std::int64_t ms) { take(ServiceLooked{service, verdict}, ms); }
-  void begin(std::int64_t ms = 0, int rank = 0) {
-    fold(ms);
-    meet(ms, rank);
-  }
 };
 
-template <class Payload>
-int count_of(const Log& log) {
-  return static_cast<int>(std::ranges::count_if(log.events, [](const LogEvent& e) { return std::holds_alternative<Payload>(e.event.payload); }));
-}
 NodeId active_of(const Log& log, const std::string& service = "router") {
   for (const PlaceView& place : places_of(log.state, *log.state.topology.spec.service(service)))
     if (place.role == ServiceRole::kActive) return place.node;
@@ -132,9 +104,9 @@ TEST(ServiceCore, NobodyDecidesWhoIsNoVoterOrAloneOrPaused) {
   say(log, "router", 1, Health::kBroken);
   Node two{log, 2};
   two.fold(0);
-  two.take(ServiceContact{.caught_up = true, .voter = false}, 0);
-  two.take(ServiceContact{.caught_up = true, .voter = true, .alone = true}, 1);
-  for (const int ms : {2, 3}) two.take(ServiceContact{.caught_up = false, .voter = ms == 3}, ms);
+  two.take(Contact{.caught_up = true, .voter = false}, 0);
+  two.take(Contact{.caught_up = true, .voter = true, .alone = true}, 1);
+  for (const int ms : {2, 3}) two.take(Contact{.caught_up = false, .voter = ms == 3}, ms);
   EXPECT_EQ(count_of<ServiceMoved>(log), 0);
   log.add(Paused{}, node(1));
   two.begin(1000);

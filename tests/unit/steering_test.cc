@@ -46,6 +46,17 @@ TEST(Steering, NotMoreOftenThanEveryTwoSeconds) {
   EXPECT_EQ(s.advance({node(1), node(2)}, at(2001)).size(), 1u);
 }
 
+TEST(Steering, ThenOffWhoAnEngineElected) {
+  Scene s(1);
+  s.log.add(ResourceObserved{.primary = node(2)}, node(1), ResourceId("redis"));
+  EXPECT_EQ(s.advance({node(2), node(3)}, at(1)).size(), 1u);
+  // node3 too: then nobody is without, and only leases count.
+  s.log.add(ResourceObserved{.primary = node(3)}, node(1), ResourceId("qdrant"));
+  for (int n = 1; n <= 3; ++n) s.peers.hear(beat_of(n, 2, s.log.state), at(2400));
+  EXPECT_TRUE(s.advance({node(2), node(3)}, at(2500)).empty());
+  EXPECT_EQ(s.advance({node(1), node(3)}, at(2500)).size(), 1u);
+}
+
 TEST(Steering, OnlyTheFirstLiveVoterSteers) {
   Scene s(2);
   EXPECT_TRUE(s.advance({node(1), {}}, at(1)).empty());
