@@ -8,6 +8,7 @@
 #include "controlplane/cli/admin_client.h"
 #include "controlplane/cli/commands.h"
 #include "controlplane/cli/output.h"
+#include "controlplane/drivers/redis/render.h"
 #include "controlplane/topology/render.h"
 #include "controlplane/topology/render_entry.h"
 
@@ -83,6 +84,29 @@ ExitCode run_render(const Globals& globals, const RenderOptions& options) {
   return ExitCode::kOk;
 }
 
+/// What a node's redis-server or redis-sentinel is started with where Sentinel decides.
+ExitCode render_one_redis(const Globals& globals, const Options& options) {
+  const auto file = context_file(globals);
+  if (!file) return say(file.error());
+  std::vector<std::string> nodes;
+  for (const NodeSpec& n : file->spec.nodes) nodes.push_back(n.id.value);
+  const auto named = fold_name("node", options.node, nodes, file->aliases);
+  if (!named) return say({ExitCode::kUsage, named.error().message});
+  const NodeId node(*named);
+  const auto system = std::ranges::find_if(file->systems, [](const DataSystem& s) { return s.engine == "redis" && s.mode == "sentinel"; });
+  if (system == file->systems.end()) return say({ExitCode::kUsage, "the cluster file has no Redis with `mode: sentinel`; in `mode: managed` the daemon writes the configuration itself"});
+  const bool sentinel = options.kind == "sentinel";
+  const std::vector<NodeId> on = sentinel ? sentinel_nodes(*file, *system) : system->nodes;
+  if (std::ranges::find(on, node) == on.end()) return say({ExitCode::kUsage, node.value + " runs no " + (sentinel ? "sentinel" : "server") + " of " + system->id.value});
+  const auto password = secret("REDIS_PASSWORD");
+  if (!password) return say(password.error());
+  const ResourceSpec& resource = *file->spec.resource(system->id);
+  const std::string& host = file->spec.node(node)->address;
+  const std::string folder = !options.store_dir.empty() ? options.store_dir : sentinel || resource.data_dir.empty() ? "/var/lib/redis" : path_on(resource.data_dir, node);
+  print(sentinel ? redis::sentinel_config(host, file->sentinel_port, folder, *password) : redis::server_config(resource, node, host, folder, *password));
+  return ExitCode::kOk;
+}
+
 template <class Wish, class Make>
 ExitCode render_entry(const Globals& globals, const Wish& wish, const Make& make) {
   const auto file = context_file(globals);
@@ -130,6 +154,16 @@ void add_render(CLI::App& app, const Globals& globals, ExitCode& code) {
   routes->add_option("--node", part->node, "The node")->required()->type_name("NODE");
   routes->add_option("--kind", part->kind, "Which of its servers, where it runs two: core, witness or leaf")->check(CLI::IsMember({"core", "witness", "leaf"}));
   routes->callback([part, &globals, &code] { code = render_one_routes(globals, *part); });
+  auto one = std::make_shared<Options>();
+  one->kind = "server";
+  CLI::App* redis = render->add_subcommand("redis", "A node's redis-server or redis-sentinel where Sentinel decides (`mode: sentinel`). Start the server with the output and with\n"
+                                                    "--replicaof \"127.0.0.1 0\" on its command line: one that restarts then serves nobody what it came back with. Password: REDIS_PASSWORD,\n"
+                                                    "or REDIS_PASSWORD_FILE; the output holds it.");
+  redis->fallthrough();
+  redis->add_option("--node", one->node, "The node")->required()->type_name("NODE");
+  redis->add_option("--kind", one->kind, "server or sentinel")->check(CLI::IsMember({"server", "sentinel"}))->capture_default_str();
+  redis->add_option("--store-dir", one->store_dir, "Its folder on the node; default: the resource's data_dir, else /var/lib/redis")->type_name("DIR");
+  redis->callback([one, &globals, &code] { code = render_one_redis(globals, *one); });
   add_entry(*render, globals, code);
 }
 

@@ -8,7 +8,7 @@ std::string number(std::uint32_t n) { return std::to_string(n); }
 }  // namespace
 
 std::vector<Ports::Use> Ports::uses() {
-  return {{"gRPC", &grpc, false}, {"HTTP", &http, false}, {"PostgreSQL", &postgres, false}, {"Redis", &redis, false}, {"NATS client", &nats.client, false},
+  return {{"gRPC", &grpc, false}, {"HTTP", &http, false}, {"PostgreSQL", &postgres, false}, {"Redis", &redis, false}, {"Sentinel", &sentinel, false}, {"NATS client", &nats.client, false},
           {"NATS route", &nats.route, false}, {"NATS leaf", &nats.leaf, false}, {"NATS monitor", &nats.monitor, false},
           {"witness client", &nats.witness_client, true}, {"witness route", &nats.witness_route, true},
           {"witness monitor", &nats.witness_monitor, true}};
@@ -34,11 +34,12 @@ std::string cluster_text(const Shape& shape) {
   s += ",\n         witness_client: " + number(p.nats.witness_client) + ", witness_route: " + number(p.nats.witness_route) +
        ", witness_monitor: " + number(p.nats.witness_monitor) + "}\n";
   const std::string replicas = has(2) ? "    replicas: [NODE2]\n" : "    replicas: []\n";
-  const bool postgres = shape.engines.contains("postgres"), redis = shape.engines.contains("redis");
+  const bool postgres = shape.engines.contains("postgres"), redis = shape.engines.contains("redis"), sentinel = shape.engines.contains("redis-sentinel");
   s += "\nreplication:\n";
   if (postgres)
     s += "  PostgreSQL:\n    mode: primary-replica\n    primary: NODE1                      # bootstrap only: then the log wins\n" + replicas +
          "    sync: async (streaming)\n";
+  if (sentinel) s += "  Redis:\n    mode: sentinel                      # Sentinel decides who is the primary\n    master: NODE1\n" + replicas + "    sentinels: 3\n";
   if (redis) s += "  Redis:\n    mode: managed                       # lease and epoch decide, no sentinel\n    master: NODE1\n" + replicas;
   if (has(3)) {
     s += "  NATS:\n    mode: supercluster\n    clusters:\n      - {name: core, nodes: [NODE1, NODE2]}\n      - {name: edge, nodes: [NODE3";
@@ -49,7 +50,8 @@ std::string cluster_text(const Shape& shape) {
   };
   s += "\nresources:\n";
   if (postgres) resource("postgres", p.postgres, shape.data_dir);
-  if (redis) resource("redis", p.redis, "redis");
+  if (redis || sentinel) resource("redis", p.redis, "redis");
+  if (sentinel) s += "    sentinel_port: " + number(p.sentinel) + "\n    down_after: 1s                      # Sentinel's own default is 30s\n";
   s += "\nrouting:\n";
   for (const char* rule : {"message, subjects: [\"message.*\"], class: replicated, max_age: 7d", "attachment, subjects: [\"attachment.*\"], class: replicated, max_age: 30d",
                            "agent_run, subjects: [\"agent.run.*\"], class: replicated, max_age: 7d"})
@@ -64,6 +66,7 @@ Ports ports_of(const ClusterFile& file) {
   out.grpc = file.grpc_port;
   out.http = file.http_port;
   out.nats = file.nats;
+  out.sentinel = file.sentinel_port;
   for (const ResourceSpec& r : file.spec.resources)
     if (r.engine == "postgresql") out.postgres = r.port;
     else if (r.engine == "redis") out.redis = r.port;

@@ -15,6 +15,8 @@
 #include <random>
 #include <sstream>
 
+#include "controlplane/drivers/files.h"
+#include "controlplane/drivers/redis/settings.h"
 #include "controlplane/node/clock.h"
 #include "controlplane/topology/lint.h"
 
@@ -104,7 +106,8 @@ bool is_of(const ProcessInfo& p, Part part) {
   if (part == Part::kDaemon) return p.name == "daariond";
   if (part == Part::kGuard) return p.name == "daarion-watcher" || p.name == "daarion-keeper" || p.name == "daarion-guard";  // the pair names itself
   if (part == Part::kPostgres || part == Part::kPostmaster) return p.name == "postgres";
-  if (part == Part::kRedis) return p.name == "redis-server";
+  const bool sentinel = p.command.find("--sentinel") != std::string::npos || p.command.find("[sentinel]") != std::string::npos;
+  if (part == Part::kRedis || part == Part::kSentinel) return p.name == "redis-server" && sentinel == (part == Part::kSentinel);
   return p.name == "nats-server";
 }
 
@@ -130,7 +133,10 @@ std::string LocalCluster::default_folder() {
 Result<LocalCluster> LocalCluster::create(const LocalOptions& o) {
   if (o.nodes < 1 || o.nodes > kMostNodes) return fail(Remedy::kFixInput, "make a local cluster of " + std::to_string(o.nodes) + " nodes: 1 to 4 are possible");
   for (const std::string& engine : o.engines)
-    if (engine != "postgres" && engine != "redis") return fail(Remedy::kFixInput, "make a local cluster with " + engine + ": postgres and redis are possible");
+    if (engine != "postgres" && engine != "redis" && engine != "redis-sentinel")
+      return fail(Remedy::kFixInput, "make a local cluster with " + engine + ": postgres, and redis or redis-sentinel are possible");
+  if (o.engines.contains("redis") && o.engines.contains("redis-sentinel"))
+    return fail(Remedy::kFixInput, "make a local cluster with redis and redis-sentinel: either the lease decides or Sentinel; name one of them");
   if (o.netns)
     if (auto can = NodeNetwork::possible(); !can) return tl::unexpected(can.error());
   std::error_code error;
@@ -206,6 +212,10 @@ bool LocalCluster::leads(const std::string& resource) const {
   const ResourceSpec* spec = file_.spec.resource(ResourceId(resource));
   return spec != nullptr && spec->leased;
 }
+const DataSystem* LocalCluster::sentinel_system() const {
+  const auto at = std::ranges::find_if(file_.systems, [](const DataSystem& s) { return s.engine == "redis" && s.mode == "sentinel"; });
+  return at == file_.systems.end() ? nullptr : &*at;
+}
 std::string LocalCluster::address_of(const NodeId& node) const {
   const NodeSpec* spec = file_.spec.node(node);
   return spec ? spec->address : "";
@@ -220,6 +230,7 @@ std::string LocalCluster::pid_file(const NodeId& node, Part part) const { return
 
 std::string LocalCluster::log_of(const NodeId& node, Part part) const {
   if (part == Part::kNats || part == Part::kWitness || part == Part::kDaemon) return node_folder(node) + "/" + kPartNames[static_cast<int>(part)] + ".log";
+  if (sentinel_system() != nullptr && (part == Part::kRedis || part == Part::kSentinel)) return node_folder(node) + "/" + kPartNames[static_cast<int>(part)] + ".log";
   // The engine's is where the daemon was told to keep such things.
   std::error_code error;
   const std::string engine = part == Part::kRedis ? "redis" : part == Part::kGuard && !leased().empty() ? leased().front().value : "postgres";
@@ -270,6 +281,40 @@ Result<void> LocalCluster::start_daemon(const NodeId& node) {
   return write_pid_file(pid_file(node, Part::kDaemon), *started);
 }
 
+/// As systemd would: nobody else starts or ends what Sentinel decides about.
+Result<void> LocalCluster::start_redis(const NodeId& node, Part part) {
+  const DataSystem* system = sentinel_system();
+  if (system == nullptr) return {};
+  const bool sentinel = part == Part::kSentinel;
+  const std::vector<NodeId> on = sentinel ? sentinel_nodes(file_, *system) : system->nodes;
+  if (std::ranges::find(on, node) == on.end() || !processes(node, part).empty()) return {};
+  const ResourceSpec& resource = *file_.spec.resource(system->id);
+  const auto user = find_user(geteuid() == 0 ? "redis" : "");
+  if (!user) return tl::unexpected(user.error());
+  const std::string folder = sentinel ? node_folder(node) + "/sentinel" : path_on(resource.data_dir, node);
+  if (auto made = make_folder(folder, 0700, *user); !made) return made;
+  const std::string& password = secrets_.at("REDIS_PASSWORD");
+  const PeerAddress self{node, address_of(node), sentinel ? file_.sentinel_port : resource.port};
+  std::vector<std::string> argv{"redis-server"};
+  Result<void> written;
+  if (sentinel) {
+    argv.insert(argv.end(), {folder + "/sentinel.conf", "--sentinel"});
+    if (!exists(argv[1])) written = write_file(argv[1], redis::render_sentinel(self, folder, password), 0600, *user);
+  } else {
+    DriverConfig config{.self = node, .resource = resource, .peers = {self}, .run_dir = folder, .engine_user = {}};
+    config.resource.data_dir = folder;
+    written = redis::write_settings(config, nullptr, password, *user);
+    argv.push_back(redis::config_path(folder));
+    for (std::string& word : redis::as_nobodys_replica()) argv.push_back(std::move(word));
+  }
+  if (!written) return written;
+  if (geteuid() == 0) argv.insert(argv.begin(), {"setpriv", "--reuid", "redis", "--regid", "redis", "--clear-groups"});
+  const auto started = spawn({.argv = argv, .environment = {}, .folder = node_folder(node), .log_file = log_of(node, part), .netns = netns_of(node)});
+  if (!started) return fail(started.error().remedy, started.error().message + "; install Debian's redis-server");
+  return await_that(std::string(kPartNames[static_cast<int>(part)]) + " of " + node.value, kServerUp, log_of(node, part),
+                    [&] { return accepts(self.host, self.port, milliseconds(200)); });
+}
+
 Result<void> LocalCluster::await_server(const NatsServerPlan& server) const {
   const Part part = server.kind == NatsServerPlan::Kind::kWitness ? Part::kWitness : Part::kNats;
   return await_that("nats-server " + server.name + " at " + server.url(), kServerUp, log_of(server.node, part),
@@ -288,7 +333,8 @@ Result<void> LocalCluster::await_daemon(const NodeId& node) const {
 }
 
 Result<void> LocalCluster::start(const NodeId& node, Part part) {
-  if (part != Part::kNode && part != Part::kNats && part != Part::kWitness && part != Part::kDaemon)
+  const bool redis = sentinel_system() != nullptr && (part == Part::kRedis || part == Part::kSentinel);
+  if (part != Part::kNode && part != Part::kNats && part != Part::kWitness && part != Part::kDaemon && !redis)
     return fail(Remedy::kFixInput, std::string("start ") + kPartNames[static_cast<int>(part)] + " of " + node.value + ": the daemon does that; start daemon, nats, witness or the whole node");
   const auto wanted = [&](const NatsServerPlan& s) {
     const Part of = s.kind == NatsServerPlan::Kind::kWitness ? Part::kWitness : Part::kNats;
@@ -300,6 +346,9 @@ Result<void> LocalCluster::start(const NodeId& node, Part part) {
   for (const NatsServerPlan& server : servers())
     if (wanted(server))
       if (auto up = await_server(server); !up) return up;
+  for (const Part of : {Part::kRedis, Part::kSentinel})
+    if (part == Part::kNode || part == of)
+      if (auto started = start_redis(node, of); !started) return started;
   if (part != Part::kNode && part != Part::kDaemon) return {};
   if (auto started = start_daemon(node); !started) return started;
   return await_daemon(node);
@@ -312,6 +361,9 @@ Result<void> LocalCluster::start_all() {
     if (auto up = await_server(server); !up) return up;
   const auto count = [](std::size_t n, const char* what) { return std::to_string(n) + " " + what + (n == 1 ? "" : "s"); };
   say(count(servers().size(), "nats-server") + " up");
+  for (const NodeId& node : nodes())
+    for (const Part part : {Part::kRedis, Part::kSentinel})
+      if (auto started = start_redis(node, part); !started) return started;
   for (const NodeId& node : nodes())
     if (auto started = start_daemon(node); !started) return started;
   for (const NodeId& node : nodes())
@@ -346,10 +398,12 @@ Result<void> LocalCluster::stop(const NodeId& node, Duration limit) {
   const std::string folder = node_folder(node);
   for (const ProcessInfo& p : processes(node, Part::kDaemon)) send_signal(p.id, SIGTERM);
   auto stopped = await_that("the planned stop of " + node.value, limit, log_of(node, Part::kDaemon), [&] { return processes(node, Part::kDaemon).empty(); });
-  for (const Part part : {Part::kNats, Part::kWitness})
+  std::vector<Part> others{Part::kNats, Part::kWitness};
+  if (sentinel_system() != nullptr) others.insert(others.end(), {Part::kRedis, Part::kSentinel});
+  for (const Part part : others)
     for (const ProcessInfo& p : processes(node, part)) send_signal(p.id, SIGTERM);
-  const auto servers_ended = await_that("the end of the nats-servers of " + node.value, seconds(10), log_of(node, Part::kNats),
-                                        [&] { return processes(node, Part::kNats).empty() && processes(node, Part::kWitness).empty(); });
+  const auto servers_ended = await_that("the end of the servers of " + node.value, seconds(10), log_of(node, Part::kNats),
+                                        [&] { return std::ranges::all_of(others, [&](Part part) { return processes(node, part).empty(); }); });
   if (stopped && !servers_ended) stopped = servers_ended;
   const std::vector<ProcessInfo> left = processes_of(folder);
   if (stopped && !left.empty()) stopped = fail(Remedy::kStop, "stop " + node.value + ": its daemon left " + left.front().command + " behind");

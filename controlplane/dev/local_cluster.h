@@ -2,6 +2,7 @@
 //
 //   <folder>/cluster.yaml, secrets (0600)
 //   <folder>/<node>/   nats.conf nats.log nats/   witness.conf witness.log witness/   daemon.log data/ run/ postgres/   *.pid
+//                      redis/ redis.log sentinel/ sentinel.log, where Sentinel decides: then they are started here, not by the daemon
 //
 // Node N is at <prefix>N with the standard ports, on this machine's loopback or each in a network namespace (netns.h); its processes are told by its folder (processes.h). Processes outlive us: the folder is
 // all that there is to know, so open() in another process goes on where create() left. Waiting is by what is waited for: every
@@ -26,8 +27,8 @@
 
 namespace daarion::dev {
 
-enum class Part { kNode, kNats, kWitness, kDaemon, kGuard, kPostgres, kPostmaster, kRedis };
-inline constexpr const char* kPartNames[] = {"node", "nats", "witness", "daemon", "guard", "postgres", "postmaster", "redis"};
+enum class Part { kNode, kNats, kWitness, kDaemon, kGuard, kPostgres, kPostmaster, kRedis, kSentinel };
+inline constexpr const char* kPartNames[] = {"node", "nats", "witness", "daemon", "guard", "postgres", "postmaster", "redis", "sentinel"};
 std::optional<Part> part_named(const std::string& name);
 
 using Say = std::function<void(const std::string&)>;  // one line of progress
@@ -40,7 +41,7 @@ struct LocalOptions {
   bool netns = false;               // each node in a network namespace of its own: prefix is of a private network, e.g. "10.83.0."
   std::string max_promotions;       // "64 per 1s" for those who lose nodes all day; empty: the default
   std::string data_dir = "postgres";  // PostgreSQL's, below a node's folder
-  std::set<std::string> engines{"postgres"};  // postgres, redis
+  std::set<std::string> engines{"postgres"};  // postgres, redis or redis-sentinel
 };
 
 class LocalCluster {
@@ -64,6 +65,8 @@ class LocalCluster {
   /// The data systems that the control plane leads here, in the file's order.
   std::vector<ResourceId> leased() const;
   bool leads(const std::string& resource) const;
+  /// Redis under Sentinel; null: there is none.
+  const DataSystem* sentinel_system() const;
   std::optional<NodeId> node_named(const std::string& name) const { return file_.node_named(name); }
   std::vector<NatsServerPlan> servers() const { return nats_plan(file_); }
   /// For start(): PG_REPLICATION_USER and so on, as the daemon's environment has them. A test may spoil one.
@@ -116,8 +119,9 @@ class LocalCluster {
   /// Makes that user and database on the primary; idempotent.
   Result<void> make_application(const NodeId& primary) const;
 
-  /// How an application reaches the node's Redis.
+  /// How an application reaches the node's Redis; how we reach its sentinel.
   redis::Target redis_application(const NodeId& node) const;
+  redis::Target sentinel(const NodeId& node) const;
 
  private:
   LocalCluster() = default;
@@ -125,6 +129,7 @@ class LocalCluster {
   Result<void> write_node(const NodeId& node) const;
   Result<void> start_server(const NatsServerPlan& server);
   Result<void> start_daemon(const NodeId& node);
+  Result<void> start_redis(const NodeId& node, Part part);
   Result<void> await_server(const NatsServerPlan& server) const;
   Result<void> await_daemon(const NodeId& node) const;
   std::map<NodeId, std::string> addresses() const;

@@ -136,6 +136,10 @@ redis::Target LocalCluster::redis_application(const NodeId& node) const {
   return {.host = address_of(node), .port = ports_of(file_).redis, .user = {}, .password = secrets_.at("REDIS_PASSWORD")};
 }
 
+redis::Target LocalCluster::sentinel(const NodeId& node) const {
+  return {.host = address_of(node), .port = file_.sentinel_port, .user = {}, .password = secrets_.at("REDIS_PASSWORD")};
+}
+
 Result<void> LocalCluster::make_application(const NodeId& primary) const {
   auto c = superuser(primary, seconds(2));
   if (!c) return tl::unexpected(c.error());

@@ -4,6 +4,7 @@
 
 #include "controlplane/drivers/postgres/postgres_driver.h"
 #include "controlplane/drivers/redis/redis_driver.h"
+#include "controlplane/drivers/redis/sentinel.h"
 
 namespace daarion {
 namespace {
@@ -26,7 +27,10 @@ const std::map<std::string, Entry>& factories() {
 using ObserverFactory = Result<std::unique_ptr<Observer>> (*)(const ObserverConfig&);
 
 const std::map<std::pair<std::string, std::string>, ObserverFactory>& observers() {
-  static const std::map<std::pair<std::string, std::string>, ObserverFactory> all{};
+  static const std::map<std::pair<std::string, std::string>, ObserverFactory> all{
+      {{"redis", "cache"}, make_cache_observer},
+      {{"redis", "sentinel"}, make_sentinel_observer},
+  };
   return all;
 }
 

@@ -87,10 +87,6 @@ Result<std::vector<Reply>> Connection::run(const std::vector<Command>& commands,
   const auto until = Steady::now() + limit;
   redisContext* c = handle_->context;
   if (c == nullptr) return fail(Remedy::kRetry, "ask " + handle_->where + ": the connection is lost");
-  const auto lost = [&](const std::string& why, Effect effect) {
-    handle_->drop();
-    return fail(Remedy::kRetry, why, effect);
-  };
   for (const Command& command : commands) {
     std::vector<const char*> argv;
     std::vector<std::size_t> sizes;
@@ -103,17 +99,39 @@ Result<std::vector<Reply>> Connection::run(const std::vector<Command>& commands,
   }
   std::vector<Reply> replies;
   while (replies.size() < commands.size()) {
+    auto reply = next(until);
+    if (!reply) return tl::unexpected(reply.error());
+    if (!*reply) return lost("no answer in " + std::to_string(to_ms(limit)) + " ms", Effect::kMaybe);
+    replies.push_back(std::move(**reply));
+  }
+  return replies;
+}
+
+Result<std::optional<Reply>> Connection::listen(Duration limit) {
+  if (handle_->context == nullptr) return fail(Remedy::kRetry, "listen to " + handle_->where + ": the connection is lost");
+  return next(Steady::now() + limit);
+}
+
+/// The next reply; nothing by that time: none. Pre: it is alive.
+Result<std::optional<Reply>> Connection::next(Steady::time_point until) {
+  redisContext* c = handle_->context;
+  for (;;) {
     void* reply = nullptr;
     if (redisGetReplyFromReader(c, &reply) != REDIS_OK) return lost(c->errstr, Effect::kMaybe);
     if (reply != nullptr) {
-      replies.push_back(reply_of(*static_cast<redisReply*>(reply)));
+      std::optional<Reply> out = reply_of(*static_cast<redisReply*>(reply));
       freeReplyObject(reply);
-      continue;
+      return out;
     }
-    if (!ready(c->fd, POLLIN, until)) return lost("no answer in " + std::to_string(to_ms(limit)) + " ms", Effect::kMaybe);
+    if (!ready(c->fd, POLLIN, until)) return std::nullopt;
     if (redisBufferRead(c) != REDIS_OK) return lost(c->errstr, Effect::kMaybe);
   }
-  return replies;
+}
+
+tl::unexpected<Error> Connection::lost(const std::string& why, Effect effect) {
+  auto out = fail(Remedy::kRetry, why, effect);
+  handle_->drop();
+  return out;
 }
 
 Result<Reply> Connection::ask(const Command& command, Duration limit) {
@@ -122,6 +140,29 @@ Result<Reply> Connection::ask(const Command& command, Duration limit) {
   Reply& reply = replies->front();
   if (reply.kind == Reply::Kind::kError) return fail(Remedy::kRetry, reply.text);
   return std::move(reply);
+}
+
+Result<Connection*> KeptConnections::reach(const Target& target, Duration limit) {
+  std::unique_ptr<Connection>& kept = kept_[where(target)];
+  if (kept && kept->alive()) return kept.get();
+  auto made = Connection::open(target, limit);
+  if (!made) return tl::unexpected(made.error());
+  kept = std::move(*made);
+  return kept.get();
+}
+
+Result<std::vector<Reply>> KeptConnections::ask(const Target& target, const std::vector<Command>& commands, Duration connect_limit, Duration ask_limit) {
+  const auto begun = Steady::now();
+  const auto kept = kept_.find(where(target));
+  for (bool again = kept != kept_.end() && kept->second != nullptr;; again = false) {
+    const auto c = reach(target, connect_limit);
+    if (!c) return tl::unexpected(c.error());
+    auto said = (*c)->run(commands, ask_limit);
+    if (said && said->front().kind == Reply::Kind::kError) said = fail(Remedy::kRetry, said->front().text);
+    if (said) return said;
+    kept_.erase(where(target));
+    if (!again || Steady::now() - begun > connect_limit) return said;
+  }
 }
 
 Info parse_info(const std::string& text) {

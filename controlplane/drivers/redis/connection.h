@@ -3,8 +3,10 @@
 // one's). hiredis makes and reads the bytes; waiting is done here, since its own timeouts are per read, not per command.
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,6 +43,8 @@ class Connection {
   Result<std::vector<Reply>> run(const std::vector<Command>& commands, Duration limit);
   /// One command. Errors: also the server's refusal.
   Result<Reply> ask(const Command& command, Duration limit);
+  /// What the server sends to a subscriber unasked; nothing if nothing comes in time. Errors: kRetry: the connection is lost.
+  Result<std::optional<Reply>> listen(Duration limit);
   bool alive() const;
 
   Connection(const Connection&) = delete;
@@ -48,8 +52,23 @@ class Connection {
 
  private:
   struct Handle;
+  Result<std::optional<Reply>> next(std::chrono::steady_clock::time_point until);
+  tl::unexpected<Error> lost(const std::string& why, Effect effect);
   explicit Connection(std::unique_ptr<Handle> handle);
   std::unique_ptr<Handle> handle_;
+};
+
+/// Connections that are kept between looks, one to each process.
+class KeptConnections {
+ public:
+  /// The kept one, or a new one. Errors: kRetry.
+  Result<Connection*> reach(const Target& target, Duration limit);
+  /// Runs commands. One that the other side ended meanwhile is no sign of anything (Sentinel ends all connections of a server that it demotes): it is
+  /// made anew once. Errors: also if the server refuses the first command.
+  Result<std::vector<Reply>> ask(const Target& target, const std::vector<Command>& commands, Duration connect_limit, Duration ask_limit);
+
+ private:
+  std::map<std::string, std::unique_ptr<Connection>> kept_;  // by "host:port"
 };
 
 /// "role:master\r\n..." as INFO answers: a field's value, "" if it is not there.

@@ -76,7 +76,6 @@ class Engine final : public RedisDriver {
   Position position_of(const Seen& seen, const Marker& marker) const;
   Marker note(const Seen& seen, Marker marker);
   bool begin_to_count(const Seen& seen);
-  const PeerAddress* peer_in(const std::string& line) const;
   void keep_up(const Seen& seen, const Marker& marker);
   std::string health_of_primary(const Seen& seen) const;
   NodeId node_at(const Seen& seen) const;

@@ -265,11 +265,21 @@ void Engine::keep_up(const Seen& seen, const Marker& marker) {
   }
 }
 
-/// The member that a line of INFO about a replica is of; null: no member.
-const PeerAddress* Engine::peer_in(const std::string& line) const {
-  for (const PeerAddress& p : config_.peers)
-    if (p.host == part_of(line, "ip") && std::to_string(p.port) == part_of(line, "port")) return &p;
-  return nullptr;
+std::vector<ReplicaLag> replica_lags(const Info& info, const std::vector<PeerAddress>& peers) {
+  const Lsn written{number(info, "master_repl_offset")};
+  std::vector<ReplicaLag> out;
+  for (std::uint64_t i = 0; i < number(info, "connected_slaves"); ++i) {
+    const std::string line = field(info, "slave" + std::to_string(i));
+    ReplicaLag lag;
+    const auto is_it = [&](const PeerAddress& p) { return p.host == part_of(line, "ip") && std::to_string(p.port) == part_of(line, "port"); };
+    if (const auto at = std::ranges::find_if(peers, is_it); at != peers.end()) lag.node = at->node;
+    lag.state = part_of(line, "state");
+    lag.acknowledged = {number(part_of(line, "offset"))};
+    lag.lag_bytes = written > lag.acknowledged ? written.value - lag.acknowledged.value : 0;
+    lag.lag_ms = lag.lag_bytes == 0 ? 0 : number(part_of(line, "lag")) * 1000;
+    out.push_back(std::move(lag));
+  }
+  return out;
 }
 
 Result<std::vector<ReplicaLag>> Engine::replicas() {
@@ -278,18 +288,7 @@ Result<std::vector<ReplicaLag>> Engine::replicas() {
   auto seen = look(kAskLimit);
   if (!seen) return tl::unexpected(seen.error());
   if (!seen->primary) return fail(Remedy::kRetry, "ask for the replicas of " + config_.resource.id.value + ": it is a replica itself");
-  std::vector<ReplicaLag> out;
-  for (std::uint64_t i = 0; i < redis::number(seen->info, "connected_slaves"); ++i) {
-    const std::string line = field(seen->info, "slave" + std::to_string(i));
-    ReplicaLag lag;
-    if (const PeerAddress* p = peer_in(line)) lag.node = p->node;
-    lag.state = part_of(line, "state");
-    lag.acknowledged = {number(part_of(line, "offset"))};
-    lag.lag_bytes = seen->offset > lag.acknowledged ? seen->offset.value - lag.acknowledged.value : 0;
-    lag.lag_ms = lag.lag_bytes == 0 ? 0 : number(part_of(line, "lag")) * 1000;
-    out.push_back(std::move(lag));
-  }
-  return out;
+  return replica_lags(seen->info, config_.peers);
 }
 
 }  // namespace daarion::redis

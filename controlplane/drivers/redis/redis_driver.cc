@@ -206,8 +206,8 @@ void Engine::save_ahead() {
 /// them for no acknowledgement, and theirs come once in a second.
 Engine::Followers Engine::reach_followers(const Seen& seen) {
   Followers out;
-  for (std::uint64_t i = 0; i < number(seen.info, "connected_slaves"); ++i) {
-    const PeerAddress* p = peer_in(field(seen.info, "slave" + std::to_string(i)));
+  for (const ReplicaLag& replica : replica_lags(seen.info, config_.peers)) {
+    const PeerAddress* p = find_peer(config_, replica.node);
     if (p == nullptr) continue;
     auto conn = Connection::open({.host = p->host, .port = p->port, .user = kUser, .password = password_}, kReachLimit);
     if (conn) out.push_back(std::move(*conn));

@@ -33,6 +33,7 @@
 #include <string>
 #include <vector>
 
+#include "controlplane/drivers/redis/connection.h"
 #include "controlplane/drivers/verbs.h"
 
 namespace daarion {
@@ -52,6 +53,9 @@ struct ReplicaLag {
   std::uint64_t lag_bytes = 0;  // written here, not acknowledged there
   std::uint64_t lag_ms = 0;     // since its last acknowledgement, which comes every second
 };
+
+/// From INFO replication of a primary.
+std::vector<ReplicaLag> replica_lags(const Info& info, const std::vector<PeerAddress>& peers);
 
 class RedisDriver : public VerbDriver {
  public:

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "controlplane/drivers/files.h"
+#include "controlplane/drivers/redis/render.h"
 
 namespace daarion::redis {
 namespace {
@@ -80,6 +81,33 @@ std::string render_settings(const DriverConfig& c, const PeerAddress* upstream, 
   s += setting("replicaof", upstream ? upstream->host + " " + std::to_string(upstream->port) : std::string(kNobody) + " " + kNobodyPort);
   return s;
 }
+
+std::string render_sentinel(const PeerAddress& at, const std::string& folder, const std::string& password) {
+  std::string s = "# Sentinel rewrites this file itself. What it monitors the daemons tell it.\n";
+  s += setting("bind", at.host);
+  s += setting("port", std::to_string(at.port));
+  s += setting("dir", quoted(folder));
+  s += setting("protected-mode", "no");
+  s += setting("daemonize", "no");
+  s += setting("logfile", "\"\"");
+  s += setting("requirepass", quoted(password));
+  s += setting("sentinel", "sentinel-pass " + quoted(password));
+  s += setting("sentinel", "announce-ip " + quoted(at.host));
+  s += setting("sentinel", "announce-port " + std::to_string(at.port));
+  return s;
+}
+
+std::string server_config(const ResourceSpec& resource, const NodeId& node, const std::string& host, const std::string& folder, const std::string& password) {
+  DriverConfig config{.self = node, .resource = resource, .peers = {{node, host, resource.port}}, .run_dir = folder, .engine_user = {}};
+  config.resource.data_dir = folder;
+  return render_settings(config, nullptr, password, false);
+}
+
+std::string sentinel_config(const std::string& host, std::uint32_t port, const std::string& folder, const std::string& password) {
+  return render_sentinel({{}, host, port}, folder, password);
+}
+
+std::vector<std::string> as_nobodys_replica() { return {"--replicaof", std::string(kNobody) + " " + kNobodyPort}; }
 
 Result<void> write_settings(const DriverConfig& config, const PeerAddress* upstream, const std::string& password, const SystemUser& user) {
   const std::string& folder = config.resource.data_dir;
