@@ -85,7 +85,7 @@ ExitCode run_render(const Globals& globals, const RenderOptions& options) {
 }
 
 /// What a node's redis-server or redis-sentinel is started with where Sentinel decides.
-ExitCode render_one_redis(const Globals& globals, const Options& options) {
+ExitCode render_one_redis(const Globals& globals, const RenderOptions& options) {
   const auto file = context_file(globals);
   if (!file) return say(file.error());
   std::vector<std::string> nodes;
