@@ -154,7 +154,7 @@ void add_render(CLI::App& app, const Globals& globals, ExitCode& code) {
   routes->add_option("--node", part->node, "The node")->required()->type_name("NODE");
   routes->add_option("--kind", part->kind, "Which of its servers, where it runs two: core, witness or leaf")->check(CLI::IsMember({"core", "witness", "leaf"}));
   routes->callback([part, &globals, &code] { code = render_one_routes(globals, *part); });
-  auto one = std::make_shared<Options>();
+  auto one = std::make_shared<RenderOptions>();
   one->kind = "server";
   CLI::App* redis = render->add_subcommand("redis", "A node's redis-server or redis-sentinel where Sentinel decides (`mode: sentinel`). Start the server with the output and with\n"
                                                     "--replicaof \"127.0.0.1 0\" on its command line: one that restarts then serves nobody what it came back with. Password: REDIS_PASSWORD,\n"

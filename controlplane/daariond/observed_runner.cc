@@ -23,7 +23,7 @@ struct ObservedRunner::Worker {
 };
 
 ObservedRunner::ObservedRunner(BesidePorts ports, std::vector<ObservedSeat> seats)
-    : core_(std::move(ports), "observed resources", {.folded = nullptr, .perform = [this](ObservedOutput output) { perform(std::move(output)); }}) {
+    : core_(std::move(ports), "observed resources", {.folded = [this](const State& state, ObservedCore&) { note(state); }, .perform = [this](ObservedOutput output) { perform(std::move(output)); }}) {
   for (ObservedSeat& seat : seats) {
     auto& worker = workers_[seat.resource] = std::make_unique<Worker>();
     worker->seat = std::move(seat);
@@ -55,6 +55,13 @@ void ObservedRunner::perform(ObservedOutput output) {
   if (!workers_.at(action.resource)->actions.push(action)) core_.post(ObservedActed{action, false, "there is too much to do at once"});
 }
 
+void ObservedRunner::note(const State& state) {
+  const std::lock_guard lock(mutex_);
+  intents_.clear();
+  for (const auto& [node, member] : state.members)
+    if (member.intent != MemberIntent::kActive) intents_[node] = member.intent;
+}
+
 void ObservedRunner::work(Worker& worker) {
   const ResourceId id = worker.seat.resource;
   std::unique_ptr<Observer> observer;
@@ -82,6 +89,12 @@ void ObservedRunner::work(Worker& worker) {
     }
     if (node_now() < next) continue;
     looked = node_now();
+    std::map<NodeId, MemberIntent> intents;
+    {
+      const std::lock_guard lock(mutex_);
+      intents = intents_;
+    }
+    observer->told(intents);
     ResourceView view = observer->observe();
     {
       const std::lock_guard lock(mutex_);

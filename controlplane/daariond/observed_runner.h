@@ -37,10 +37,12 @@ class ObservedRunner {
   struct Worker;
   void work(Worker& worker);
   void perform(ObservedOutput output);
+  void note(const State& state);
 
   std::map<ResourceId, std::unique_ptr<Worker>> workers_;
   mutable std::mutex mutex_;
   ResourceViews views_;                             // guarded by mutex_
+  std::map<NodeId, MemberIntent> intents_;          // guarded by mutex_: of those that are not active
   std::map<ResourceId, std::string> not_made_;      // guarded by mutex_: why an observer could not be made
   CoreThread<ObservedCore> core_;                   // after what its threads use
 };

@@ -26,6 +26,8 @@ struct ObserverConfig {
 class Observer {
  public:
   virtual ~Observer() = default;
+  /// What the log says of the nodes, before each look: an engine whose shape follows its members takes nothing to one that rests or is retired.
+  virtual void told(const std::map<NodeId, MemberIntent>& /*intents*/) {}
   /// Looks at every process. Bounded: at most about 1 s, also if none of them answers.
   virtual ResourceView observe() = 0;
   /// Waits at most so long for the engine's own word that something is another than in the last view: true, look again at once.

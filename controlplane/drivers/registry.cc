@@ -3,6 +3,7 @@
 #include <map>
 
 #include "controlplane/drivers/postgres/postgres_driver.h"
+#include "controlplane/drivers/qdrant/qdrant_observer.h"
 #include "controlplane/drivers/redis/redis_driver.h"
 #include "controlplane/drivers/redis/sentinel.h"
 
@@ -29,6 +30,7 @@ using ObserverFactory = Result<std::unique_ptr<Observer>> (*)(const ObserverConf
 const std::map<std::pair<std::string, std::string>, ObserverFactory>& observers() {
   static const std::map<std::pair<std::string, std::string>, ObserverFactory> all{
       {{"redis", "cache"}, make_cache_observer},
+      {{"qdrant", "sharded"}, make_qdrant_observer},
       {{"redis", "sentinel"}, make_sentinel_observer},
   };
   return all;

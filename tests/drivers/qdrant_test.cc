@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "controlplane/drivers/qdrant/client.h"
+#include "controlplane/drivers/qdrant/qdrant_observer.h"
 #include "tests/drivers/bed.h"
 
 namespace daarion::qdrant {
@@ -310,6 +311,58 @@ TEST_F(Qdrant, WithoutAMajorityNothingIsDone) {
   while (Steady::now() < until) mend();
   EXPECT_NE(says("no_consensus"), "");
   EXPECT_EQ(done_, std::vector<std::string>{});
+}
+
+TEST_F(Qdrant, TheObserverTellsTheWholeAndDoesWhatIsAskedOfIt) {
+  cluster(3);
+  docs(1, 3);
+  setenv("QDRANT_API_KEY", kKey, 1);
+  ObserverConfig config{.self = node(1), .resource = {.id = ResourceId("qdrant"), .engine = "qdrant"}, .mode = "sharded"};
+  config.declared = {{"shards", "1"}, {"replication_factor", "2"}};
+  for (int n = 1; n <= 3; ++n) config.peers.push_back({node(n), address(n), port_});
+  auto made = make_qdrant_observer(config);
+  ASSERT_TRUE(made) << made.error().message;
+  Observer& observer = **made;
+  ResourceView view = observer.observe();
+  EXPECT_EQ(view.elected_by, "Qdrant's raft");
+  EXPECT_GE(view.election, 1u);
+  ASSERT_EQ(view.members.size(), 3u);
+  for (const MemberView& m : view.members) {
+    EXPECT_EQ(m.seen.role, m.seen.node == view.primary ? "leader" : "peer");
+    EXPECT_EQ(m.seen.state, m.seen.node == view.primary ? EngineState::kPrimary : EngineState::kStandby);
+    EXPECT_EQ(m.seen.version, "0.0.0-stand-in");
+    EXPECT_EQ(m.seen.health, "");
+    EXPECT_EQ(m.seen.identity, std::to_string(look().peer_of(m.seen.node).value_or(0)));
+  }
+  EXPECT_TRUE(view.repairs.empty());
+  const auto moved = observer.act({.id = 1, .resource = config.resource.id, .from = view.primary, .to = node(3), .repair = {}});
+  ASSERT_FALSE(moved);
+  EXPECT_EQ(moved.error().remedy, Remedy::kStepDown);
+  EXPECT_FALSE(observer.act({.id = 2, .resource = config.resource.id, .from = {}, .to = {}, .repair = "what nobody planned"}));
+
+  observer.told({{node(3), MemberIntent::kRetired}});
+  std::vector<std::string> did;
+  ASSERT_TRUE(eventually([&] {
+    view = observer.observe();
+    for (const RepairStep& step : view.repairs) {
+      const auto done = observer.act({.id = 3, .resource = config.resource.id, .from = {}, .to = {}, .repair = step.name});
+      EXPECT_TRUE(done) << done.error().message;
+      did.push_back(step.name);
+      break;
+    }
+    return !look().peer_of(node(3)) && view.repairs.empty() && !view.primary.empty();
+  })) << view.repairs.size();
+  ASSERT_EQ(did.size(), 2u);
+  EXPECT_EQ(did[0], "drop the replica of docs/0 on node3");
+  EXPECT_EQ(did[1].substr(0, 18), "remove node3 (peer");
+  EXPECT_NE(view.source.find(did[0]), std::string::npos) << view.source;
+  EXPECT_NE(view.source.find(did[1]), std::string::npos) << view.source;
+  EXPECT_EQ(view.members.size(), 2u);
+  for (const std::string& problem : view.problems) EXPECT_EQ(problem.find("node3"), std::string::npos) << problem;
+  unsetenv("QDRANT_API_KEY");
+  setenv("QDRANT_CLUSTER_ENABLED", "false", 1);
+  EXPECT_FALSE(make_qdrant_observer(config));
+  unsetenv("QDRANT_CLUSTER_ENABLED");
 }
 
 }  // namespace
