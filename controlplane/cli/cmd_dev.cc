@@ -63,6 +63,9 @@ void say_what_to_try(const LocalCluster& c) {
               c.node_folder(first).c_str(), dev::ports_of(c.file()).postgres, c.address_of(first).c_str());
   if (c.leads("redis") || c.sentinel_system() != nullptr)
     std::printf("      redis-cli -h %s -p %u --askpass   # REDIS_PASSWORD of %s/secrets\n", c.address_of(first).c_str(), dev::ports_of(c.file()).redis, c.folder().c_str());
+  if (c.qdrant_system() != nullptr)
+    std::printf("      curl -H \"api-key: $(sed -n 's/^QDRANT_API_KEY=//p' %s/secrets)\" http://%s:%u/cluster   # each peer's own word\n", c.folder().c_str(), c.address_of(first).c_str(),
+                dev::ports_of(c.file()).qdrant);
   std::printf("      curl %s/cluster/status\n      daarionctl dev down            # ends all of it and removes %s\n", uri.c_str(), c.folder().c_str());
 }
 
@@ -81,7 +84,7 @@ ExitCode up(int nodes, bool netns, const std::vector<std::string>& engines) {
     return report(Error{Remedy::kFixInput, Effect::kNone, "start " + std::to_string(nodes) + " nodes: " + folder + " has a cluster of " +
                                                               std::to_string(cluster->nodes().size()) + "; `daarionctl dev down` first"});
   for (const std::string& engine : there ? engines : std::vector<std::string>{})
-    if (engine == "redis-sentinel" ? cluster->sentinel_system() == nullptr : !cluster->leads(engine))
+    if (engine == "redis-sentinel" ? cluster->sentinel_system() == nullptr : engine == "qdrant" ? cluster->qdrant_system() == nullptr : !cluster->leads(engine))
       return report(Error{Remedy::kFixInput, Effect::kNone, "start " + engine + ": " + folder + " has a cluster without it; `daarionctl dev down` first"});
   say((there ? "found " : "wrote ") + cluster->config_path());
   if (cluster->network()) say("network namespaces " + cluster->network()->hub() + " and one for each node");
@@ -101,6 +104,14 @@ ExitCode up(int nodes, bool netns, const std::vector<std::string>& engines) {
     if (!seen) return report(seen.error());
     say(id + ": " + seen->holder_of(id) + " is the primary, by Sentinel");
   }
+  if (const DataSystem* system = cluster->qdrant_system()) {
+    const std::string id = system->id.value;
+    const auto seen = cluster->await(cluster->nodes().front(), "a leader of " + id + "'s raft", kSettled, [&](const dev::ClusterView& v) { return !v.holder_of(id).empty(); });
+    if (!seen) return report(seen.error());
+    say(id + ": " + seen->holder_of(id) + " leads its raft");
+    if (std::getenv("DAARION_QDRANT") == nullptr)
+      say(id + ": this is our STAND-IN (" + LocalCluster::qdrant_program() + "), NOT Qdrant: shards and replicas, no vectors. DAARION_QDRANT=/path/of/qdrant runs a real one");
+  }
   say_what_is_absent(cluster->nodes().size());
   say_what_to_try(*cluster);
   return ExitCode::kOk;
@@ -109,7 +120,7 @@ ExitCode up(int nodes, bool netns, const std::vector<std::string>& engines) {
 /// "daemon 4711, guard 4713 4714 (stopped), ..."
 std::string processes_text(const LocalCluster& c, const NodeId& node) {
   std::string out;
-  for (const Part part : {Part::kNats, Part::kWitness, Part::kDaemon, Part::kGuard, Part::kPostgres, Part::kRedis, Part::kSentinel}) {
+  for (const Part part : {Part::kNats, Part::kWitness, Part::kDaemon, Part::kGuard, Part::kPostgres, Part::kRedis, Part::kSentinel, Part::kQdrant}) {
     const auto found = c.processes(node, part == Part::kPostgres ? Part::kPostmaster : part);
     if (found.empty()) continue;
     out += (out.empty() ? "" : ", ") + std::string(dev::kPartNames[static_cast<int>(part)]);
@@ -164,7 +175,7 @@ ExitCode on_node(const std::string& name, const std::string& part_name, const st
   const auto node = cluster->node_named(name);
   if (!node) return report(Error{Remedy::kFixInput, Effect::kNone, "no node is called " + name + "; `daarionctl dev status` lists them"});
   const auto part = dev::part_named(part_name.empty() ? "node" : part_name);
-  if (!part) return report(Error{Remedy::kFixInput, Effect::kNone, "no part is called " + part_name + "; it is nats, witness, daemon, guard, postgres, postmaster, redis or sentinel"});
+  if (!part) return report(Error{Remedy::kFixInput, Effect::kNone, "no part is called " + part_name + "; it is nats, witness, daemon, guard, postgres, postmaster, redis, sentinel or qdrant"});
   const auto acted = act(*cluster, *node, *part);
   if (acted) std::printf("%s %s%s\n", node->value.c_str(), part_name.empty() ? "" : (part_name + " ").c_str(), done.c_str());
   return report(acted);
@@ -270,13 +281,13 @@ void add_dev(CLI::App& app, ExitCode& code) {
   CLI::App* start = dev->add_subcommand("up", "Start a cluster, or what is down of the one that is there.");
   start->add_option("--nodes", o->nodes, "1, 2, 3 (default) or 4")->check(CLI::Range(1, dev::kMostNodes));
   start->add_flag("--netns", o->netns, "Each node in a network namespace of its own, so that links can be cut (root only)");
-  start->add_option("--engine", o->engines, "The data systems: postgres (default), redis (the lease decides) or redis-sentinel; several with a comma between them")->delimiter(',');
+  start->add_option("--engine", o->engines, "The data systems: postgres (default), redis (the lease decides) or redis-sentinel, qdrant (a stand-in of ours); several with a comma between them")->delimiter(',');
   start->callback([o, &code] { code = up(o->nodes, o->netns, o->engines); });
   dev->add_subcommand("status", "Which processes run, and who writes.")->callback([&code] { code = status(); });
   const auto add = [&](const char* name, const char* text, const char* done, std::function<Result<void>(LocalCluster&, const NodeId&, Part)> act) {
     CLI::App* command = dev->add_subcommand(name, text);
     command->add_option("node", o->node, "The node's id")->required();
-    command->add_option("part", o->part, "nats, witness, daemon, guard, postgres, postmaster, redis, sentinel; default: all of the node");
+    command->add_option("part", o->part, "nats, witness, daemon, guard, postgres, postmaster, redis, sentinel, qdrant; default: all of the node");
     command->callback([o, &code, act = std::move(act), done] { code = on_node(o->node, o->part, act, done); });
   };
   add("kill", "SIGKILL to a node's processes at once, as when the host loses power; or to one part.", "killed",

@@ -1,5 +1,7 @@
 #include "controlplane/dev/cluster_text.h"
 
+#include <algorithm>
+
 namespace daarion::dev {
 namespace {
 
@@ -8,7 +10,8 @@ std::string number(std::uint32_t n) { return std::to_string(n); }
 }  // namespace
 
 std::vector<Ports::Use> Ports::uses() {
-  return {{"gRPC", &grpc, false}, {"HTTP", &http, false}, {"PostgreSQL", &postgres, false}, {"Redis", &redis, false}, {"Sentinel", &sentinel, false}, {"NATS client", &nats.client, false},
+  return {{"gRPC", &grpc, false}, {"HTTP", &http, false}, {"PostgreSQL", &postgres, false}, {"Redis", &redis, false}, {"Sentinel", &sentinel, false}, {"Qdrant", &qdrant, false},
+          {"NATS client", &nats.client, false},
           {"NATS route", &nats.route, false}, {"NATS leaf", &nats.leaf, false}, {"NATS monitor", &nats.monitor, false},
           {"witness client", &nats.witness_client, true}, {"witness route", &nats.witness_route, true},
           {"witness monitor", &nats.witness_monitor, true}};
@@ -45,6 +48,11 @@ std::string cluster_text(const Shape& shape) {
     s += "  NATS:\n    mode: supercluster\n    clusters:\n      - {name: core, nodes: [NODE1, NODE2]}\n      - {name: edge, nodes: [NODE3";
     s += std::string(has(4) ? ", NODE4" : "") + "], leafnode_to: core}\n";
   }
+  if (shape.engines.contains("qdrant")) {
+    std::string peers;
+    for (int node = 1; node <= std::min(shape.nodes, 3); ++node) peers += (node == 1 ? "NODE" : ", NODE") + std::to_string(node);
+    s += "  Qdrant: {mode: sharded, shards: 2, replication_factor: " + std::to_string(std::min(shape.nodes, 2)) + ", nodes: [" + peers + "]}\n";
+  }
   const auto resource = [&](const char* id, std::uint32_t port, const std::string& data_dir) {
     s += std::string("  ") + id + ":\n    port: " + number(port) + "\n    data_dir: " + shape.folder + "/{node_id}/" + data_dir + "\n    runner: process\n";
   };
@@ -52,6 +60,7 @@ std::string cluster_text(const Shape& shape) {
   if (postgres) resource("postgres", p.postgres, shape.data_dir);
   if (redis || sentinel) resource("redis", p.redis, "redis");
   if (sentinel) s += "    sentinel_port: " + number(p.sentinel) + "\n    down_after: 1s                      # Sentinel's own default is 30s\n";
+  if (shape.engines.contains("qdrant")) s += "  qdrant: {port: " + number(p.qdrant) + "}\n";
   s += "\nrouting:\n";
   for (const char* rule : {"message, subjects: [\"message.*\"], class: replicated, max_age: 7d", "attachment, subjects: [\"attachment.*\"], class: replicated, max_age: 30d",
                            "agent_run, subjects: [\"agent.run.*\"], class: replicated, max_age: 7d"})
@@ -70,6 +79,7 @@ Ports ports_of(const ClusterFile& file) {
   for (const ResourceSpec& r : file.spec.resources)
     if (r.engine == "postgresql") out.postgres = r.port;
     else if (r.engine == "redis") out.redis = r.port;
+    else if (r.engine == "qdrant") out.qdrant = r.port;
   return out;
 }
 

@@ -28,7 +28,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr const char* kSecretNames[] = {"PG_REPLICATION_PASSWORD", "DAARION_CONTROL_PASSWORD", "DAARION_SYS_PASSWORD", "DAARION_APP_PASSWORD",
-                                        "DAARION_PROBE_PASSWORD", "REDIS_PASSWORD"};
+                                        "DAARION_PROBE_PASSWORD", "REDIS_PASSWORD", "QDRANT_API_KEY"};
 constexpr const char* kReplicationUser = "replicator";
 // A killed process is gone in milliseconds; only the kernel's work for a core dump or a full disk takes longer.
 constexpr Duration kKilled = seconds(10);
@@ -108,8 +108,12 @@ bool is_of(const ProcessInfo& p, Part part) {
   if (part == Part::kPostgres || part == Part::kPostmaster) return p.name == "postgres";
   const bool sentinel = p.command.find("--sentinel") != std::string::npos || p.command.find("[sentinel]") != std::string::npos;
   if (part == Part::kRedis || part == Part::kSentinel) return p.name == "redis-server" && sentinel == (part == Part::kSentinel);
+  if (part == Part::kQdrant) return p.name == "qdrant" || p.name.starts_with("daarion-qdrant");
   return p.name == "nats-server";
 }
+
+// What is started here and not by the daemon, since it elects by itself.
+constexpr Part kElecting[] = {Part::kRedis, Part::kSentinel, Part::kQdrant};
 
 }  // namespace
 
@@ -133,8 +137,8 @@ std::string LocalCluster::default_folder() {
 Result<LocalCluster> LocalCluster::create(const LocalOptions& o) {
   if (o.nodes < 1 || o.nodes > kMostNodes) return fail(Remedy::kFixInput, "make a local cluster of " + std::to_string(o.nodes) + " nodes: 1 to 4 are possible");
   for (const std::string& engine : o.engines)
-    if (engine != "postgres" && engine != "redis" && engine != "redis-sentinel")
-      return fail(Remedy::kFixInput, "make a local cluster with " + engine + ": postgres, and redis or redis-sentinel are possible");
+    if (engine != "postgres" && engine != "redis" && engine != "redis-sentinel" && engine != "qdrant")
+      return fail(Remedy::kFixInput, "make a local cluster with " + engine + ": postgres, redis or redis-sentinel, and qdrant are possible");
   if (o.engines.contains("redis") && o.engines.contains("redis-sentinel"))
     return fail(Remedy::kFixInput, "make a local cluster with redis and redis-sentinel: either the lease decides or Sentinel; name one of them");
   if (o.netns)
@@ -212,6 +216,14 @@ bool LocalCluster::leads(const std::string& resource) const {
   const ResourceSpec* spec = file_.spec.resource(ResourceId(resource));
   return spec != nullptr && spec->leased;
 }
+const DataSystem* LocalCluster::qdrant_system() const {
+  const auto at = std::ranges::find(file_.systems, "qdrant", &DataSystem::engine);
+  return at == file_.systems.end() ? nullptr : &*at;
+}
+std::string LocalCluster::qdrant_program() {
+  const char* named = std::getenv("DAARION_QDRANT");
+  return named && *named ? named : program("daarion-qdrant-stand-in");
+}
 const DataSystem* LocalCluster::sentinel_system() const {
   const auto at = std::ranges::find_if(file_.systems, [](const DataSystem& s) { return s.engine == "redis" && s.mode == "sentinel"; });
   return at == file_.systems.end() ? nullptr : &*at;
@@ -230,7 +242,7 @@ std::string LocalCluster::pid_file(const NodeId& node, Part part) const { return
 
 std::string LocalCluster::log_of(const NodeId& node, Part part) const {
   if (part == Part::kNats || part == Part::kWitness || part == Part::kDaemon) return node_folder(node) + "/" + kPartNames[static_cast<int>(part)] + ".log";
-  if (sentinel_system() != nullptr && (part == Part::kRedis || part == Part::kSentinel)) return node_folder(node) + "/" + kPartNames[static_cast<int>(part)] + ".log";
+  if (part == Part::kQdrant || (sentinel_system() != nullptr && (part == Part::kRedis || part == Part::kSentinel))) return node_folder(node) + "/" + kPartNames[static_cast<int>(part)] + ".log";
   // The engine's is where the daemon was told to keep such things.
   std::error_code error;
   const std::string engine = part == Part::kRedis ? "redis" : part == Part::kGuard && !leased().empty() ? leased().front().value : "postgres";
@@ -268,7 +280,7 @@ Result<void> LocalCluster::start_server(const NatsServerPlan& server) {
 Result<void> LocalCluster::start_daemon(const NodeId& node) {
   if (!processes(node, Part::kDaemon).empty()) return {};
   std::vector<std::string> environment;
-  for (const char* name : {"PG_REPLICATION_USER", "PG_REPLICATION_PASSWORD", "REDIS_PASSWORD", "DAARION_CONTROL_PASSWORD", "DAARION_SYS_PASSWORD"})
+  for (const char* name : {"PG_REPLICATION_USER", "PG_REPLICATION_PASSWORD", "REDIS_PASSWORD", "QDRANT_API_KEY", "DAARION_CONTROL_PASSWORD", "DAARION_SYS_PASSWORD"})
     environment.push_back(std::string(name) + "=" + secrets_[name]);
   for (const std::string& more : daemon_environment_[node]) environment.push_back(more);
   const std::string folder = node_folder(node);
@@ -315,6 +327,24 @@ Result<void> LocalCluster::start_redis(const NodeId& node, Part part) {
                     [&] { return accepts(self.host, self.port, milliseconds(200)); });
 }
 
+Result<void> LocalCluster::start_qdrant(const NodeId& node) {
+  const DataSystem* system = qdrant_system();
+  if (system == nullptr || std::ranges::find(system->nodes, node) == system->nodes.end() || !processes(node, Part::kQdrant).empty()) return {};
+  const std::string folder = node_folder(node) + "/qdrant";
+  if (auto made = make_open_folder(folder); !made) return made;
+  const std::uint32_t port = ports_of(file_).qdrant;
+  const auto uri = [&](const NodeId& of) { return "http://" + address_of(of) + ":6335/"; };
+  std::vector<std::string> argv{qdrant_program(), "--uri", uri(node)};
+  if (node != system->nodes.front()) argv.insert(argv.end(), {"--bootstrap", uri(system->nodes.front())});
+  const auto started = spawn({.argv = argv,
+                              .environment = {"QDRANT__SERVICE__HOST=" + address_of(node), "QDRANT__SERVICE__HTTP_PORT=" + std::to_string(port),
+                                              "QDRANT__SERVICE__API_KEY=" + secrets_["QDRANT_API_KEY"], "QDRANT__STORAGE__STORAGE_PATH=" + folder + "/storage",
+                                              "QDRANT__CLUSTER__ENABLED=true", "DAARION_STAND_IN_SHARED=" + folder_ + "/qdrant"},
+                              .folder = node_folder(node), .log_file = log_of(node, Part::kQdrant), .netns = netns_of(node)});
+  if (!started) return tl::unexpected(started.error());
+  return await_that("qdrant of " + node.value, kServerUp, log_of(node, Part::kQdrant), [&] { return accepts(address_of(node), port, milliseconds(200)); });
+}
+
 Result<void> LocalCluster::await_server(const NatsServerPlan& server) const {
   const Part part = server.kind == NatsServerPlan::Kind::kWitness ? Part::kWitness : Part::kNats;
   return await_that("nats-server " + server.name + " at " + server.url(), kServerUp, log_of(server.node, part),
@@ -333,8 +363,8 @@ Result<void> LocalCluster::await_daemon(const NodeId& node) const {
 }
 
 Result<void> LocalCluster::start(const NodeId& node, Part part) {
-  const bool redis = sentinel_system() != nullptr && (part == Part::kRedis || part == Part::kSentinel);
-  if (part != Part::kNode && part != Part::kNats && part != Part::kWitness && part != Part::kDaemon && !redis)
+  const bool electing = (sentinel_system() != nullptr && (part == Part::kRedis || part == Part::kSentinel)) || (qdrant_system() != nullptr && part == Part::kQdrant);
+  if (part != Part::kNode && part != Part::kNats && part != Part::kWitness && part != Part::kDaemon && !electing)
     return fail(Remedy::kFixInput, std::string("start ") + kPartNames[static_cast<int>(part)] + " of " + node.value + ": the daemon does that; start daemon, nats, witness or the whole node");
   const auto wanted = [&](const NatsServerPlan& s) {
     const Part of = s.kind == NatsServerPlan::Kind::kWitness ? Part::kWitness : Part::kNats;
@@ -346,9 +376,9 @@ Result<void> LocalCluster::start(const NodeId& node, Part part) {
   for (const NatsServerPlan& server : servers())
     if (wanted(server))
       if (auto up = await_server(server); !up) return up;
-  for (const Part of : {Part::kRedis, Part::kSentinel})
+  for (const Part of : kElecting)
     if (part == Part::kNode || part == of)
-      if (auto started = start_redis(node, of); !started) return started;
+      if (auto started = start_engine(node, of); !started) return started;
   if (part != Part::kNode && part != Part::kDaemon) return {};
   if (auto started = start_daemon(node); !started) return started;
   return await_daemon(node);
@@ -362,8 +392,8 @@ Result<void> LocalCluster::start_all() {
   const auto count = [](std::size_t n, const char* what) { return std::to_string(n) + " " + what + (n == 1 ? "" : "s"); };
   say(count(servers().size(), "nats-server") + " up");
   for (const NodeId& node : nodes())
-    for (const Part part : {Part::kRedis, Part::kSentinel})
-      if (auto started = start_redis(node, part); !started) return started;
+    for (const Part part : kElecting)
+      if (auto started = start_engine(node, part); !started) return started;
   for (const NodeId& node : nodes())
     if (auto started = start_daemon(node); !started) return started;
   for (const NodeId& node : nodes())
@@ -400,6 +430,7 @@ Result<void> LocalCluster::stop(const NodeId& node, Duration limit) {
   auto stopped = await_that("the planned stop of " + node.value, limit, log_of(node, Part::kDaemon), [&] { return processes(node, Part::kDaemon).empty(); });
   std::vector<Part> others{Part::kNats, Part::kWitness};
   if (sentinel_system() != nullptr) others.insert(others.end(), {Part::kRedis, Part::kSentinel});
+  if (qdrant_system() != nullptr) others.push_back(Part::kQdrant);
   for (const Part part : others)
     for (const ProcessInfo& p : processes(node, part)) send_signal(p.id, SIGTERM);
   const auto servers_ended = await_that("the end of the servers of " + node.value, seconds(10), log_of(node, Part::kNats),
