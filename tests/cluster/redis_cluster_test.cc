@@ -2,8 +2,13 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <atomic>
+#include <mutex>
+#include <thread>
+
 #include "controlplane/node/clock.h"
 #include "tests/cluster/kit.h"
+#include "tests/harness/figures.h"
 
 namespace daarion {
 namespace {
@@ -59,6 +64,113 @@ TEST(RedisCluster, FailsOverApartFromPostgresAndHandsOverWithIt) {
   }
   ASSERT_OK(cluster.start(kOne));
   ASSERT_OK(cluster.await_settled(seconds(30)));
+}
+
+/// What a sentinel says, and when it was heard here.
+class SentinelWords {
+ public:
+  explicit SentinelWords(redis::Target at)
+      : listener_([this, at] {
+          auto c = redis::Connection::open(at, seconds(5));
+          if (!c || !(*c)->ask({"PSUBSCRIBE", "*"}, seconds(5))) return;
+          listening_ = true;
+          while (!ending_) {
+            const auto word = (*c)->listen(std::chrono::milliseconds(100));
+            if (!word) return;
+            if (!*word || (*word)->list.size() < 4) continue;
+            const std::lock_guard lock(mutex_);
+            heard_.emplace_back((*word)->list[2].text, wall_of(node_now()));
+          }
+        }) {}
+  ~SentinelWords() {
+    ending_ = true;
+    listener_.join();
+  }
+  bool listening() const { return listening_; }
+  /// The wall's ns; 0: not heard.
+  std::int64_t first(const std::string& channel) const {
+    const std::lock_guard lock(mutex_);
+    const auto at = std::ranges::find(heard_, channel, [](const auto& word) { return word.first; });
+    return at == heard_.end() ? 0 : at->second;
+  }
+
+ private:
+  static std::int64_t wall_of(Instant at) { return test::wall_of(at); }
+  std::atomic<bool> ending_ = false, listening_ = false;
+  mutable std::mutex mutex_;
+  std::vector<std::pair<std::string, std::int64_t>> heard_;  // guarded by mutex_
+  std::thread listener_;
+};
+
+/// The first ResourceObserved that `source` told, from `from` on; null: none.
+const LogEvent* told_by(const std::vector<LogEvent>& events, const std::string& source, Sequence from) {
+  for (const LogEvent& e : events)
+    if (const auto* seen = std::get_if<ResourceObserved>(&e.event.payload); seen != nullptr && e.sequence > from && seen->source == source) return &e;
+  return nullptr;
+}
+
+TEST(RedisCluster, SentinelDecidesAndTheLogFollowsWithinASecond) {
+  auto made = test::ScratchCluster::make(3, {}, "", false, "postgres", {"redis-sentinel"});
+  ASSERT_OK(made);
+  dev::LocalCluster& cluster = **made;
+  ASSERT_OK(cluster.start_all());
+  const auto well = [](const std::string& primary) {
+    return [primary](const dev::ClusterView& v) { return v.holder_of("redis") == primary && v.warnings.empty() && v.ready; };
+  };
+  // Nobody told servers and sentinels anything yet but the daemons.
+  ASSERT_OK(cluster.await(kTwo, "node1 as the primary, all well", seconds(60), well("node1")));
+  const dev::ResourceSeen redis = *cluster.view(kTwo)->resource("redis");
+  EXPECT_EQ(redis.replicas.size(), 4u) << "a replica and three sentinels";
+  EXPECT_TRUE(cluster.processes(kOne, Part::kGuard).empty()) << "nobody may end what Sentinel decides about";
+
+  // Planned: a row for each ms before and after; what was acknowledged is there.
+  dev::ProbeWriter one(cluster.redis_application(kOne), "one"), two(cluster.redis_application(kTwo), "two");
+  ASSERT_OK(cluster.await_that("rows at node1", seconds(10), "", [&] { return one.count() > 50; }));
+  const auto asked = test::switchover(cluster, kThree, kTwo, "planned", "redis");
+  ASSERT_OK(asked);
+  ASSERT_OK(cluster.await(kThree, "node2 as the primary, all well", seconds(30), well("node2")));
+  ASSERT_OK(cluster.await_that("rows at node2", seconds(10), "", [&] { return two.count() > 50; }));
+  one.stop();
+  const auto missing = dev::missing_rows(cluster.redis_application(kTwo), one, seconds(5));
+  ASSERT_OK(missing);
+  EXPECT_TRUE(missing->empty()) << missing->size() << " of " << one.count() << " acknowledged rows";
+
+  // Its host is lost. Each word of Sentinel is in the log within a second of when it was said.
+  const Sequence before{cluster.view(kThree)->sequence};
+  SentinelWords words(cluster.sentinel(kThree));
+  ASSERT_OK(cluster.await_that("a subscription", seconds(5), "", [&] { return words.listening(); }));
+  two.stop();
+  dev::ProbeWriter back(cluster.redis_application(kOne), "back");
+  ASSERT_OK(cluster.await_leaders_off({kTwo}, seconds(30)));
+  const auto killed = cluster.kill(kTwo);
+  ASSERT_OK(killed);
+  ASSERT_OK(cluster.await(kThree, "node1 as the primary", seconds(30), [](const dev::ClusterView& v) { return v.holder_of("redis") == "node1"; }));
+  ASSERT_OK(cluster.await_that("rows at node1", seconds(10), "", [&] { return back.first_after(*killed) != kNever; }));
+  const auto log = test::read_log(cluster, Sequence{1}, Sequence{cluster.view(kThree)->sequence}, kTwo);
+  ASSERT_OK(log);
+  std::vector<double> delays;
+  for (const char* channel : {"+sdown", "+odown", "+switch-master"}) {
+    const LogEvent* event = told_by(log->events, std::string("sentinel ") + channel, before);
+    const std::int64_t said = words.first(channel);
+    // The sentinel that led the failover may have said it a moment before the one that we listened to.
+    if (said == 0 || event == nullptr) {
+      EXPECT_STRNE(channel, "+switch-master") << "it is in every sentinel's word and in the log";
+      continue;
+    }
+    delays.push_back(static_cast<double>(event->stored_ns - said) / 1e6);
+  }
+  ASSERT_FALSE(delays.empty());
+  const double worst = *std::ranges::max_element(delays);
+  EXPECT_TRUE(test::say({.name = "sentinel_word_to_log_ms", .value = worst, .unit = "ms", .samples = delays, .limit = "<=1000", .ok = worst <= 1000}));
+  const LogEvent* moved = told_by(log->events, "sentinel +switch-master", before);
+  ASSERT_NE(moved, nullptr);
+  EXPECT_EQ(std::get<ResourceObserved>(moved->event.payload).primary, kOne);
+  EXPECT_NE(moved->event.header.reason.find("primary node2 -> node1"), std::string::npos) << moved->event.header.reason;
+
+  // It comes back as a replica, and everybody is of one mind again.
+  ASSERT_OK(cluster.start(kTwo));
+  ASSERT_OK(cluster.await(kTwo, "node1 as the primary, all well", seconds(60), well("node1")));
+  back.stop();
 }
 
 }  // namespace
