@@ -127,7 +127,9 @@ void describe(A& a, Is<SlotDropped> auto& x) { a(1, x.slot); }
 template <class A>
 void describe(A& a, Is<RouteTableChanged> auto& x) { a(1, x.rules); }
 template <class A>
-void describe(A& a, Is<CapabilityMoved> auto& x) { a(1, x.capability); a(2, x.provider); }
+void describe(A& a, Is<ProviderEvidence> auto& x) { a(1, x.provider); a(2, x.usable); a(3, x.known); a(4, x.cause); }
+template <class A>
+void describe(A& a, Is<CapabilityMoved> auto& x) { a(1, x.capability); a(2, x.provider); a(3, x.evidence); }
 template <class A>
 void describe(A& a, Is<ServiceHealthChanged> auto& x) { a(1, x.health); a(2, x.check_broken); a(3, x.flapping); a(4, x.cause); }
 template <class A>

@@ -228,12 +228,10 @@ class AdminService final : public v1::Admin::Service {
     const auto view = ports_.view();
     Sequence at{in->sequence()};
     if (at.value == 0) {
-      const auto resource = resource_named(in->resource());
-      if (!resource) return status_of(resource.error());
-      const LeaseState* lease = view->state->lease(*resource);
-      if (lease == nullptr || lease->decided.value == 0)
-        return {StatusCode::FAILED_PRECONDITION, "nothing was decided about " + resource->value + " yet; see `daarionctl why-not " + resource->value + "`"};
-      at = lease->decided;
+      const auto newest = newest_decision(*view->state, in->resource());
+      if (!newest) return status_of(newest.error());
+      if (newest->value == 0) return {StatusCode::FAILED_PRECONDITION, "nothing was decided about " + in->resource() + " yet; see `daarionctl why-not`, `services`, `capabilities`"};
+      at = *newest;
     }
     const auto why = explain_at(ports_.reader, at, view->state->applied);
     if (!why) return status_of(why.error());
@@ -267,6 +265,19 @@ class AdminService final : public v1::Admin::Service {
   }
 
  private:
+  /// Of a data system, a service or a capability; 0: none yet. Errors: kFixInput for a name that none of them has.
+  Result<Sequence> newest_decision(const State& state, const std::string& text) const {
+    if (const auto moved = state.services.find(ResourceId(text)); moved != state.services.end() || state.topology.spec.service(text) != nullptr)
+      return moved == state.services.end() ? Sequence{} : moved->second.changed;
+    if (state.topology.spec.capabilities.contains(text)) {
+      const auto moved = state.routes.find(text);
+      return moved == state.routes.end() ? Sequence{} : moved->second.changed;
+    }
+    const auto resource = resource_named(text);
+    if (!resource) return tl::unexpected(resource.error());
+    const LeaseState* lease = state.lease(*resource);
+    return lease == nullptr ? Sequence{} : lease->decided;
+  }
   Result<ResourceId> resource_named(const std::string& text) const {
     const auto view = ports_.view();
     std::vector<std::string> known;

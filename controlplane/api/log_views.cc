@@ -9,6 +9,7 @@
 #include "consumers/state_codec.h"
 #include "controlplane/api/json.h"
 #include "controlplane/api/views.h"
+#include "controlplane/core/capability.h"
 #include "controlplane/core/fold.h"
 #include "proto/daarion/v1/state.pb.h"
 #include "streams/codec.h"
@@ -22,6 +23,7 @@ using Json = nlohmann::ordered_json;
 constexpr Duration kReadLimit = std::chrono::seconds(3);
 constexpr std::uint64_t kLookBack = 256;      // events before a decision among which its cause is looked for; it is a beat or two away
 constexpr std::uint64_t kLookAhead = 10'000;  // and after it, for its end: a promotion takes seconds
+constexpr std::uint64_t kLookAheadMove = 256; // a service's or a capability's move has no end, but may be followed by another
 constexpr std::uint64_t kProgressEvery = 1000;
 
 Result<StoredMessage> read_one(LogReader& reader, Sequence expected) {
@@ -44,8 +46,39 @@ const SessionId* session_of(const Payload& payload) {
   return nullptr;
 }
 
-/// What led to the decision: the event that it names, else the newest that could have, since the resource's last completion.
+/// Whether it is news of a place: of the node, or of the service there.
+bool speaks_of(const LogEvent& event, const std::string& service, const NodeId& node) {
+  const EventHeader& h = event.event.header;
+  if (std::holds_alternative<ServiceHealthChanged>(event.event.payload)) return h.node == node && h.resource.value == service;
+  const bool member = std::holds_alternative<MemberUnreachable>(event.event.payload) || std::holds_alternative<MemberReturned>(event.event.payload) ||
+                      std::holds_alternative<MemberIntentChanged>(event.event.payload);
+  return member && h.aggregate.name == node.value;
+}
+
+/// What moved a service or a capability: the event that it names, else the newest of a place that it could choose, since it last moved.
+const LogEvent* trigger_of_move(const LogEvent& decision, const std::deque<LogEvent>& before) {
+  const EventHeader& h = decision.event.header;
+  std::vector<ProviderPlace> places;
+  if (const auto* service = std::get_if<ServiceMoved>(&decision.event.payload))
+    for (const ServiceEvidence& e : service->evidence) places.push_back({h.resource.value, e.node});
+  else
+    for (const ProviderEvidence& e : std::get<CapabilityMoved>(decision.event.payload).evidence)
+      if (auto place = provider_place(e.provider)) places.push_back(std::move(*place));
+  const LogEvent* found = nullptr;
+  for (const LogEvent& event : before) {
+    const EventHeader& e = event.event.header;
+    if (!h.cause.empty() && e.id == h.cause) return &event;
+    if (event.sequence == decision.sequence) break;
+    if (e.aggregate == h.aggregate) found = nullptr;
+    if (std::holds_alternative<TopologyChanged>(event.event.payload)) found = &event;
+    if (std::ranges::any_of(places, [&](const ProviderPlace& p) { return speaks_of(event, p.service, p.node); })) found = &event;
+  }
+  return found;
+}
+
+/// What led to the promotion: the event that it names, else the newest that could have, since the resource's last completion.
 const LogEvent* trigger_of(const LogEvent& decision, const std::deque<LogEvent>& before) {
+  if (!std::holds_alternative<PromotionDecided>(decision.event.payload)) return trigger_of_move(decision, before);
   const EventHeader& h = decision.event.header;
   const PromotionDecided& decided = std::get<PromotionDecided>(decision.event.payload);
   const bool asked = decided.kind == DecisionKind::kSwitchover || decided.kind == DecisionKind::kForced;
@@ -73,9 +106,14 @@ void add_phase(v1::Explanation& out, const char* name, std::uint64_t after_ms, S
 
 /// Adds what `event` says of the decision. Returns whether that was its end.
 bool follow(const LogEvent& decision, const LogEvent& event, v1::Explanation& out) {
+  const std::uint64_t after_ms = event.stored_ns > decision.stored_ns ? static_cast<std::uint64_t>(event.stored_ns - decision.stored_ns) / 1'000'000 : 0;
+  if (!std::holds_alternative<PromotionDecided>(decision.event.payload)) {
+    if (event.event.header.aggregate != decision.event.header.aggregate) return false;
+    add_phase(out, "moved again", after_ms, event.sequence, event.event.header.reason);
+    return true;
+  }
   const PromotionDecided& decided = std::get<PromotionDecided>(decision.event.payload);
   if (event.event.header.resource != decision.event.header.resource) return false;
-  const std::uint64_t after_ms = event.stored_ns > decision.stored_ns ? static_cast<std::uint64_t>(event.stored_ns - decision.stored_ns) / 1'000'000 : 0;
   if (std::holds_alternative<PromotionDecided>(event.event.payload)) {
     add_phase(out, "superseded", after_ms, event.sequence, "another decision came before this one's end");
     return true;
@@ -146,7 +184,8 @@ Result<v1::Explanation> explain_at(const OpenReader& open, Sequence at, Sequence
   if (const LogEvent* event = trigger_of(decision, before))
     *out->mutable_trigger() = view_of(*event, log_subject(event->event.header.aggregate, event->event.header.version));
   add_phase(*out, "decided", 0, at, decision.event.header.reason);
-  for (; next <= head && next.value <= at.value + kLookAhead; ++next.value) {
+  const std::uint64_t ahead = std::holds_alternative<PromotionDecided>(decision.event.payload) ? kLookAhead : kLookAheadMove;
+  for (; next <= head && next.value <= at.value + ahead; ++next.value) {
     const auto event = read_event(**reader, next);
     if (!event || follow(decision, *event, *out)) break;  // what is known of the decision is worth more than what is not of its end
   }

@@ -3,6 +3,8 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include "controlplane/core/capability.h"
+#include "controlplane/core/services.h"
 #include "proto/daarion/v1/admin.pb.h"
 
 namespace daarion {
@@ -40,6 +42,7 @@ void of_cluster(const v1::Status& s, Families& f) {
   f.family("quorum_voters", "Voters of the present set.").sample(s.quorum().voters());
   f.family("quorum_reachable", "Voters heard within one lease.").sample(s.quorum().reachable());
   f.family("quorum_failure_tolerance", "Voters that may still be lost.").sample(s.quorum().failure_tolerance());
+  f.family("stale_ms", "Since this node last heard a majority of the voters: what it says of the others is at least as old.").sample(static_cast<double>(s.stale_ms()));
   f.family("lease_margin_min_ms", "Closest that this node's guards came to their deadline, in this run.");
   if (s.has_lease_margin_min_ms()) f.sample(static_cast<double>(s.lease_margin_min_ms()));
   f.family("waits", "Named waits of this node; `daarionctl status` says for what.").sample(s.waits_size());
@@ -85,12 +88,52 @@ void of_resources(const v1::Status& s, Families& f) {
       if (r.elected_by().empty() || v.lag_known()) f.sample(static_cast<double>(v.lag_ms()), {{"resource", r.id()}, {"replica", v.node()}});
 }
 
+void of_services(const State& state, Families& f) {
+  std::vector<std::pair<std::string, std::vector<PlaceView>>> services;
+  for (const ServiceSpec& spec : state.topology.spec.services) services.emplace_back(spec.name, places_of(state, spec));
+  const auto each_place = [&](auto&& value) {
+    for (const auto& [name, places] : services)
+      for (const PlaceView& p : places)
+        if (const std::optional<bool> v = value(p)) f.sample(*v, {{"service", name}, {"member", p.node.value}});
+  };
+  f.family("service_active", "1 on the nodes where the service is active, as the log says; 0 where it stands by, reads or is off.");
+  each_place([](const PlaceView& p) -> std::optional<bool> { return p.role == ServiceRole::kActive; });
+  f.family("service_healthy", "1 if its own node found it healthy; no sample while nothing is known.");
+  each_place([](const PlaceView& p) { return p.health == Health::kUnknown ? std::nullopt : std::optional<bool>(p.health == Health::kHealthy); });
+  f.family("service_check_broken", "1 if its check itself is wrong, so that nobody knows how it is.");
+  each_place([](const PlaceView& p) -> std::optional<bool> { return p.check_broken; });
+  f.family("service_flapping", "1 while it is held down because it came and went.");
+  each_place([](const PlaceView& p) -> std::optional<bool> { return p.flapping; });
+  f.family("service_routed", "Nodes that its requests can go to.");
+  for (const auto& [name, places] : services) f.sample(static_cast<double>(routed(places).size()), {{"service", name}});
+  f.family("service_moved_sequence", "The event that moved it last; 0: it is as declared.");
+  for (const auto& [name, places] : services) {
+    const auto moved = state.services.find(ResourceId(name));
+    f.sample(moved == state.services.end() ? 0 : static_cast<double>(moved->second.changed.value), {{"service", name}});
+  }
+  std::vector<std::pair<std::vector<ClientMetric::Label>, std::string>> provided;  // as decided; before that it has no sample
+  for (const auto& [name, chain] : state.topology.spec.capabilities)
+    if (const auto said = state.routes.find(name); said != state.routes.end() && said->second.changed.value != 0) {
+      const auto [capability, agent] = split_capability(name);
+      provided.push_back({{{"capability", capability}, {"agent", agent}}, said->second.provider});
+    }
+  f.family("capability_provided", "1 if somebody provides it; no sample before that was decided.");
+  for (const auto& [labels, provider] : provided) f.sample(!provider.empty(), labels);
+  f.family("capability_provider", "1 for who provides it.");
+  for (auto& [labels, provider] : provided) {
+    if (provider.empty()) continue;
+    labels.push_back({"provider", provider});
+    f.sample(1, labels);
+  }
+}
+
 }  // namespace
 
 std::string metrics_text(const StatusView& view) {
   Families families;
   of_cluster(*view.status, families);
   of_resources(*view.status, families);
+  of_services(*view.state, families);
   return families.text();
 }
 

@@ -70,7 +70,7 @@ v1::CapabilityList capability_list(const State& state) {
       to.set_provider(said->second.provider);
       to.set_moved(said->second.changed.value);
     }
-    for (const ProviderView& view : providers_of(state, chain)) {
+    for (const ProviderEvidence& view : providers_of(state, chain)) {
       v1::ProviderView& one = *to.add_chain();
       one.set_provider(view.provider);
       one.set_usable(view.usable);

@@ -5,7 +5,9 @@
 #include <array>
 #include <cstdio>
 
+#include "controlplane/core/capability.h"
 #include "controlplane/core/decide.h"
+#include "controlplane/core/services.h"
 
 namespace daarion {
 namespace {
@@ -66,7 +68,7 @@ struct Summary {
   std::string operator()(const ReplicaRemoved&) const { return {}; }
   std::string operator()(const SlotDropped& p) const { return p.slot; }
   std::string operator()(const RouteTableChanged& p) const { return number(p.rules.size()) + " rules"; }
-  std::string operator()(const CapabilityMoved& p) const { return p.capability + " to " + p.provider; }
+  std::string operator()(const CapabilityMoved& p) const { return p.capability + " to " + (p.provider.empty() ? "nobody" : p.provider); }
   std::string operator()(const ServiceHealthChanged& p) const {
     return std::string(text_of(p.health)) + (p.check_broken ? ", its check is broken" : "") + (p.flapping ? ", flapping" : "") + (p.cause.empty() ? "" : ": " + p.cause);
   }
@@ -92,6 +94,15 @@ struct Summary {
   std::string operator()(const HealthReported& p) const { return p.node.value + " " + p.what + (p.healthy ? " healthy" : ": " + p.cause); }
 };
 
+v1::CandidateVerdict& add_candidate(v1::Explanation& out, const std::string& name, bool eligible, const std::string& rule, const std::string& detail) {
+  v1::CandidateVerdict& to = *out.add_candidates();
+  to.set_node(name);
+  to.set_eligible(eligible);
+  to.set_rule(rule);
+  to.set_detail(detail);
+  return to;
+}
+
 v1::Explanation explain_with(const Evidence& evidence, const std::vector<Verdict>& verdicts) {
   v1::Explanation out;
   out.set_resource(evidence.resource.value);
@@ -111,16 +122,59 @@ v1::Explanation explain_with(const Evidence& evidence, const std::vector<Verdict
   }
   for (std::size_t i = 0; i < evidence.candidates.size() && i < verdicts.size(); ++i) {
     const CandidateEvidence& candidate = evidence.candidates[i];
-    v1::CandidateVerdict& to = *out.add_candidates();
-    to.set_node(candidate.node.value);
-    to.set_eligible(verdicts[i].eligible);
-    to.set_rule(verdicts[i].rule);
-    to.set_detail(verdicts[i].detail);
+    v1::CandidateVerdict& to = add_candidate(out, candidate.node.value, verdicts[i].eligible, verdicts[i].rule, verdicts[i].detail);
     to.set_lag_bytes(lag_bytes(evidence, candidate));
     to.set_lag_ms(candidate.lag_ms);
     to.set_engine_state(text_of(candidate.engine.state));
     to.set_beat_age_ms(candidate.beat_age_ms);
   }
+  return out;
+}
+
+/// Adds what this software decides otherwise from the same evidence.
+v1::Explanation explain_promotion(const PromotionDecided& decided) {
+  v1::Explanation out = explain_with(decided.evidence, decided.verdicts);
+  out.set_kind(text_of(decided.kind));
+  out.set_to(decided.to.value);
+  out.set_loss_bytes(decided.loss_bytes);
+  if (decided.kind == DecisionKind::kKeep) return out;  // a holder's answer to a needless nomination: there was nothing to choose
+  const Decision again = decide(decided.evidence);
+  if (!again.to) out.add_differences("now nobody: " + again.reason);
+  if (again.to && *again.to != decided.to) out.add_differences("now to " + again.to->value + ", then to " + decided.to.value);
+  if (again.loss_bytes != decided.loss_bytes)
+    out.add_differences("now loss at most " + number(again.loss_bytes) + " B, then " + number(decided.loss_bytes) + " B");
+  for (std::size_t i = 0; i < again.verdicts.size() && i < decided.verdicts.size(); ++i)
+    if (again.verdicts[i] != decided.verdicts[i])
+      out.add_differences(again.verdicts[i].node.value + ": now " + again.verdicts[i].rule + " (" + again.verdicts[i].detail + "), then " +
+                          decided.verdicts[i].rule + " (" + decided.verdicts[i].detail + ")");
+  if (again.verdicts.size() != decided.verdicts.size()) out.add_differences("another number of verdicts");
+  return out;
+}
+
+constexpr const char* kNoEvidence = "the event has no evidence: it is of software that kept none";
+
+v1::Explanation explain_service(const ServiceMoved& moved) {
+  v1::Explanation out;
+  out.set_kind("service");
+  out.set_to(names(moved.active));
+  for (const Verdict& v : verdicts_of(moved.evidence)) add_candidate(out, v.node.value, v.eligible, v.rule, v.detail);
+  const auto again = decide_service(moved.evidence);
+  if (moved.evidence.empty()) out.add_differences(kNoEvidence);
+  else if (!again) out.add_differences("now it would stay as it was, then active on " + names(moved.active));
+  else if (again->active != moved.active) out.add_differences("now active on " + names(again->active) + ", then on " + names(moved.active));
+  return out;
+}
+
+v1::Explanation explain_capability(const CapabilityMoved& moved) {
+  const auto said = [](const std::string& provider) { return provider.empty() ? std::string("nobody") : provider; };
+  v1::Explanation out;
+  out.set_kind("capability");
+  out.set_resource(moved.capability);
+  out.set_to(moved.provider);
+  for (const ProviderEvidence& p : moved.evidence) add_candidate(out, p.provider, p.usable, p.usable ? "usable" : p.known ? "not_usable" : "unknown", p.cause);
+  const ProviderChoice again = choose_provider(moved.evidence);
+  if (moved.evidence.empty()) out.add_differences(kNoEvidence);
+  else if (again.provider != moved.provider) out.add_differences("now " + said(again.provider) + " (" + again.reason + "), then " + said(moved.provider));
   return out;
 }
 
@@ -166,37 +220,22 @@ v1::EventView view_of(const LogEvent& event, const std::string& subject) {
 }
 
 Result<v1::Explanation> explain(const LogEvent& event) {
-  const auto* decided = std::get_if<PromotionDecided>(&event.event.payload);
-  if (decided == nullptr)
+  v1::Explanation out;
+  if (const auto* decided = std::get_if<PromotionDecided>(&event.event.payload)) out = explain_promotion(*decided);
+  else if (const auto* service = std::get_if<ServiceMoved>(&event.event.payload)) out = explain_service(*service);
+  else if (const auto* capability = std::get_if<CapabilityMoved>(&event.event.payload)) out = explain_capability(*capability);
+  else
     return fail(Remedy::kFixInput, "explain " + number(event.sequence.value) + ": it is a " + payload_name(event.event.payload) +
-                                       ", not a decision; `daarionctl events` lists PromotionDecided events");
-  const bool kept = decided->kind == DecisionKind::kKeep;
-  v1::Explanation out = explain_with(decided->evidence, decided->verdicts);
+                                       ", not a decision; `daarionctl events` lists PromotionDecided, ServiceMoved and CapabilityMoved events");
+  const EventHeader& h = event.event.header;
   out.set_sequence(event.sequence.value);
   out.set_time(time_text(event.stored_ns));
-  out.set_resource(event.event.header.resource.value);
-  out.set_kind(text_of(decided->kind));
-  out.set_epoch(event.event.header.epoch.value);
-  out.set_to(decided->to.value);
-  out.set_reason(event.event.header.reason);
-  out.set_actor(event.event.header.actor);
-  out.set_loss_bytes(decided->loss_bytes);
-  out.set_agrees(true);
-  if (kept) return out;  // a holder's answer to a needless nomination: there was nothing to choose
-  const Decision again = decide(decided->evidence);
-  const auto differs = [&](const std::string& what) {
-    out.add_differences(what);
-    out.set_agrees(false);
-  };
-  if (!again.to) differs("now nobody: " + again.reason);
-  if (again.to && *again.to != decided->to) differs("now to " + again.to->value + ", then to " + decided->to.value);
-  if (again.loss_bytes != decided->loss_bytes)
-    differs("now loss at most " + number(again.loss_bytes) + " B, then " + number(decided->loss_bytes) + " B");
-  for (std::size_t i = 0; i < again.verdicts.size() && i < decided->verdicts.size(); ++i)
-    if (again.verdicts[i] != decided->verdicts[i])
-      differs(again.verdicts[i].node.value + ": now " + again.verdicts[i].rule + " (" + again.verdicts[i].detail + "), then " +
-              decided->verdicts[i].rule + " (" + decided->verdicts[i].detail + ")");
-  if (again.verdicts.size() != decided->verdicts.size()) differs("another number of verdicts");
+  if (!h.resource.empty()) out.set_resource(h.resource.value);
+  out.set_epoch(h.epoch.value);
+  out.set_reason(h.reason);
+  out.set_actor(h.actor);
+  if (out.decider().empty()) out.set_decider(h.node.value);
+  out.set_agrees(out.differences().empty());
   return out;
 }
 

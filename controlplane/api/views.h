@@ -21,8 +21,8 @@ std::string summary_of(const Payload& payload);
 
 v1::EventView view_of(const LogEvent& event, const std::string& subject);
 
-/// `why`: the decision as it was made, and whether this software makes the same one from the same evidence.
-/// Errors: kFixInput if the event is no PromotionDecided, naming what it is.
+/// `why`: the decision as it was made, and whether this software makes the same one from the same evidence: of a promotion, of who serves, of
+/// who provides a capability. Errors: kFixInput if the event is none of these, naming what it is.
 Result<v1::Explanation> explain(const LogEvent& event);
 
 /// A preview's text with the holder's own part said as what it is: "node1: never heard in this log" -> "node1: taken as dead".

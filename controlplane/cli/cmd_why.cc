@@ -33,17 +33,32 @@ void add_loss(const v1::Explanation& e, Lines& out) {
   out.add("loss       at most " + bytes_text(e.loss_bytes()) + because);
 }
 
+/// The places of a service or the providers of a capability: `*` is where it went.
+void add_places(const v1::Explanation& e, Lines& out) {
+  const std::string to = " " + e.to() + " ";
+  Table table({" ", e.kind() == "service" ? "NODE" : "PROVIDER", "RULE", "DETAIL"});
+  for (const v1::CandidateVerdict& c : e.candidates()) table.row({to.find(" " + c.node() + " ") == std::string::npos ? "" : "*", c.node(), c.rule(), c.detail()});
+  out.add(e.kind() == "service" ? "places" : "chain");
+  table.empty() ? out.add(kIndent + "none") : out.add(table, kIndent);
+}
+
 void print_why(const v1::Explanation& e) {
+  const bool move = e.kind() == "service" || e.kind() == "capability";
   Lines out;
-  out.add("event " + std::to_string(e.sequence()) + ": " + e.kind() + " of " + e.resource() + " to " + e.to() + ", epoch " + std::to_string(e.epoch()));
+  out.add("event " + std::to_string(e.sequence()) + ": " + e.kind() + (move ? " " : " of ") + e.resource() + " to " + (e.to().empty() ? "nobody" : e.to()) +
+          (move ? "" : ", epoch " + std::to_string(e.epoch())));
   out.add("when       " + e.time() + " (log time)");
   out.add("reason     " + e.reason());
   if (e.has_trigger()) out.add("trigger    event " + std::to_string(e.trigger().sequence()) + ", " + e.trigger().type() + ": " + e.trigger().summary() + " (" + e.trigger().reason() + ")");
   else if (e.kind() == "failover") out.add("trigger    the lease of " + (e.last_holder().empty() ? "the holder" : e.last_holder()) + " ran out");
-  out.add("decider    " + e.decider() + ", " + e.software() + ", for " + e.actor());
-  add_votes(e, out);
-  add_candidates(e, out);
-  add_loss(e, out);
+  out.add("decider    " + e.decider() + (e.software().empty() ? "" : ", " + e.software()) + ", for " + e.actor());
+  if (move) {
+    add_places(e, out);
+  } else {
+    add_votes(e, out);
+    add_candidates(e, out);
+    add_loss(e, out);
+  }
   out.add(e.agrees() ? "today      this software decides the same from the same evidence" : "today      this software DECIDES OTHERWISE from the same evidence");
   for (const std::string& d : e.differences()) out.add(kIndent + d);
   out.add("phases");
@@ -93,8 +108,8 @@ ExitCode why_not(const Globals& globals, const std::string& resource) {
 
 void add_why(CLI::App& app, const Globals& globals, ExitCode& code) {
   auto decision = std::make_shared<std::string>(), resource = std::make_shared<std::string>();
-  CLI::App* command = app.add_subcommand("why", "A decision made again from its evidence: votes, every candidate's verdict, loss, and what followed.");
-  command->add_option("what", *decision, "A sequence of the log, or a resource: its newest decision")->required()->type_name("SEQ|RESOURCE");
+  CLI::App* command = app.add_subcommand("why", "A decision made again from its evidence: who writes, who serves, who provides; every candidate's verdict, and what followed.");
+  command->add_option("what", *decision, "A sequence of the log, or a resource, service or capability: its newest decision")->required()->type_name("SEQ|NAME");
   command->callback([decision, &globals, &code] { code = why(globals, *decision); });
   CLI::App* now = app.add_subcommand("why-not", "The same rules on this moment: who would be promoted if the holder died, and why the others would not.");
   now->add_option("resource", *resource, "Its name, as in `daarionctl resources`")->required();

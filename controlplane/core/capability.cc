@@ -16,10 +16,10 @@ std::optional<ProviderPlace> provider_place(const std::string& provider) {
   return ProviderPlace{provider.substr(0, sign), NodeId(provider.substr(sign + 1))};
 }
 
-std::vector<ProviderView> providers_of(const State& state, const std::vector<std::string>& chain) {
-  std::vector<ProviderView> out;
+std::vector<ProviderEvidence> providers_of(const State& state, const std::vector<std::string>& chain) {
+  std::vector<ProviderEvidence> out;
   for (const std::string& provider : chain) {
-    ProviderView& view = out.emplace_back(ProviderView{.provider = provider, .usable = false, .known = true, .cause = {}});
+    ProviderEvidence& view = out.emplace_back(ProviderEvidence{.provider = provider, .usable = false, .known = true, .cause = {}});
     const auto at = provider_place(provider);
     if (!at) {
       view.usable = true;
@@ -46,9 +46,9 @@ std::vector<ProviderView> providers_of(const State& state, const std::vector<std
   return out;
 }
 
-ProviderChoice choose_provider(const std::vector<ProviderView>& chain) {
+ProviderChoice choose_provider(const std::vector<ProviderEvidence>& chain) {
   ProviderChoice out;
-  for (const ProviderView& view : chain) {
+  for (const ProviderEvidence& view : chain) {
     if (view.usable) {
       out.provider = view.provider;
       out.reason += (out.reason.empty() ? "" : "; ") + view.provider + (out.reason.empty() ? " is the first of the chain" : " is the next of the chain");

@@ -21,23 +21,16 @@ struct ProviderPlace {
 /// "gpu@node1" -> gpu on node1; nothing for one that is no place of ours, as "api:mistral".
 std::optional<ProviderPlace> provider_place(const std::string& provider);
 
-struct ProviderView {
-  std::string provider;
-  bool usable = false;
-  bool known = true;   // else nothing was said of it yet
-  std::string cause;   // why it is not usable
-  bool operator==(const ProviderView&) const = default;
-};
 /// The chain with what is known of each. An API model is always usable: nobody here looks at it.
-std::vector<ProviderView> providers_of(const State& state, const std::vector<std::string>& chain);
+std::vector<ProviderEvidence> providers_of(const State& state, const std::vector<std::string>& chain);
 
-/// The first usable one, and why; empty provider: none is.
+/// The first usable one, and why; empty provider: none is. The same evidence gives the same choice.
 struct ProviderChoice {
   std::string provider, reason;
   bool certain = true;  // every better one is known not to be usable
   bool operator==(const ProviderChoice&) const = default;
 };
-ProviderChoice choose_provider(const std::vector<ProviderView>& chain);
+ProviderChoice choose_provider(const std::vector<ProviderEvidence>& chain);
 
 /// Who provides it, as the log says, for this agent: its own chain if it has one, else everybody's. Empty: nobody yet.
 std::string provider_now(const State& state, const std::string& capability, const std::string& agent = {});

@@ -140,9 +140,18 @@ struct RouteTableChanged {
   std::vector<RouteRule> rules;
   bool operator==(const RouteTableChanged&) const = default;
 };
+/// What was known of one provider of a capability's chain.
+struct ProviderEvidence {
+  std::string provider;
+  bool usable = false;
+  bool known = true;  // else nothing was said of it yet
+  std::string cause;  // why it is not usable
+  bool operator==(const ProviderEvidence&) const = default;
+};
 struct CapabilityMoved {
   std::string capability;
   std::string provider;
+  std::vector<ProviderEvidence> evidence = {};  // the chain, in its order; logs of before have none
   bool operator==(const CapabilityMoved&) const = default;
 };
 

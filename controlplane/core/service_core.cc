@@ -177,13 +177,14 @@ void ServiceCore::decide_capabilities(Instant now) {
     const std::string due = "capability " + capability;
     const auto said = state_->routes.find(capability);
     const bool known = said != state_->routes.end();
-    ProviderChoice choice = choose_provider(providers_of(*state_, chain));
+    std::vector<ProviderEvidence> evidence = providers_of(*state_, chain);
+    ProviderChoice choice = choose_provider(evidence);
     // The first time, what is not known yet may be better.
     if (known ? said->second.provider == choice.provider : !choice.certain) {
       since_.erase(due);
       continue;
     }
-    if (my_turn(due, now)) append(CapabilityMoved{capability, std::move(choice.provider)}, {}, std::move(choice.reason), {}, now);
+    if (my_turn(due, now)) append(CapabilityMoved{capability, std::move(choice.provider), std::move(evidence)}, {}, std::move(choice.reason), {}, now);
   }
 }
 

@@ -146,6 +146,19 @@ std::optional<ServiceDecision> decide_service(const std::vector<ServiceEvidence>
   return out;
 }
 
+std::vector<Verdict> verdicts_of(const std::vector<ServiceEvidence>& evidence) {
+  std::vector<Verdict> out;
+  for (const ServiceEvidence& e : evidence) {
+    const bool eligible = e.active ? can_stay(e) : can_take(e);
+    const char* rule = !e.reachable ? "unreachable" : e.intent != MemberIntent::kActive ? "intent" : eligible ? (e.active ? "active" : "eligible") : e.active ? "ill" : "not_well";
+    std::string detail = why_not(e).substr(e.node.value.size() + 4);  // without "<node> is "
+    if (e.cold && e.health == Health::kUnknown) detail = "not started: its start command brings it up";
+    if (e.check_broken) detail += ", its check is broken";
+    out.push_back({e.node, eligible, rule, std::move(detail)});
+  }
+  return out;
+}
+
 Sequence routes_changed(const State& state) {
   Sequence newest = state.topology.sequence;
   for (const auto& [node, member] : state.members) newest = std::max(newest, member.changed);

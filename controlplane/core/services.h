@@ -52,6 +52,9 @@ struct ServiceDecision {
 };
 std::optional<ServiceDecision> decide_service(const std::vector<ServiceEvidence>& evidence);
 
+/// What speaks for and against each place, in the evidence's order: whether it may be active, by which rule, and why.
+std::vector<Verdict> verdicts_of(const std::vector<ServiceEvidence>& evidence);
+
 /// The newest event that changed what a route table says; 0: none yet.
 Sequence routes_changed(const State& state);
 

@@ -82,9 +82,15 @@ void ProbeWriter::stop() {
   if (thread_.joinable()) thread_.join();
 }
 
+std::size_t ProbeWriter::failed() const {
+  const std::lock_guard lock(mutex_);
+  return failed_;
+}
+
 void ProbeWriter::note(const std::string& error) {
   const std::lock_guard lock(mutex_);
   error_ = error;
+  ++failed_;
 }
 
 void ProbeWriter::run() {

@@ -59,6 +59,7 @@ class ProbeWriter {
   /// The last write acknowledged until now; Instant{}: none.
   Instant last() const;
   std::string last_error() const;  // of the newest attempt; empty: it succeeded
+  std::size_t failed() const;      // attempts without an acknowledgement; a server that does not answer costs one each time
 
  private:
   void run();
@@ -69,6 +70,7 @@ class ProbeWriter {
   mutable std::mutex mutex_;
   std::vector<ProbeWrite> writes_;
   std::string error_;
+  std::size_t failed_ = 0;
   std::atomic<bool> ending_ = false;
   std::thread thread_;
 };

@@ -1,6 +1,7 @@
 #include "tests/api/fake_cluster.h"
 
 #include "consumers/state_store.h"
+#include "controlplane/core/capability.h"
 #include "controlplane/core/check.h"
 #include "controlplane/core/routing.h"
 #include "streams/codec.h"
@@ -104,8 +105,8 @@ void FakeCluster::serve() {
   add(ServiceHealthChanged{.health = Health::kBroken, .cause = "exit code 9"}, node(1), ResourceId(kGpu));
   add(ServiceMoved{{node(2)}, service_evidence(core_->state(), spec.services[0])}, node(3), router);
   add(ServiceHealthChanged{.health = Health::kUnknown, .check_broken = true, .cause = "404: there is no /health to GET"}, node(2), ResourceId("memory"));
-  add(CapabilityMoved{"vision", "api:mistral"}, node(3));
-  add(CapabilityMoved{"image", ""}, node(3));
+  for (const auto& [name, provider] : {std::pair("vision", "api:mistral"), std::pair("image", "")})
+    add(CapabilityMoved{name, provider, providers_of(core_->state(), spec.capabilities.at(name))}, node(3));
 }
 
 Sequence FakeCluster::add(Payload payload, const NodeId& by, const ResourceId& resource, Epoch epoch, const std::string& reason) {

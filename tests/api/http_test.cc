@@ -142,6 +142,21 @@ TEST_F(HttpTest, MetricsHaveStableNames) {
     EXPECT_NE(text.find(line), std::string::npos) << line << "\n" << text;
 }
 
+TEST_F(HttpTest, MetricsSayWhoServes) {
+  cluster.serve();
+  const std::string text = body(ask("/metrics"));
+  for (const char* line : {"daarion_service_active{service=\"router\",member=\"node1\"} 0\n", "daarion_service_active{service=\"router\",member=\"node2\"} 1\n",
+                           "daarion_service_healthy{service=\"router\",member=\"node1\"} 0\n", "daarion_service_healthy{service=\"router\",member=\"node2\"} 1\n",
+                           "daarion_service_check_broken{service=\"memory\",member=\"node2\"} 1\n", "daarion_service_flapping{service=\"router\",member=\"node1\"} 0\n",
+                           "daarion_service_routed{service=\"router\"} 1\n", "daarion_service_routed{service=\"swapper\"} 0\n",
+                           "daarion_service_moved_sequence{service=\"router\"} 16\n", "daarion_service_moved_sequence{service=\"swapper\"} 0\n",
+                           "daarion_capability_provided{capability=\"vision\",agent=\"\"} 1\n", "daarion_capability_provided{capability=\"image\",agent=\"\"} 0\n",
+                           "daarion_capability_provider{capability=\"vision\",agent=\"\",provider=\"api:mistral\"} 1\n"})
+    EXPECT_NE(text.find(line), std::string::npos) << line << "\n" << text;
+  EXPECT_EQ(text.find("daarion_service_healthy{service=\"memory\""), std::string::npos) << "nothing is known of it";
+  EXPECT_EQ(text.find("capability=\"stt\""), std::string::npos) << "nobody was ever said to provide it";
+}
+
 TEST_F(HttpTest, HealthAnswersBesideClientsThatNeverFinishTheirRequest) {
   std::vector<std::unique_ptr<Raw>> stuck;
   for (int i = 0; i < 16; ++i) {

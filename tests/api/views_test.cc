@@ -65,6 +65,56 @@ TEST(Why, SaysSoWhenOneObservationIsAnother) {
   EXPECT_GT(tried, 100u);
 }
 
+// ---- who serves, who provides
+LogEvent event_of(Payload payload, const std::string& resource) {
+  LogEvent event{.sequence = {70}, .stored_ns = 5, .event = {}};
+  event.event.header.node = NodeId("node3");
+  event.event.header.resource = ResourceId(resource);
+  event.event.header.actor = "node:node3";
+  event.event.header.reason = "as it was then";
+  event.event.payload = std::move(payload);
+  return event;
+}
+
+TEST(Why, MakesTheMoveOfAServiceAgain) {
+  const NodeId one("node1"), two("node2");
+  ServiceMoved moved{{two}, {{.node = one, .declared = ServiceRole::kActive, .active = true, .health = Health::kBroken, .cause = "no answer"},
+                             {.node = two, .declared = ServiceRole::kStandby, .health = Health::kHealthy}}};
+  const auto same = explain(event_of(moved, "router"));
+  ASSERT_TRUE(same) << same.error().message;
+  EXPECT_TRUE(same->agrees()) << same->differences(0);
+  EXPECT_EQ(same->kind() + " " + same->resource() + " " + same->to() + " " + same->decider(), "service router node2 node3");
+  ASSERT_EQ(same->candidates_size(), 2);
+  EXPECT_EQ(same->candidates(0).rule() + ": " + same->candidates(0).detail(), "ill: broken: no answer");
+  EXPECT_FALSE(same->candidates(0).eligible());
+  EXPECT_EQ(same->candidates(1).rule() + ": " + same->candidates(1).detail(), "eligible: healthy");
+  // One observation is another.
+  ServiceMoved other = moved;
+  other.evidence[1].health = Health::kBroken;
+  EXPECT_EQ(explain(event_of(other, "router"))->differences(0), "now it would stay as it was, then active on node2");
+  other = moved;
+  other.evidence.push_back({.node = NodeId("node3"), .declared = ServiceRole::kActive, .health = Health::kHealthy});
+  EXPECT_EQ(explain(event_of(other, "router"))->differences(0), "now active on node2 node3, then on node2");
+  other.evidence.clear();
+  const auto without = explain(event_of(other, "router"));
+  EXPECT_FALSE(without->agrees());
+  EXPECT_NE(without->differences(0).find("no evidence"), std::string::npos);
+}
+
+TEST(Why, MakesTheMoveOfACapabilityAgain) {
+  CapabilityMoved moved{"vision", "api:mistral", {{.provider = "gpu@node1", .cause = "broken: exit code 9"}, {.provider = "api:mistral", .usable = true}}};
+  const auto same = explain(event_of(moved, ""));
+  ASSERT_TRUE(same) << same.error().message;
+  EXPECT_TRUE(same->agrees()) << same->differences(0);
+  EXPECT_EQ(same->kind() + " " + same->resource() + " " + same->to(), "capability vision api:mistral");
+  EXPECT_EQ(same->candidates(0).rule(), "not_usable");
+  CapabilityMoved other = moved;
+  other.evidence[0].usable = true;
+  EXPECT_EQ(explain(event_of(other, ""))->differences(0), "now gpu@node1 (gpu@node1 is the first of the chain), then api:mistral");
+  other.evidence.clear();
+  EXPECT_FALSE(explain(event_of(other, ""))->agrees()) << "of a log of before";
+}
+
 TEST(Why, OnlyDecisionsHaveOne) {
   const auto why = explain(*decode_event(test::sim_log(1)[0]));
   ASSERT_FALSE(why);

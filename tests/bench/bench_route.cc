@@ -1,9 +1,11 @@
-// What a resolution and a plan cost: on one core, with as many rules, subjects and nodes as the figures name.
+// What a resolution and a plan cost: on one core, with as many rules, subjects and nodes as the figures name; and what all of it costs a message on
+// its way to an edge (mirror_latency.h).
 #include <chrono>
 #include <cstdio>
 
 #include "controlplane/core/resolve.h"
 #include "controlplane/core/routing.h"
+#include "tests/bench/mirror_latency.h"
 #include "tests/harness/figures.h"
 #include "tests/harness/stalls.h"
 
@@ -130,4 +132,8 @@ bool run() {
 }  // namespace
 }  // namespace daarion
 
-int main() { return daarion::run() ? 0 : 1; }
+int main() {
+  const bool pure = daarion::run();
+  int repeated = 0;
+  return daarion::mirror_latency(repeated) && pure ? 0 : 1;
+}

@@ -245,6 +245,25 @@ Seconds since it began. LED BY with ?: the newest event that could have led to i
   expect_refusal(ctl({"-o", "markdown", "status"}), 2, {"markdown is for `daarionctl incident`"});
 }
 
+TEST_F(CliTest, WhyTellsWhoServesAndWhoProvides) {
+  cluster.serve();
+  const Ran service = ctl({"why", "router"});
+  EXPECT_EQ(service.code, 0) << service.err;
+  EXPECT_TRUE(service.out.starts_with("event 16: service router to node2\nwhen       2026-09-21T14:13:36.000Z (log time)\n")) << service.out;
+  for (const char* part : {"trigger    event 14, ServiceHealthChanged: broken: no answer within 1000 ms", "decider    node3, for node:node3\n", "places\n",
+                           "node1  ill       broken: no answer within 1000 ms\n", "*  node2  eligible  healthy\n", "today      this software decides the same from the same evidence\n"})
+    EXPECT_NE(service.out.find(part), std::string::npos) << part << "\n" << service.out;
+  EXPECT_EQ(service.out.find("votes"), std::string::npos) << "nobody votes on a service";
+  EXPECT_EQ(ctl({"why", "16"}).out, service.out);
+  const std::string vision = ctl({"why", "vision"}).out;
+  EXPECT_TRUE(vision.starts_with("event 18: capability vision to api:mistral\n")) << vision;
+  for (const char* part : {"trigger    event 15, ServiceHealthChanged: broken: exit code 9", "gpu@node1    not_usable  broken: exit code 9\n", "*  api:mistral  usable", "decides the same"})
+    EXPECT_NE(vision.find(part), std::string::npos) << part << "\n" << vision;
+  EXPECT_TRUE(ctl({"why", "image"}).out.starts_with("event 19: capability image to nobody\n"));
+  EXPECT_EQ(json({"why", "router"})["candidates"][1]["rule"], "eligible");
+  expect_refusal(ctl({"why", "memory"}), 5, {"nothing was decided about memory yet"});
+}
+
 TEST_F(CliTest, WhyRefusesWhatIsNoDecision) {
   expect_refusal(ctl({"why", "8"}), 2, {"PromotionCompleted", "not a decision"});
   expect_refusal(ctl({"why", "99"}), 2, {"1 to 8"});

@@ -60,7 +60,7 @@ TEST(ClusterText, HasTheEnginesThatWereAskedFor) {
 }
 
 TEST(ClusterText, KeepsPortsThatWereReplaced) {
-  Shape shape{.nodes = 3, .prefix = "127.80.1.", .folder = "/x", .ports = {}, .max_promotions = "9 per 1h", .data_dir = "postgres", .engines = {"postgres", "redis"}};
+  Shape shape{.nodes = 3, .prefix = "127.80.1.", .folder = "/x", .ports = {}, .max_promotions = "9 per 1h", .data_dir = "postgres", .engines = {"postgres", "redis-sentinel", "qdrant"}};
   std::uint32_t next = 20'000;
   for (const Ports::Use& use : shape.ports.uses()) *use.port = next++;
   const ParsedFile parsed = parse_cluster_file(cluster_text(shape));

@@ -2,12 +2,14 @@
 
 #include <chrono>
 #include <fstream>
+#include <sstream>
 #include <thread>
 
 #include "controlplane/core/health.h"
 #include "controlplane/health/probe.h"
 #include "controlplane/node/clock.h"
 #include "controlplane/topology/render.h"
+#include "controlplane/topology/render_entry.h"
 #include "streams/js_request.h"
 
 namespace daarion::test {
@@ -45,11 +47,30 @@ void set_health(const dev::LocalCluster& cluster, const NodeId& node, std::uint3
   std::ofstream(body_file(cluster, node, port), std::ios::trunc) << body;
 }
 
-Result<TableReader> TableReader::open(dev::LocalCluster& cluster, const NodeId& node) {
-  NatsEndpoint endpoint{.urls = {}, .user = kAppUser, .password = cluster.secrets()["DAARION_APP_PASSWORD"], .name = "service"};
+Result<std::string> start_haproxy(const dev::LocalCluster& cluster) {
+  std::ifstream in(cluster.config_path());
+  std::stringstream text;
+  text << in.rdbuf();
+  const std::string address = cluster.address_of(NodeId("node1")) + "00";  // no node's: node1's is <prefix>1
+  const auto config = render_haproxy(parse_cluster_file(text.str()).file, {.bind = address, .region = {}});
+  if (!config) return tl::unexpected(config.error());
+  const std::string file = cluster.folder() + "/haproxy.cfg";
+  std::ofstream(file) << *config;
+  // In the folder of the node that lives on.
+  const auto started = dev::spawn({.argv = {"haproxy", "-db", "-f", file}, .environment = {}, .folder = cluster.node_folder(NodeId("node3")), .log_file = cluster.folder() + "/haproxy.log", .netns = {}});
+  if (!started) return tl::unexpected(started.error());
+  return address;
+}
+
+NatsEndpoint own_server(dev::LocalCluster& cluster, const NodeId& node) {
+  NatsEndpoint out{.urls = {}, .user = kAppUser, .password = cluster.secrets()["DAARION_APP_PASSWORD"], .name = "service"};
   for (const NatsServerPlan& server : cluster.servers())
-    if (server.node == node && server.kind != NatsServerPlan::Kind::kWitness) endpoint.urls.push_back(server.url());
-  auto connection = Connection::open(endpoint);
+    if (server.node == node && server.kind != NatsServerPlan::Kind::kWitness) out.urls.push_back(server.url());
+  return out;
+}
+
+Result<TableReader> TableReader::open(dev::LocalCluster& cluster, const NodeId& node) {
+  auto connection = Connection::open(own_server(cluster, node));
   if (!connection) return tl::unexpected(connection.error());
   if (auto up = (*connection)->wait_connected(seconds(10)); !up) return tl::unexpected(up.error());
   TableReader out;

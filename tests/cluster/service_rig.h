@@ -18,6 +18,13 @@ Result<dev::ProcessId> start_stand_in(const dev::LocalCluster& cluster, const No
 /// What the stand-in on that port answers from now on; empty: that all is well.
 void set_health(const dev::LocalCluster& cluster, const NodeId& node, std::uint32_t port, const std::string& body);
 
+/// HAProxy as it is rendered, before the whole cluster, at an address of its own on this machine, which is returned. Its end is the cluster's.
+/// Errors: kFixInput.
+Result<std::string> start_haproxy(const dev::LocalCluster& cluster);
+
+/// The node's own nats-server, as a service connects to it: account APP.
+NatsEndpoint own_server(dev::LocalCluster& cluster, const NodeId& node);
+
 /// The route table where services find it: the KV bucket of a node's site, read as user `app`.
 class TableReader {
  public:

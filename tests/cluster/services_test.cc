@@ -6,11 +6,9 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 
 #include "controlplane/health/probe.h"
 #include "controlplane/node/clock.h"
-#include "controlplane/topology/render_entry.h"
 #include "tests/cluster/service_rig.h"
 
 namespace daarion {
@@ -83,20 +81,6 @@ class Services : public testing::Test {
     const auto done = cluster().await_that("cold on " + node.value + " alone", seconds(20), cluster().log_of(node, dev::Part::kDaemon), [&] { return listens(node, kCold) && !listens(other, kCold); });
     ASSERT_TRUE(done) << done.error().message;
   }
-  /// HAProxy as it is rendered, before the whole cluster. Its address.
-  std::string start_haproxy() {
-    std::ifstream in(cluster().config_path());
-    std::stringstream text;
-    text << in.rdbuf();
-    const std::string address = cluster().address_of(kOne) + "00";  // no node's: node1's is <prefix>1
-    const auto config = render_haproxy(parse_cluster_file(text.str()).file, {.bind = address, .region = {}});
-    EXPECT_TRUE(config) << config.error().message;
-    const std::string file = cluster().folder() + "/haproxy.cfg";
-    std::ofstream(file) << *config;
-    const auto started = dev::spawn({.argv = {"haproxy", "-db", "-f", file}, .environment = {}, .folder = cluster().node_folder(kThree), .log_file = cluster().folder() + "/haproxy.log", .netns = {}});
-    EXPECT_TRUE(started) << started.error().message;
-    return address;
-  }
   /// What a client gets of the router through HAProxy; empty: nothing.
   static std::string ask_router(const std::string& haproxy) {
     httplib::Client client(haproxy, static_cast<int>(kRouter));
@@ -129,7 +113,9 @@ TEST_F(Services, MoveWithTheirHealthTheirNodesIntentAndItsLoss) {
   expect_runs_on(kOne, kTwo);
 
   test::set_health(cluster(), kTwo, kRouter, R"({"status":"ok","nats_connected":true,"of":"node2"})");
-  const std::string haproxy = start_haproxy();
+  const auto started = test::start_haproxy(cluster());
+  ASSERT_OK(started);
+  const std::string& haproxy = *started;
   // It begins with all of them, until its first checks.
   int in_a_row = 0;
   ASSERT_OK(cluster().await_that("node1's router alone through HAProxy", seconds(20), cluster().folder() + "/haproxy.log", [&] {

@@ -232,7 +232,7 @@ std::vector<FenceWish> wanted_at(int self, bool paused) {
   for (int n = 2; n <= 3; ++n) {
     if (n == self) continue;
     Beat beat = beat_of(n, 1, log.state);
-    beat.promises = {{kPostgres, node(1), session(1), instance(1)}};
+    beat.promises = {{kPostgres, node(1), session(1), instance(1), true}};
     beat.suspects = {node(1)};
     core.step(BeatHeard{beat, "nats"}, at(5000));
   }

@@ -1,12 +1,14 @@
 // `make demo`: a cluster of three nodes loses the one that writes, and everything that is promised of that moment is shown and checked.
+#include <httplib.h>
 #include <signal.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstring>
 
 #include "controlplane/node/clock.h"
-#include "tests/cluster/kit.h"
+#include "tests/cluster/service_rig.h"
 #include "tests/demo/report.h"
 #include "tests/harness/figures.h"
 
@@ -27,6 +29,7 @@ constexpr Duration kRejoin = seconds(30);
 constexpr std::size_t kWarmRows = 200;         // a second of writes: the writer's pace is known
 constexpr double kClockMs = 2;                 // stored times and durations are rounded to a millisecond each
 constexpr std::size_t kTailRows = 10;          // that the replica never hears of
+constexpr std::uint32_t kGateway = 9300;
 
 std::string ms(double v) {
   char text[32];
@@ -34,6 +37,55 @@ std::string ms(double v) {
   return text;
 }
 double to_double_ms(Duration d) { return double(d.count()) / 1e6; }
+
+/// Asks the gateway through HAProxy, again and again, each time by a connection of its own.
+class Visitor {
+ public:
+  explicit Visitor(std::string address) : address_(std::move(address)), thread_([this] { run(); }) {}
+  ~Visitor() { stop(); }
+  void stop() {
+    ending_ = true;
+    if (thread_.joinable()) thread_.join();
+  }
+  std::size_t answered() const {
+    const std::lock_guard lock(mutex_);
+    return answered_.size();
+  }
+  std::size_t failed() const { return failed_; }
+  /// The longest time without an answer from `from` on.
+  Duration longest_gap(Instant from) const {
+    const std::lock_guard lock(mutex_);
+    Duration longest{};
+    Instant last = from;
+    for (const Instant at : answered_)
+      if (at > from) longest = std::max(longest, at - std::exchange(last, at));
+    return longest;
+  }
+
+ private:
+  void run() {
+    while (!ending_) {
+      const Instant begun = node_now();
+      httplib::Client client(address_, static_cast<int>(kGateway));
+      client.set_connection_timeout(1);
+      client.set_read_timeout(1);
+      const auto answer = client.Get("/health");
+      if (answer && answer->status == 200) {
+        const std::lock_guard lock(mutex_);
+        answered_.push_back(node_now());
+      } else {
+        ++failed_;
+      }
+      std::this_thread::sleep_for(std::max(Duration{}, begun + milliseconds(10) - node_now()));
+    }
+  }
+  std::string address_;
+  std::atomic<bool> ending_ = false;
+  std::atomic<std::size_t> failed_ = 0;
+  mutable std::mutex mutex_;
+  std::vector<Instant> answered_;
+  std::thread thread_;
+};
 
 class Demo {
  public:
@@ -43,6 +95,7 @@ class Demo {
     start();
     lose_the_writer();
     timeline();
+    through_haproxy();
     return_of_node1();
     switchover_home();
     count_rows();
@@ -52,6 +105,10 @@ class Demo {
   void figures() {
     test::say_machine(test::server_versions());
     test::say({.name = "demo_kill_to_first_write_ms", .value = gap_ms_, .unit = "ms", .samples = {}, .limit = "<=3000", .ok = gap_ms_ > 0 && gap_ms_ <= 3000});
+    test::say({.name = "demo_haproxy_postgres_without_ms", .value = proxied_pg_ms_, .unit = "ms", .samples = {}, .limit = "", .ok = proxied_pg_ms_ > 0});
+    test::say({.name = "demo_haproxy_postgres_failed", .value = double(proxied_pg_failed_), .unit = "requests", .samples = {}});
+    test::say({.name = "demo_haproxy_gateway_without_ms", .value = proxied_gateway_ms_, .unit = "ms", .samples = {}, .limit = "", .ok = proxied_gateway_ms_ > 0});
+    test::say({.name = "demo_haproxy_gateway_failed", .value = double(proxied_gateway_failed_), .unit = "requests", .samples = {}});
     test::say({.name = "demo_rejoin_ms", .value = rejoin_ms_, .unit = "ms", .samples = {}, .limit = "", .ok = rejoin_ms_ > 0});
     test::say({.name = "demo_switchover_gap_ms", .value = switch_ms_, .unit = "ms", .samples = {}, .limit = "<=1000", .ok = switch_ms_ > 0 && switch_ms_ <= 1000});
     test::say({.name = "demo_rows_lost_by_failover", .value = double(lost_), .unit = "rows", .samples = {}, .limit = "announced", .ok = within_});
@@ -67,7 +124,9 @@ class Demo {
 
  private:
   void start() {
-    report_.step("a cluster of three nodes: PostgreSQL on node1 and node2, the third vote on node3");
+    report_.step("a cluster of three nodes: PostgreSQL and a gateway on node1 and node2, the third vote on node3; HAProxy before them");
+    test::add_to_file(*cluster_, "services:\n  gateway: {port: " + std::to_string(kGateway) + ", health: /health, on: {node1: active, node2: standby}}\n");
+    for (const NodeId& node : {kOne, kTwo}) need(test::start_stand_in(*cluster_, node, {kGateway}));
     need(cluster_->start_all());
     const auto view = need(cluster_->await_settled(kUp));
     report_.truth("node1 writes, node2 streams, every node is ready", view.holder_of(kPostgres) == "node1" && view.streams(kPostgres, "node2"));
@@ -96,6 +155,14 @@ class Demo {
 
   void lose_the_writer() {
     row_bytes_ = bytes_per_row();
+    const std::string haproxy = need(test::start_haproxy(*cluster_));
+    auto target = cluster_->application(kOne);
+    target.host = haproxy;
+    proxied_ = std::make_unique<dev::ProbeWriter>(target, "through-haproxy");
+    visitor_ = std::make_unique<Visitor>(haproxy);
+    need(cluster_->await_that("answers through HAProxy", seconds(20), cluster_->folder() + "/haproxy.log",
+                              [&] { return proxied_->count() > kWarmRows / 4 && visitor_->answered() > kWarmRows / 4; }));
+    const std::size_t pg_failed = proxied_->failed(), gateway_failed = visitor_->failed();
     const auto before = need(cluster_->view(kTwo));
     const dev::ResourceSeen* pg = before.resource(kPostgres);
     report_.step("node1 loses power: nats-server, PostgreSQL, daemon and guards killed at once");
@@ -111,6 +178,29 @@ class Demo {
     gap_ms_ = to_double_ms(two_->first_after(killed_) - killed_);
     report_.line("node2 acknowledges its first row " + ms(gap_ms_) + " after the kill");
     report_.truth("the first row comes within 3000 ms", gap_ms_ <= 3000);
+    need(cluster_->await_that("answers through HAProxy again", kFailover, cluster_->folder() + "/haproxy.log",
+                              [&] { return proxied_->first_after(killed_ + seconds(1)) != kNever && visitor_->longest_gap(killed_) > milliseconds(500); }));
+    proxied_->stop();
+    visitor_->stop();
+    proxied_pg_ms_ = to_double_ms(dev::longest_gap({proxied_.get()}, killed_, proxied_->last()));
+    proxied_gateway_ms_ = to_double_ms(visitor_->longest_gap(killed_));
+    proxied_pg_failed_ = proxied_->failed() - pg_failed;
+    proxied_gateway_failed_ = visitor_->failed() - gateway_failed;
+  }
+
+  void through_haproxy() {
+    report_.step("what clients behind HAProxy saw of it");
+    report_.line("PostgreSQL: " + std::to_string(proxied_pg_failed_) + " attempts failed, no row was acknowledged for " + ms(proxied_pg_ms_));
+    report_.line("gateway: " + std::to_string(proxied_gateway_failed_) + " requests failed, none was answered for " + ms(proxied_gateway_ms_));
+    report_.truth("both were served again within 5 s", proxied_pg_ms_ <= 5000 && proxied_gateway_ms_ <= 5000);
+    const LogEvent* moved = test::last_of<ServiceMoved>(log_);
+    report_.truth("the gateway's move to node2 is an event", moved != nullptr && std::get<ServiceMoved>(moved->event.payload).active == std::vector<NodeId>{kTwo});
+    if (moved == nullptr) return;
+    const auto said = need(test::explain(*cluster_, kThree, moved->sequence));
+    report_.line("why " + std::to_string(moved->sequence.value) + ": " + said.reason());
+    for (const v1::CandidateVerdict& c : said.candidates()) report_.line("place     " + c.node() + ": (" + c.rule() + ") " + c.detail());
+    report_.truth("the same evidence gives the same decision again", said.agrees());
+    report_.keep("haproxy", nlohmann::ordered_json{{"postgres_failed", proxied_pg_failed_}, {"postgres_ms", proxied_pg_ms_}, {"gateway_failed", proxied_gateway_failed_}, {"gateway_ms", proxied_gateway_ms_}});
   }
 
   void timeline() {
@@ -258,7 +348,10 @@ class Demo {
 
   test::ScratchCluster cluster_;
   Report& report_;
-  std::unique_ptr<dev::ProbeWriter> one_, two_;
+  std::unique_ptr<dev::ProbeWriter> one_, two_, proxied_;  // the last through HAProxy
+  std::unique_ptr<Visitor> visitor_;
+  double proxied_pg_ms_ = 0, proxied_gateway_ms_ = 0;
+  std::size_t proxied_pg_failed_ = 0, proxied_gateway_failed_ = 0;
   std::vector<LogEvent> log_;
   LogEvent decision_, completion_;
   Instant killed_{};

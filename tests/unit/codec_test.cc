@@ -117,6 +117,17 @@ TEST(EventCodec, ReadsAndWritesDecisionsWithoutInheritanceAsBefore) {
   EXPECT_EQ(hex(encode_event(back->event)), text);
 }
 
+/// A capability's move from before it had evidence.
+TEST(EventCodec, ReadsAndWritesCapabilitiesWithoutEvidenceAsBefore) {
+  std::ifstream in(std::string(DAARION_SOURCE_DIR) + "/tests/golden/capability_without_evidence.hex");
+  std::string name, text;
+  ASSERT_TRUE(in >> name >> text);
+  const auto back = decode_event({.sequence = {9}, .stored_ns = 5, .subject = "cluster.log.route.vision.7", .payload = unhex(text)});
+  ASSERT_TRUE(back) << back.error().message;
+  EXPECT_TRUE(std::get<CapabilityMoved>(back->event.payload).evidence.empty());
+  EXPECT_EQ(hex(encode_event(back->event)), text);
+}
+
 /// Topologies and rules of logs from before they had services and capabilities.
 TEST(EventCodec, ReadsAndWritesTopologiesWithoutServicesAsBefore) {
   std::ifstream in(std::string(DAARION_SOURCE_DIR) + "/tests/golden/topology_without_services.hex");

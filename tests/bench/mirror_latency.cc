@@ -1,0 +1,218 @@
+#include "tests/bench/mirror_latency.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <thread>
+
+#include "clients/cpp/daarion_client.h"
+#include "streams/js_request.h"
+#include "streams/nats_handles.h"
+#include "streams/provision.h"
+#include "streams/route_streams.h"
+#include "tests/cluster/service_rig.h"
+#include "tests/harness/figures.h"
+#include "tests/harness/nats_servers.h"
+#include "tests/harness/stalls.h"
+
+namespace daarion {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using Clock = std::chrono::steady_clock;
+using Json = nlohmann::json;
+using test::need;
+
+constexpr int kRounds = 9;              // of which the median counts; each is one of both, one after the other
+constexpr int kRepeats = 6;             // of rounds that the machine itself disturbed
+constexpr int kMessages = 500;          // a round's, of each
+constexpr milliseconds kPace(4);
+constexpr milliseconds kChangeEvery(300);
+constexpr int kLeastChanges = 3;        // of the route table that the edge saw, in a round
+constexpr double kLimit = 1.2;
+const NodeId kOne("node1"), kTwo("node2"), kThree("node3");
+
+/// One way from a publisher to a reader of the mirror.
+struct Way {
+  std::shared_ptr<Connection> from, to;
+  std::string subject, mirror;
+};
+
+std::shared_ptr<Connection> open(const NatsEndpoint& endpoint) {
+  auto connection = need(Connection::open(endpoint));
+  need(connection->wait_connected(seconds(10)));
+  return connection;
+}
+
+std::uint64_t last_of(Connection& at, const std::string& stream) {
+  const auto info = js_request(at, "$JS.API.STREAM.INFO." + stream, nullptr, seconds(2));
+  return info && info->contains("state") ? (*info)["state"].value("last_seq", std::uint64_t{0}) : 0;
+}
+
+bool publish(Connection& from, const std::string& subject, const std::string& payload) {
+  jsPubOptions options{};
+  jsPubOptions_Init(&options);
+  options.MaxWait = 2000;
+  jsPubAck* raw = nullptr;
+  const auto link = from.handles().link();
+  const natsStatus s = js_Publish(&raw, link->js, subject.c_str(), payload.data(), static_cast<int>(payload.size()), &options, nullptr);
+  const PubAckPtr ack(raw);
+  return s == NATS_OK;
+}
+
+/// One message there and back, so that everything on the way is in place.
+void warm_up(const Way& way) {
+  const auto end = Clock::now() + seconds(60);
+  for (std::uint64_t before = last_of(*way.to, way.mirror); last_of(*way.to, way.mirror) <= before; std::this_thread::sleep_for(milliseconds(100))) {
+    if (Clock::now() > end) throw test::Failed{"nothing came to " + way.mirror};
+    publish(*way.from, way.subject, "warm");
+  }
+}
+
+/// From before the publish to the reader's hand, ms, of each message.
+std::vector<double> send(const Way& way) {
+  std::vector<Clock::time_point> sent(kMessages), came(kMessages);
+  std::atomic<int> received = 0;
+  const auto reader = read_site(way.to, {way.mirror}, {.next = {{way.mirror, last_of(*way.to, way.mirror) + 1}}, .owed = {}});
+  (void)reader->next(milliseconds(200));  // its consumer is there
+  std::thread hands([&] {
+    for (const auto end = Clock::now() + seconds(20); received < kMessages && Clock::now() < end;) {
+      const auto message = reader->next(milliseconds(100));
+      if (!message || !*message || (*message)->payload == "warm") continue;
+      came[static_cast<std::size_t>(std::stoi((*message)->payload))] = Clock::now();
+      ++received;
+    }
+    nats_ReleaseThreadMemory();
+  });
+  bool stored = true;
+  for (int n = 0; n < kMessages; ++n) {
+    const auto begun = sent[static_cast<std::size_t>(n)] = Clock::now();
+    stored &= publish(*way.from, way.subject, std::to_string(n));
+    std::this_thread::sleep_until(begun + kPace);
+  }
+  hands.join();
+  if (!stored || received < kMessages) throw test::Failed{std::to_string(received) + " of " + std::to_string(kMessages) + " came by " + way.mirror};
+  std::vector<double> out;
+  for (std::size_t n = 0; n < sent.size(); ++n) out.push_back(std::chrono::duration<double, std::milli>(came[n] - sent[n]).count());
+  std::ranges::sort(out);
+  return out;
+}
+double p50(const std::vector<double>& sorted) { return sorted[sorted.size() / 2]; }
+double p99(const std::vector<double>& sorted) { return sorted[sorted.size() * 99 / 100]; }
+
+/// A stream of three replicas and its mirror: no rules, no permissions, no daemon.
+class Bare {
+ public:
+  Bare() {
+    using Account = test::NatsServers::Account;
+    way_ = {open(servers_.endpoint({0}, "bench", Account::kRoutes)), open(servers_.endpoint({3}, "bench", Account::kRoutes)), "bare.message", "BARE_MIRROR"};
+    make(*way_.from, {{"name", "BARE"}, {"subjects", {"bare.>"}}, {"storage", "file"}, {"num_replicas", 3}});
+    make(*way_.to, {{"name", "BARE_MIRROR"}, {"storage", "file"}, {"num_replicas", 1}, {"mirror", {{"name", "BARE"}, {"external", external_of("core", std::string(kRouteSync) + "edge")}}}});
+    warm_up(way_);
+  }
+  const Way& way() const { return way_; }
+  const std::string& version() const { return servers_.version(); }
+
+ private:
+  static void make(Connection& at, const Json& stream) {
+    const auto end = Clock::now() + seconds(30);
+    for (;;) {
+      const auto made = js_request(at, "$JS.API.STREAM.CREATE." + stream.value("name", ""), stream, seconds(2));
+      if (made && !made->contains("error")) return;
+      if (Clock::now() > end) throw test::Failed{"make " + stream.value("name", "") + ": " + (made ? js_error_text(*made) : made.error().message)};
+      std::this_thread::sleep_for(milliseconds(100));
+    }
+  }
+  test::NatsServers servers_{{.size = 3, .edges = 1}};
+  Way way_;
+};
+
+/// The users' rules, permissions and denies, and a daemon on every node; the route table changes for as long as change() is asked to.
+class Whole {
+ public:
+  Whole() {
+    need(cluster_->start_all());
+    need(cluster_->await_settled(seconds(60)));
+    way_ = {open(test::own_server(*cluster_, kOne)), open(test::own_server(*cluster_, kThree)), "message.received.bench", "MESSAGE_MIRROR"};
+    client_ = need(client::Client::connect(test::own_server(*cluster_, kThree), kThree.value, seconds(30)));
+    warm_up(way_);
+  }
+  const Way& way() const { return way_; }
+
+  /// Sends while node2 is drained and taken back, again and again. Each is an event, a fold, and a table written and announced at every site.
+  std::vector<double> send_during_changes() {
+    std::atomic<bool> done = false;
+    int changes = 0;
+    std::thread changer([&] {
+      for (bool drained = false; !done || drained; drained = !drained) {
+        const std::uint64_t before = client_->table()->updated();
+        (void)dev::run_to_end({dev::program("daarionctl"), "--server", cluster_->server_of(kOne), drained ? "undrain" : "drain", "node2", "--reason", "bench"}, "");
+        changes += client_->await_table_after(before, seconds(2)) ? 1 : 0;
+        std::this_thread::sleep_for(kChangeEvery);
+      }
+    });
+    std::vector<double> out;
+    try {
+      out = send(way_);
+    } catch (...) {
+      done = true;
+      changer.join();
+      throw;
+    }
+    done = true;
+    changer.join();
+    if (changes < kLeastChanges) throw test::Failed{"the route table changed only " + std::to_string(changes) + " times"};
+    changes_ += changes;
+    return out;
+  }
+  int changes() const { return changes_; }
+
+ private:
+  test::ScratchCluster cluster_ = need(test::ScratchCluster::make(3));
+  Way way_;
+  std::unique_ptr<client::Client> client_;
+  int changes_ = 0;
+};
+
+bool measure(int& repeated) {
+  Bare bare;
+  Whole whole;
+  std::vector<double> bare50, bare99, whole50, whole99, ratio50, ratio99;
+  for (int round = 0, repeats = 0; round < kRounds; ++round) {
+    const test::Disturbance machine;
+    const std::vector<double> without = send(bare.way()), with = whole.send_during_changes();
+    if (machine.disturbed() && repeats < kRepeats) {
+      ++repeats, ++repeated, --round;
+      continue;
+    }
+    bare50.push_back(p50(without)), bare99.push_back(p99(without)), whole50.push_back(p50(with)), whole99.push_back(p99(with));
+    ratio50.push_back(p50(with) / p50(without)), ratio99.push_back(p99(with) / p99(without));
+  }
+  test::say_machine(bare.version(), repeated);
+  const auto said = [](const char* name, const std::vector<double>& samples) { test::say({.name = name, .value = test::median(samples), .unit = "ms", .samples = samples}); };
+  const auto limited = [](const char* name, const std::vector<double>& samples) {
+    const double value = test::median(samples);
+    return test::say({.name = name, .value = value, .unit = "x", .samples = samples, .limit = "<=1.2", .ok = value <= kLimit});
+  };
+  said("bare_mirror_p50_ms", bare50);
+  said("bare_mirror_p99_ms", bare99);
+  said("mirror_during_route_changes_p50_ms", whole50);
+  said("mirror_during_route_changes_p99_ms", whole99);
+  test::say({.name = "mirror_route_changes", .value = static_cast<double>(whole.changes()), .unit = "tables", .samples = {}});
+  const bool half = limited("mirror_p50_over_bare", ratio50), tail = limited("mirror_p99_over_bare", ratio99);
+  return half && tail;
+}
+
+}  // namespace
+
+bool mirror_latency(int& repeated) {
+  try {
+    return measure(repeated);
+  } catch (const test::Failed& failed) {
+    std::fprintf(stderr, "FAILED: %s\n", failed.why.c_str());
+    return false;
+  }
+}
+
+}  // namespace daarion
