@@ -22,8 +22,7 @@ void add_phase(v1::IncidentMove& out, const char* name, std::int64_t after_ms, S
 }
 
 /// The seconds of a promotion: from when the lease was over to the engine open.
-void add_phases(const LogEvent& decision, const LogEvent* end, std::int64_t began_ns, v1::IncidentMove& out) {
-  const auto& decided = std::get<PromotionDecided>(decision.event.payload);
+void add_phases(const PromotionDecided& decided, const LogEvent& decision, const LogEvent* end, std::int64_t began_ns, v1::IncidentMove& out) {
   const std::int64_t at = ms_between(began_ns, decision.stored_ns);
   std::uint64_t over_ms = 0;
   for (const VoteEvidence& v : decided.evidence.votes) over_ms = std::max(over_ms, v.over_ms);
@@ -61,11 +60,11 @@ v1::Incident view(const Incident& incident, const std::vector<LogEvent>& events)
     move.set_state(m.pending ? "pending" : m.failed ? "failed" : "done");
     move.set_done_ms(ms_between(incident.began_ns, (end != nullptr ? *end : decision).stored_ns));
     move.set_reason(decision.event.header.reason);
-    const auto why = explain(decision);
-    if (!why) continue;
-    move.set_loss_bytes(why->loss_bytes());
-    *move.mutable_candidates() = why->candidates();
-    add_phases(decision, end, incident.began_ns, move);
+    if (const auto why = explain(decision)) {
+      move.set_loss_bytes(why->loss_bytes());
+      *move.mutable_candidates() = why->candidates();
+    }
+    if (const auto* decided = std::get_if<PromotionDecided>(&decision.event.payload)) add_phases(*decided, decision, end, incident.began_ns, move);
   }
   for (const IncidentStep& s : incident.steps) {
     const LogEvent& event = events[s.event];

@@ -20,6 +20,8 @@ std::string state_of(const v1::Incident& incident) {
   return "over after " + ms_text(incident.duration_ms());
 }
 
+std::string move_text(const v1::IncidentMove& m) { return m.what() + " to " + (m.to().empty() ? "nobody" : m.to()); }
+
 Table moves_of(const v1::Incident& incident) {
   Table table({"WHAT", "FROM", "TO", "AFTER", "STATE", "LOSS AT MOST", "WHY"});
   for (const v1::IncidentMove& m : incident.moves())
@@ -63,10 +65,10 @@ std::string text_of(const v1::Incident& incident) {
   out.add("moved");
   incident.moves().empty() ? out.add("           nothing") : out.add(moves_of(incident), "           ");
   for (const v1::IncidentMove& m : incident.moves()) {
-    if (m.phases().empty()) continue;
-    out.add(m.what() + " to " + m.to() + ", event " + std::to_string(m.sequence()));
-    out.add(phases_of(m), "           ");
-    out.add(candidates_of(m), "           ");
+    if (m.phases().empty() && m.candidates().empty()) continue;
+    out.add(move_text(m) + ", event " + std::to_string(m.sequence()));
+    if (!m.phases().empty()) out.add(phases_of(m), "           ");
+    if (!m.candidates().empty()) out.add(candidates_of(m), "           ");
   }
   out.add("story      (LED BY with ?: the newest event that could have)");
   out.add(steps_of(incident), "           ");
@@ -80,9 +82,11 @@ std::string markdown_of(const v1::Incident& incident) {
   if (!incident.open().empty()) out += "\n";
   out += "## What moved\n\n" + (incident.moves().empty() ? std::string("Nothing.\n") : moves_of(incident).markdown());
   for (const v1::IncidentMove& m : incident.moves()) {
-    if (m.phases().empty()) continue;
-    out += "\n### " + clean(m.what()) + " to " + clean(m.to()) + "\n\n" + phases_of(m).markdown() + "\nWho could have had it (`daarionctl why " + std::to_string(m.sequence()) +
-           "` makes the decision again):\n\n" + candidates_of(m).markdown();
+    if (m.phases().empty() && m.candidates().empty()) continue;
+    out += "\n### " + clean(move_text(m)) + "\n";
+    if (!m.phases().empty()) out += "\n" + phases_of(m).markdown();
+    if (!m.candidates().empty())
+      out += "\nWho could have had it (`daarionctl why " + std::to_string(m.sequence()) + "` makes the decision again):\n\n" + candidates_of(m).markdown();
   }
   return out + "\n## Timeline\n\nSeconds since it began. LED BY with ?: the newest event that could have led to it.\n\n" + steps_of(incident).markdown();
 }

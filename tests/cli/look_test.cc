@@ -245,6 +245,17 @@ Seconds since it began. LED BY with ?: the newest event that could have led to i
   expect_refusal(ctl({"-o", "markdown", "status"}), 2, {"markdown is for `daarionctl incident`"});
 }
 
+TEST_F(CliTest, IncidentTellsOfServicesToo) {
+  cluster.serve();
+  const Ran ran = ctl({"incident", "16"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_TRUE(ran.out.starts_with("router failed on node1: goes on")) << ran.out;
+  for (const char* part : {"open       router on node1 is not well again", "router  node1  node2  +2.000  done   -",
+                           "router to node2, event 16\n           CANDIDATE  RULE      DETAIL", "node2 *    eligible  healthy", "16     +2.000  ServiceMoved"})
+    EXPECT_NE(ran.out.find(part), std::string::npos) << part << "\n" << ran.out;
+  EXPECT_NE(ctl({"incident", "16", "-o", "markdown"}).out.find("### router to node2"), std::string::npos);
+}
+
 TEST_F(CliTest, WhyTellsWhoServesAndWhoProvides) {
   cluster.serve();
   const Ran service = ctl({"why", "router"});
