@@ -177,20 +177,9 @@ void fill_warnings(const NodeCore& core, const std::vector<std::string>& said, v
   if (core.state().voters.voters.size() == 1) out.add_warnings("one voter: nothing fails over by itself, and a lost host is an outage");
 }
 
-/// Since when this node could know of a decision: the least time within which a majority of the voters was heard. A node that is no voter hears
-/// them all; its own voice does not count.
-Duration staleness(const NodeCore& core, Instant now) {
-  const VoterSet& set = core.state().voters;
-  std::vector<Duration> silent;
-  for (const VoterInstance& v : set.voters)
-    silent.push_back(v.node == core.identity().self ? Duration{} : core.peers().silent(v.node, now, core.started()));
-  if (silent.empty()) return {};
-  std::ranges::sort(silent);
-  return silent[set.majority() - 1];
-}
-
+/// Since when this node could know of a decision: the least time within which a majority of the voters was heard.
 void fill_staleness(const NodeCore& core, Instant now, v1::Status& out) {
-  const Duration stale = staleness(core, now);
+  const Duration stale = core.peers().majority_silent(core.state().voters, now, core.started());
   out.set_stale_ms(to_ms(stale));
   if (stale > core.spec().lease.ttl)
     out.add_warnings("this node hears no majority of the voters for " + std::to_string(stale / std::chrono::seconds(1)) +

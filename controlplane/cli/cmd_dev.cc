@@ -84,7 +84,7 @@ ExitCode up(int nodes, bool netns, const std::vector<std::string>& engines) {
     return report(Error{Remedy::kFixInput, Effect::kNone, "start " + std::to_string(nodes) + " nodes: " + folder + " has a cluster of " +
                                                               std::to_string(cluster->nodes().size()) + "; `daarionctl dev down` first"});
   for (const std::string& engine : there ? engines : std::vector<std::string>{})
-    if (engine == "redis-sentinel" ? cluster->sentinel_system() == nullptr : engine == "qdrant" ? cluster->qdrant_system() == nullptr : !cluster->leads(engine))
+    if (!cluster->runs(engine))
       return report(Error{Remedy::kFixInput, Effect::kNone, "start " + engine + ": " + folder + " has a cluster without it; `daarionctl dev down` first"});
   say((there ? "found " : "wrote ") + cluster->config_path());
   if (cluster->network()) say("network namespaces " + cluster->network()->hub() + " and one for each node");
@@ -98,17 +98,19 @@ ExitCode up(int nodes, bool netns, const std::vector<std::string>& engines) {
     if (id.value != "postgres") continue;
     if (auto made = cluster->make_application(NodeId(r->holder)); !made) return report(made);
   }
+  const auto elected = [&](const std::string& id, const std::string& who, const char* is) -> Result<void> {
+    const auto seen = cluster->await(cluster->nodes().front(), who, kSettled, [&](const dev::ClusterView& v) { return !v.holder_of(id).empty(); });
+    if (!seen) return tl::unexpected(seen.error());
+    say(id + ": " + seen->holder_of(id) + is);
+    return {};
+  };
   if (const DataSystem* system = cluster->sentinel_system()) {
-    const std::string id = system->id.value;
-    const auto seen = cluster->await(cluster->nodes().front(), "a primary of " + id + " by Sentinel", kSettled, [&](const dev::ClusterView& v) { return !v.holder_of(id).empty(); });
-    if (!seen) return report(seen.error());
-    say(id + ": " + seen->holder_of(id) + " is the primary, by Sentinel");
+    const std::string& id = system->id.value;
+    if (auto done = elected(id, "a primary of " + id + " by Sentinel", " is the primary, by Sentinel"); !done) return report(done.error());
   }
   if (const DataSystem* system = cluster->qdrant_system()) {
-    const std::string id = system->id.value;
-    const auto seen = cluster->await(cluster->nodes().front(), "a leader of " + id + "'s raft", kSettled, [&](const dev::ClusterView& v) { return !v.holder_of(id).empty(); });
-    if (!seen) return report(seen.error());
-    say(id + ": " + seen->holder_of(id) + " leads its raft");
+    const std::string& id = system->id.value;
+    if (auto done = elected(id, "a leader of " + id + "'s raft", " leads its raft"); !done) return report(done.error());
     if (std::getenv("DAARION_QDRANT") == nullptr)
       say(id + ": this is our STAND-IN (" + LocalCluster::qdrant_program() + "), NOT Qdrant: shards and replicas, no vectors. DAARION_QDRANT=/path/of/qdrant runs a real one");
   }

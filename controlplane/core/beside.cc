@@ -1,5 +1,7 @@
 #include "controlplane/core/beside.h"
 
+#include <utility>
+
 namespace daarion {
 namespace {
 
@@ -14,8 +16,14 @@ Contact contact_of(const NodeCore& core, Instant now) {
   Contact out{.caught_up = core.caught_up(), .voter = set.has(self, core.identity().instance)};
   for (const VoterInstance& voter : set.voters)
     if (voter.node < self && core.peers().silent(voter.node, now, core.started()) <= timers.ttl) ++out.rank;
-  out.alone = !set.voters.empty() && core.peers().heard(set, timers.ttl - timers.fence_budget, now, core.started()) < set.majority();
+  out.alone = core.peers().majority_silent(set, now, core.started()) > timers.ttl - timers.fence_budget;
   return out;
+}
+
+void KeptContact::take(const Contact& contact) {
+  static_cast<Contact&>(*this) = contact;
+  caught_up |= std::exchange(was_caught_up_, contact.caught_up);
+  ever_caught_up |= contact.caught_up;
 }
 
 std::optional<Append> Appends::make(Payload payload, const ResourceId& resource, std::string reason, const EventId& cause, const State& state, Instant now, Instant& next) {

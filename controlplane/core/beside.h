@@ -21,6 +21,15 @@ struct Contact {
 };
 Contact contact_of(const NodeCore& core, Instant now);
 
+/// The newest one. Between an event's beat and its fold everybody is behind for a moment: one such moment is none.
+struct KeptContact : Contact {
+  bool ever_caught_up = false;
+  void take(const Contact& contact);
+
+ private:
+  bool was_caught_up_ = false;
+};
+
 /// Between one node's turn and the next: an append takes 2 to 5 ms, and nobody should wait long for a node that has just died.
 inline constexpr Duration kTurn = std::chrono::milliseconds(60);
 

@@ -211,7 +211,7 @@ void NodeCore::flush(VoterOutput& out, Instant now) {
 bool NodeCore::may_append(Instant now) const {
   const VoterSet& set = state_->voters;
   if (!set.has(config_.identity.self, config_.identity.instance)) return true;
-  return peers_.heard(set, config_.spec.lease.ttl / kHeardPart, now, start_) >= set.majority();
+  return peers_.majority_silent(set, now, start_) <= config_.spec.lease.ttl / kHeardPart;
 }
 
 void NodeCore::append(const AppendWish& wish, const NodeId& about, const ResourceId& resource, Instant now) {

@@ -90,7 +90,7 @@ void ObservedCore::on(const ObservedFolded& in, Instant now) {
     own.wish = asked->switchover.sequence;
     own.wish_since = now;
     own.wish_failed.clear();
-    if (!ever_caught_up_) own.wish_tried = own.wish;  // of before this run: nobody expects it any more
+    if (!contact_.ever_caught_up) own.wish_tried = own.wish;  // of before this run: nobody expects it any more
   }
 }
 
@@ -117,13 +117,6 @@ void ObservedCore::on(const ObservedActed& in, Instant now) {
     r.again = now + kRepairAgain * (1 << r.tries);
     r.tries = std::min(r.tries + 1, kRepairDoublings);
   }
-}
-
-void ObservedCore::on(const Contact& in, Instant) {
-  // As in services: one moment behind, between an event's beat and its fold, is none.
-  contact_ = in;
-  contact_.caught_up |= std::exchange(was_caught_up_, in.caught_up);
-  ever_caught_up_ |= in.caught_up;
 }
 
 void ObservedCore::on(const ObservedAppended& in, Instant now) { appends_.ended(in.result, now); }

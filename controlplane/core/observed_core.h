@@ -131,7 +131,7 @@ class ObservedCore {
   void on(const ObservedFolded& in, Instant now);
   void on(const ObservedLooked& in, Instant now);
   void on(const ObservedActed& in, Instant now);
-  void on(const Contact& in, Instant now);
+  void on(const Contact& in, Instant) { contact_.take(in); }
   void on(const ObservedAppended& in, Instant now);
   void advance(Instant now);
   ResourceObserved present(const ResourceId& id, const Own& own, Instant now) const;
@@ -147,8 +147,7 @@ class ObservedCore {
 
   const NodeId self_;
   std::shared_ptr<const State> state_ = std::make_shared<State>();
-  Contact contact_;
-  bool ever_caught_up_ = false, was_caught_up_ = false;
+  KeptContact contact_;
   std::map<ResourceId, Own> own_;
   Appends appends_{self_};
   std::uint64_t next_action_ = 1;

@@ -66,9 +66,12 @@ const PrimaryTrack* Peers::primary(const ResourceId& resource) const {
   return it == primaries_.end() ? nullptr : &it->second;
 }
 
-std::uint32_t Peers::heard(const VoterSet& voters, Duration within, Instant now, Instant start) const {
-  return static_cast<std::uint32_t>(
-      std::ranges::count_if(voters.voters, [&](const VoterInstance& v) { return v.node == self_ || silent(v.node, now, start) <= within; }));
+Duration Peers::majority_silent(const VoterSet& voters, Instant now, Instant start) const {
+  std::vector<Duration> each;
+  for (const VoterInstance& v : voters.voters) each.push_back(v.node == self_ ? Duration{} : silent(v.node, now, start));
+  if (each.empty()) return {};
+  std::ranges::sort(each);
+  return each[voters.majority() - 1];
 }
 
 void Peers::track_primary(const Beat& beat, Instant now) {

@@ -61,8 +61,8 @@ class Peers {
   /// How long that installation of the node has been silent.
   Duration silent(const NodeId& node, const InstanceId& instance, Instant now, Instant start) const;
 
-  /// How many of the voters were heard within that time; oneself always, and everybody in the time after `start`.
-  std::uint32_t heard(const VoterSet& voters, Duration within, Instant now, Instant start) const;
+  /// The least time within which a majority of the voters was heard; oneself always, and everybody in the time after `start`. 0: there are no voters.
+  Duration majority_silent(const VoterSet& voters, Instant now, Instant start) const;
 
   /// The highest sequence that any beat of this log names.
   Sequence head(const LogId& log) const;

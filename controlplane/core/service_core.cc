@@ -87,13 +87,6 @@ void ServiceCore::on(const ServiceHookEnded& in, Instant now) {
   if (in.start) own.filter.fail(own.hook_failed, now);
 }
 
-void ServiceCore::on(const Contact& in, Instant) {
-  // Between an event's beat and its fold everybody is behind for a moment: one such moment is none.
-  contact_ = in;
-  contact_.caught_up |= std::exchange(was_caught_up_, in.caught_up);
-  ever_caught_up_ |= in.caught_up;
-}
-
 void ServiceCore::on(const ServiceAppended& in, Instant now) { appends_.ended(in.result, now); }
 
 void ServiceCore::advance(Instant now) {
@@ -109,7 +102,7 @@ void ServiceCore::advance(Instant now) {
 }
 
 void ServiceCore::drive_hooks(const std::string& name, Own& own, Instant now) {
-  if (!own.spec.moves() || own.spec.start.empty() || own.hook_running || !ever_caught_up_) return;
+  if (!own.spec.moves() || own.spec.start.empty() || own.hook_running || !contact_.ever_caught_up) return;
   const auto place = place_of(*state_, name, self_);
   const bool wanted = place && place->role == ServiceRole::kActive && !contact_.alone;
   if (own.started == wanted) {

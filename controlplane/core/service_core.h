@@ -92,7 +92,7 @@ class ServiceCore {
   void on(const ServicesFolded& in, Instant now);
   void on(const ServiceLooked& in, Instant now);
   void on(const ServiceHookEnded& in, Instant now);
-  void on(const Contact& in, Instant now);
+  void on(const Contact& in, Instant) { contact_.take(in); }
   void on(const ServiceAppended& in, Instant now);
   void advance(Instant now);
   void drive_hooks(const std::string& name, Own& own, Instant now);
@@ -105,8 +105,7 @@ class ServiceCore {
 
   const NodeId self_;
   std::shared_ptr<const State> state_ = std::make_shared<State>();
-  Contact contact_;
-  bool ever_caught_up_ = false, was_caught_up_ = false;
+  KeptContact contact_;
   std::map<std::string, Own> own_;
   std::map<std::string, Instant> since_;  // since when each decision has been due
   Appends appends_{self_};

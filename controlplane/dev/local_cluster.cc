@@ -16,6 +16,7 @@
 #include <sstream>
 
 #include "controlplane/drivers/files.h"
+#include "controlplane/drivers/redis/render.h"
 #include "controlplane/drivers/redis/settings.h"
 #include "controlplane/node/clock.h"
 #include "controlplane/topology/lint.h"
@@ -216,6 +217,12 @@ bool LocalCluster::leads(const std::string& resource) const {
   const ResourceSpec* spec = file_.spec.resource(ResourceId(resource));
   return spec != nullptr && spec->leased;
 }
+bool LocalCluster::runs(const std::string& engine) const {
+  return engine == "redis-sentinel" ? sentinel_system() != nullptr : engine == "qdrant" ? qdrant_system() != nullptr : leads(engine);
+}
+bool LocalCluster::is_electing(Part part) const {
+  return std::ranges::find(kElecting, part) != std::end(kElecting) && (part == Part::kQdrant ? qdrant_system() : sentinel_system()) != nullptr;
+}
 const DataSystem* LocalCluster::qdrant_system() const {
   const auto at = std::ranges::find(file_.systems, "qdrant", &DataSystem::engine);
   return at == file_.systems.end() ? nullptr : &*at;
@@ -242,7 +249,7 @@ std::string LocalCluster::pid_file(const NodeId& node, Part part) const { return
 
 std::string LocalCluster::log_of(const NodeId& node, Part part) const {
   if (part == Part::kNats || part == Part::kWitness || part == Part::kDaemon) return node_folder(node) + "/" + kPartNames[static_cast<int>(part)] + ".log";
-  if (part == Part::kQdrant || (sentinel_system() != nullptr && (part == Part::kRedis || part == Part::kSentinel))) return node_folder(node) + "/" + kPartNames[static_cast<int>(part)] + ".log";
+  if (is_electing(part)) return node_folder(node) + "/" + kPartNames[static_cast<int>(part)] + ".log";
   // The engine's is where the daemon was told to keep such things.
   std::error_code error;
   const std::string engine = part == Part::kRedis ? "redis" : part == Part::kGuard && !leased().empty() ? leased().front().value : "postgres";
@@ -311,7 +318,7 @@ Result<void> LocalCluster::start_redis(const NodeId& node, Part part) {
   Result<void> written;
   if (sentinel) {
     argv.insert(argv.end(), {folder + "/sentinel.conf", "--sentinel"});
-    if (!exists(argv[1])) written = write_file(argv[1], redis::render_sentinel(self, folder, password), 0600, *user);
+    if (!exists(argv[1])) written = write_file(argv[1], redis::sentinel_config(self.host, self.port, folder, password), 0600, *user);
   } else {
     DriverConfig config{.self = node, .resource = resource, .peers = {self}, .run_dir = folder, .engine_user = {}};
     config.resource.data_dir = folder;
@@ -363,8 +370,7 @@ Result<void> LocalCluster::await_daemon(const NodeId& node) const {
 }
 
 Result<void> LocalCluster::start(const NodeId& node, Part part) {
-  const bool electing = (sentinel_system() != nullptr && (part == Part::kRedis || part == Part::kSentinel)) || (qdrant_system() != nullptr && part == Part::kQdrant);
-  if (part != Part::kNode && part != Part::kNats && part != Part::kWitness && part != Part::kDaemon && !electing)
+  if (part != Part::kNode && part != Part::kNats && part != Part::kWitness && part != Part::kDaemon && !is_electing(part))
     return fail(Remedy::kFixInput, std::string("start ") + kPartNames[static_cast<int>(part)] + " of " + node.value + ": the daemon does that; start daemon, nats, witness or the whole node");
   const auto wanted = [&](const NatsServerPlan& s) {
     const Part of = s.kind == NatsServerPlan::Kind::kWitness ? Part::kWitness : Part::kNats;
@@ -429,8 +435,7 @@ Result<void> LocalCluster::stop(const NodeId& node, Duration limit) {
   for (const ProcessInfo& p : processes(node, Part::kDaemon)) send_signal(p.id, SIGTERM);
   auto stopped = await_that("the planned stop of " + node.value, limit, log_of(node, Part::kDaemon), [&] { return processes(node, Part::kDaemon).empty(); });
   std::vector<Part> others{Part::kNats, Part::kWitness};
-  if (sentinel_system() != nullptr) others.insert(others.end(), {Part::kRedis, Part::kSentinel});
-  if (qdrant_system() != nullptr) others.push_back(Part::kQdrant);
+  std::ranges::copy_if(kElecting, std::back_inserter(others), [&](Part part) { return is_electing(part); });
   for (const Part part : others)
     for (const ProcessInfo& p : processes(node, part)) send_signal(p.id, SIGTERM);
   const auto servers_ended = await_that("the end of the servers of " + node.value, seconds(10), log_of(node, Part::kNats),

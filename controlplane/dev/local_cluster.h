@@ -66,6 +66,8 @@ class LocalCluster {
   /// The data systems that the control plane leads here, in the file's order.
   std::vector<ResourceId> leased() const;
   bool leads(const std::string& resource) const;
+  /// Whether it has the engine, as LocalOptions names them.
+  bool runs(const std::string& engine) const;
   /// Redis under Sentinel; null: there is none.
   const DataSystem* sentinel_system() const;
   /// Qdrant; null: there is none.
@@ -136,6 +138,8 @@ class LocalCluster {
   Result<void> start_daemon(const NodeId& node);
   Result<void> start_redis(const NodeId& node, Part part);
   Result<void> start_qdrant(const NodeId& node);
+  /// Whether it is started here and not by the daemon, since it elects by itself.
+  bool is_electing(Part part) const;
   Result<void> start_engine(const NodeId& node, Part part) { return part == Part::kQdrant ? start_qdrant(node) : start_redis(node, part); }
   Result<void> await_server(const NatsServerPlan& server) const;
   Result<void> await_daemon(const NodeId& node) const;

@@ -8,6 +8,7 @@
 
 #include "controlplane/drivers/files.h"
 #include "controlplane/drivers/redis/connection.h"
+#include "controlplane/drivers/redis/render.h"
 #include "controlplane/drivers/redis/sentinel.h"
 #include "controlplane/drivers/redis/sentinel_view.h"
 #include "controlplane/drivers/redis/settings.h"
@@ -93,7 +94,7 @@ class Sentinel : public testing::Test {
     const std::string called = name.empty() ? "sentinel" + std::to_string(n) : name;
     PeerAddress at = sentinel_address(n);
     if (port != 0) at.port = port;
-    return process(called, at, "sentinel.conf", render_sentinel(at, base_ + "/" + called, kPassword), {"--sentinel"}, "");
+    return process(called, at, "sentinel.conf", sentinel_config(at.host, at.port, base_ + "/" + called, kPassword), {"--sentinel"}, "");
   }
   ResourceSpec resource() const {
     ResourceSpec out;

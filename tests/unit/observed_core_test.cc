@@ -55,6 +55,13 @@ ResourceView with_lost(ResourceView v, std::size_t member, const std::string& wh
   v.members[member].seen.health = why;
   return v;
 }
+/// It says that all is well, and the others, who have begun, fold that.
+void speak(Node& one, const std::vector<Node*>& others = {}) {
+  one.begin();
+  one.look(view_of(), 0);
+  one.tick(100);
+  for (Node* other : others) other->fold(110);
+}
 int said(const Log& log) { return count_of<ResourceObserved>(log); }
 const ResourceObserved& now_of(const Log& log) { return log.state.observed_of(kRedis)->seen; }
 
@@ -87,11 +94,8 @@ TEST(ObservedCore, SaysWhatItSeesOnceAndThenChangesOnly) {
 TEST(ObservedCore, AViewThatDiffersIsSaidByTheSpeakerAloneUnlessItReachesMore) {
   Log log = log_with_redis();
   Node one{log, 1}, two{log, 2};
-  one.begin();
   two.begin(0, 1);
-  one.look(view_of(), 0);
-  one.tick(100);
-  two.fold(110);
+  speak(one, {&two});
   // The link between them is cut: each sees the other's processes as lost.
   const ResourceView from_two = with_lost(view_of(), 0), from_one = with_lost(view_of(), 1);
   for (int ms = 1000; ms < 60'000; ms += 500) {
@@ -118,13 +122,9 @@ TEST(ObservedCore, AViewThatDiffersIsSaidByTheSpeakerAloneUnlessItReachesMore) {
 TEST(ObservedCore, AnElectionIsSaidByWhoHearsOfItFirst) {
   Log log = log_with_redis();
   Node one{log, 1}, two{log, 2}, three{log, 3};
-  one.begin();
   two.begin(0, 1);
   three.begin(0, 2);
-  one.look(view_of(), 0);
-  one.tick(100);
-  two.fold(110);
-  three.fold(110);
+  speak(one, {&two, &three});
   ResourceView after = with_lost(view_of(2, 2), 0);
   after.source = "sentinel +switch-master";
   three.look(after, 5000);
@@ -144,11 +144,8 @@ TEST(ObservedCore, AnElectionIsSaidByWhoHearsOfItFirst) {
 TEST(ObservedCore, ALostSpeakerIsReplaced) {
   Log log = log_with_redis();
   Node one{log, 1}, two{log, 2};
-  one.begin();
   two.begin(0, 0);
-  one.look(view_of(), 0);
-  one.tick(100);
-  two.fold(110);
+  speak(one, {&two});
   for (int ms = 1000; ms < 5000; ms += 500) two.look(with_lost(view_of(), 0, "down"), ms);
   EXPECT_EQ(said(log), 1) << "the speaker sees that too";
   log.add(MemberUnreachable{.silent_ms = 2000, .observers = {node(2), node(3)}}, node(1));
@@ -174,10 +171,8 @@ TEST(ObservedCore, AnEngineThatFlapsIsSaidMoreSeldom) {
 TEST(ObservedCore, PassesASwitchoverOnOnceAndSaysThatItFailed) {
   Log log = log_with_redis();
   Node one{log, 1}, two{log, 2};
-  one.begin();
   two.begin(0, 1);
-  one.look(view_of(), 0);
-  one.tick(100);
+  speak(one);
   two.look(view_of(), 100);
   log.add(SwitchoverRequested{.from = node(1), .to = node(2), .valid_ms = 30'000}, node(3), kRedis);
   one.fold(1000);
@@ -200,9 +195,7 @@ TEST(ObservedCore, PassesASwitchoverOnOnceAndSaysThatItFailed) {
 TEST(ObservedCore, ASwitchoverThatCameAboutNamesTheRequestAsItsCause) {
   Log log = log_with_redis();
   Node one{log, 1};
-  one.begin();
-  one.look(view_of(), 0);
-  one.tick(100);
+  speak(one);
   log.add(SwitchoverRequested{.from = node(1), .to = {}, .valid_ms = 30'000}, node(3), kRedis);
   const EventId asked = log.events.back().event.header.id;
   one.fold(1000);

@@ -16,11 +16,9 @@
 namespace daarion {
 
 Result<std::unique_ptr<Driver>> make_redis_driver(const DriverConfig& config, EngineHost& host) {
-  const char* password = std::getenv("REDIS_PASSWORD");
-  if (password == nullptr || *password == 0)
-    return fail(Remedy::kFixInput,
-                "prepare Redis: REDIS_PASSWORD is not set; set it in the daemon's environment, the same on all nodes");
-  auto driver = redis::make_driver_with(config, password, host);
+  const auto password = redis::needed_password("Redis");
+  if (!password) return tl::unexpected(password.error());
+  auto driver = redis::make_driver_with(config, *password, host);
   if (!driver) return tl::unexpected(driver.error());
   return std::unique_ptr<Driver>(std::move(*driver));
 }

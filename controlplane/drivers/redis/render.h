@@ -8,6 +8,7 @@
 namespace daarion::redis {
 
 std::string server_config(const ResourceSpec& resource, const NodeId& node, const std::string& host, const std::string& folder, const std::string& password);
+/// sentinel.conf, to start with: Sentinel writes into it itself, and is told by the daemons what to monitor.
 std::string sentinel_config(const std::string& host, std::uint32_t port, const std::string& folder, const std::string& password);
 
 }  // namespace daarion::redis

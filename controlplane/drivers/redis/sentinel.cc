@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <optional>
 #include <thread>
 #include <vector>
@@ -13,10 +12,7 @@
 namespace daarion {
 
 Result<std::unique_ptr<Observer>> make_sentinel_observer(const ObserverConfig& config) {
-  const char* password = std::getenv("REDIS_PASSWORD");
-  if (password == nullptr || *password == 0)
-    return fail(Remedy::kFixInput, "prepare Redis with Sentinel: REDIS_PASSWORD is not set; set it in the daemon's environment, the same on all nodes");
-  return redis::make_sentinel_with(config, password);
+  return redis::needed_password("Redis with Sentinel").and_then([&](const std::string& password) { return redis::make_sentinel_with(config, password); });
 }
 
 namespace redis {

@@ -1,6 +1,7 @@
 #include "controlplane/drivers/redis/settings.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "controlplane/drivers/files.h"
 #include "controlplane/drivers/redis/render.h"
@@ -82,18 +83,18 @@ std::string render_settings(const DriverConfig& c, const PeerAddress* upstream, 
   return s;
 }
 
-std::string render_sentinel(const PeerAddress& at, const std::string& folder, const std::string& password) {
+std::string sentinel_config(const std::string& host, std::uint32_t port, const std::string& folder, const std::string& password) {
   std::string s = "# Sentinel rewrites this file itself. What it monitors the daemons tell it.\n";
-  s += setting("bind", at.host);
-  s += setting("port", std::to_string(at.port));
+  s += setting("bind", host);
+  s += setting("port", std::to_string(port));
   s += setting("dir", quoted(folder));
   s += setting("protected-mode", "no");
   s += setting("daemonize", "no");
   s += setting("logfile", "\"\"");
   s += setting("requirepass", quoted(password));
   s += setting("sentinel", "sentinel-pass " + quoted(password));
-  s += setting("sentinel", "announce-ip " + quoted(at.host));
-  s += setting("sentinel", "announce-port " + std::to_string(at.port));
+  s += setting("sentinel", "announce-ip " + quoted(host));
+  s += setting("sentinel", "announce-port " + std::to_string(port));
   return s;
 }
 
@@ -103,8 +104,10 @@ std::string server_config(const ResourceSpec& resource, const NodeId& node, cons
   return render_settings(config, nullptr, password, false);
 }
 
-std::string sentinel_config(const std::string& host, std::uint32_t port, const std::string& folder, const std::string& password) {
-  return render_sentinel({{}, host, port}, folder, password);
+Result<std::string> needed_password(const std::string& what) {
+  const char* password = std::getenv("REDIS_PASSWORD");
+  if (password != nullptr && *password != 0) return password;
+  return fail(Remedy::kFixInput, "prepare " + what + ": REDIS_PASSWORD is not set; set it in the daemon's environment, the same on all nodes");
 }
 
 std::vector<std::string> as_nobodys_replica() { return {"--replicaof", std::string(kNobody) + " " + kNobodyPort}; }

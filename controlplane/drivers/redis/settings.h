@@ -25,8 +25,8 @@ std::string config_path(const std::string& data_dir);
 /// Pure. redis.conf; upstream empty: follow nobody. `local`: there is a local.conf.
 std::string render_settings(const DriverConfig& config, const PeerAddress* upstream, const std::string& password, bool local);
 
-/// Pure. sentinel.conf, to start with: Sentinel writes into it itself, and is told by the daemons what to monitor.
-std::string render_sentinel(const PeerAddress& at, const std::string& folder, const std::string& password);
+/// REDIS_PASSWORD of the environment. Errors: kFixInput, naming `what` cannot be prepared without.
+Result<std::string> needed_password(const std::string& what);
 
 /// How a server under Sentinel is started, so that one that restarts never serves its replicas what it came back with: the end of its command line.
 std::vector<std::string> as_nobodys_replica();
