@@ -46,7 +46,6 @@
   X(kReleaseBeforeDemotion, "release_before_demotion", "a switchover says that the session ended before the engine stopped") \
   X(kWordAtOnce, "word_at_once", "a voter gives its word for a change of its set without having named it for a length")     \
   X(kWordWhilePaused, "word_while_paused", "a voter gives its word while a promise of its has no end")                      \
-  X(kWordOfAnotherSet, "word_of_another_set", "words for another set count towards a change of this one")                   \
   X(kAcksOfAnySet, "acks_of_any_set", "acks count under whichever set the holder has, not the one that they name")          \
   /* deciding and folding */                                                                                                \
   X(kVotesIgnored, "votes_ignored", "one vote is enough for a decision")                                                    \

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "controlplane/core/lease.h"
-#include "controlplane/core/plant.h"
 
 namespace daarion {
 namespace {
@@ -149,8 +148,7 @@ class Planner {
     if (!fresh(v)) return false;
     const Beat& beat = c_.peers.find(v.node)->beat;
     const auto& losses = c_.state.log.regressions;
-    const bool of_this = beat.ready_for == set_.id || (PLANTED(kWordOfAnotherSet) && !beat.ready_for.empty());
-    return of_this && (losses.empty() || beat.applied >= losses.back().sequence) && !above_log(beat.promised, c_.state);
+    return beat.ready_for == set_.id && (losses.empty() || beat.applied >= losses.back().sequence) && !above_log(beat.promised, c_.state);
   }
 
   SetPlan carry_out(const Step& step, const Step* next, bool renamed) const {

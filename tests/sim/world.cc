@@ -140,7 +140,7 @@ bool World::settled() const {
     if (host->engine.writable()) writer = host.get();
   }
   const LeaseState* lease = reference().lease(resource_);
-  return set_is_whole() && writer != nullptr && lease != nullptr && lease->phase == LeaseState::Phase::kActive && lease->completed.session == writer->engine.session &&
+  return (set_is_whole() || one_id_twice()) && writer != nullptr && lease != nullptr && lease->phase == LeaseState::Phase::kActive && lease->completed.session == writer->engine.session &&
          checker_.unfollowed(*writer).empty();
 }
 
@@ -286,6 +286,10 @@ bool World::set_is_whole() const {
   std::vector<NodeId> declared = reference().topology.spec.voters;
   std::ranges::sort(declared);
   return !set.id.empty() && nodes == declared;
+}
+
+bool World::one_id_twice() const {
+  return std::ranges::any_of(hosts_, [&](const auto& h) { return h->index != static_cast<int>(h->place) && !h->gone && !hosts_[h->place]->gone; });
 }
 
 void World::declare_voters(const std::vector<NodeId>& voters) {

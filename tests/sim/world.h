@@ -153,6 +153,8 @@ class World {
   void replace_disk(Host& host);
   /// Every voter of the log's set has a host, and the set is the one declared.
   bool set_is_whole() const;
+  /// Two hosts live under one id. Which of them votes is an operator's business.
+  bool one_id_twice() const;
   /// An operator changes `control.voters` everywhere.
   void declare_voters(const std::vector<NodeId>& voters);
   void kill_guard(Host& host);
