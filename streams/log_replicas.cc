@@ -14,8 +14,8 @@ namespace {
 using Json = nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
-constexpr int kPlacements = 20;   // consumers made to find each of two followers once: all miss one once in 3000 times, and it is looked at later
-constexpr int kBelieved = 2;
+constexpr int kFollowerPlacements = 20;   // consumers made to find each of two followers once: all miss one once in 3000 times, and it is looked at later
+constexpr int kDoubtsOfReplica = 2;
 constexpr int kRemapFailed = 10075;  // the peer is out, and no other server could take its place
 constexpr std::chrono::seconds kAgain{60};
 
@@ -49,7 +49,7 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
     again_ = Clock::now() + kAgain;
     for (const auto& [name, is_sound] : sound) {
       if (is_sound) doubts_.erase(name);
-      else if (++doubts_[name] >= kBelieved) return take_out(name, config, limit);
+      else if (++doubts_[name] >= kDoubtsOfReplica) return take_out(name, config, limit);
     }
     return std::string();
   }
@@ -71,7 +71,7 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
   /// Reads the events at each follower. One that could not be had is taken for sound: it is looked at later.
   Result<void> look(const EventHeads& events, std::map<std::string, bool>& sound, Duration limit) {
     std::map<std::string, bool> read;
-    for (int i = 0; i < kPlacements && read.size() < sound.size(); ++i) {
+    for (int i = 0; i < kFollowerPlacements && read.size() < sound.size(); ++i) {
       const auto link = core_->handles().link();
       const std::string inbox = new_inbox();
       natsSubscription* raw = nullptr;

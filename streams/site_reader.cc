@@ -17,13 +17,10 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr std::int64_t kHeartbeatNs = 500'000'000;  // of a consumer; the server's default notices a lost one after 10 s
-constexpr Duration kSilence = milliseconds(1500);   // without three of them the consumer is taken as gone
-constexpr Duration kAgain = milliseconds(250);      // after a consumer could not be made
+constexpr Duration kConsumerAgain = milliseconds(250);      // after a consumer could not be made
 constexpr Duration kAsk = seconds(1);
-constexpr std::int64_t kStepMs = 50;
 constexpr std::int64_t kTurnMs = 3;                 // of two streams each is waited for in turn: the most that a message waits for the other
-constexpr Duration kLookEvery = seconds(5);         // at the table, for announcements that were missed while nothing was connected
+constexpr Duration kTableEvery = seconds(5);         // at the table, for announcements that were missed while nothing was connected
 
 /// One stream as it is read: by a consumer of its own, made anew whenever anything of it is missing.
 struct Tail {
@@ -87,7 +84,7 @@ class NatsSiteReader final : public SiteReader {
   }
 
   Result<void> make_consumer(Tail& tail) {
-    tail.again = Clock::now() + kAgain;
+    tail.again = Clock::now() + kConsumerAgain;
     tail.inbox = new_inbox();
     natsSubscription* raw = nullptr;
     // The subject itself: nats-server 2.9 does not see a wildcard as somebody who listens.
@@ -163,7 +160,7 @@ class NatsTableFollower final : public TableFollower {
     while (!closed_) {
       if (changed.next(kStepMs)) due = {};
       if (Clock::now() < due) continue;
-      due = Clock::now() + (look() ? kLookEvery : kAgain);
+      due = Clock::now() + (look() ? kTableEvery : kConsumerAgain);
     }
     nats_ReleaseThreadMemory();
   }

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "controlplane/node/clock.h"
+#include "tests/cluster/fixture.h"
 #include "tests/cluster/kit.h"
 #include "tests/harness/figures.h"
 
@@ -15,11 +16,9 @@ namespace {
 
 using dev::Part;
 using std::chrono::seconds;
-
-const NodeId kOne("node1"), kTwo("node2"), kThree("node3");
-
-#define ASSERT_OK(result) \
-  if (const auto& r = (result); !r) GTEST_FAIL() << r.error().message
+using test::kOne;
+using test::kTwo;
+using test::kThree;
 
 TEST(RedisCluster, FailsOverApartFromPostgresAndHandsOverWithIt) {
   auto made = test::ScratchCluster::make(3, {}, "", false, "postgres", {"postgres", "redis"});

@@ -23,8 +23,8 @@ using namespace test;  // NOLINT: the helpers of these tests
 using Clock = std::chrono::steady_clock;
 using Json = nlohmann::json;
 
-constexpr Duration kCutFor = seconds(3);
-constexpr Duration kSettle = seconds(60);
+constexpr Duration kClientCutFor = seconds(3);
+constexpr Duration kClientsAgree = seconds(60);
 const std::string kMessage = "message.received.helion";
 const std::vector<std::string> kAsked = {kMessage, "message.created", "attachment.failed.dlq", "agent.run.requested.x", "agent.runs.created", "node.node1.local.gpu.temp",
                                          "node.edge.local.x", "node.metrics.cpu", "cache.invalidate.user.42", "message.*", "message..x"};
@@ -54,7 +54,7 @@ TEST(ClientRepeats, WhatIsOwedIsNeverForgottenAndTheRestIsBounded) {
 }
 
 // ---- the table
-std::string text_of(const State& state) { return to_json(route_table_of(state)); }
+std::string table_json(const State& state) { return to_json(route_table_of(state)); }
 
 /// A service of the same name as a node, and a rule with two patterns that name it: what is local is told apart by the members, not by words.
 TEST(ClientTable, ResolvesAsTheControlPlaneDoes) {
@@ -67,7 +67,7 @@ TEST(ClientTable, ResolvesAsTheControlPlaneDoes) {
   log.add(LogCreated{log_id(), "test", {}});
   log.add(TopologyChanged{spec, "hash"});
   log.add(RouteTableChanged{plan_routes(spec).table});
-  const auto table = client::Table::parse(text_of(log.state));
+  const auto table = client::Table::parse(table_json(log.state));
   ASSERT_TRUE(table) << table.error().message;
   Resolver resolver(plan_of(log.state));
   std::vector<std::string> subjects = kAsked;
@@ -105,7 +105,7 @@ struct Published {
     for (RouteKeeper* k : {core.get(), edge.get()}) k->folded(std::make_shared<const State>(log.state));
   }
   std::unique_ptr<RouteKeeper> keeper(int index, const std::shared_ptr<Connection>& app, bool on_edge) {
-    return make_route_keeper({.app = app, .self = rig.node(index), .edge = on_edge, .core_domain = "core"}, text_of, [](const std::string&) {});
+    return make_route_keeper({.app = app, .self = rig.node(index), .edge = on_edge, .core_domain = "core"}, table_json, [](const std::string&) {});
   }
 };
 
@@ -187,18 +187,18 @@ void reads_each_once_through_a_cut_and_a_kill(const std::function<void(Published
   ASSERT_TRUE(becomes([&] { return publishers[0]->acked() > 50 && publishers[1]->acked() > 50; }));
   AnObserver at_core(rig, 1), at_edge(rig, RouteRig::kEdge);
   look(published, at_core, at_edge);
-  ASSERT_TRUE(becomes([&] { return at_edge.given_of("node1") > 50 && at_core.given_of("edge") > 50; }, kSettle));
+  ASSERT_TRUE(becomes([&] { return at_edge.given_of("node1") > 50 && at_core.given_of("edge") > 50; }, kClientsAgree));
 
   rig.servers.cut_edge();
   const int before = publishers[1]->acked();
-  std::this_thread::sleep_for(kCutFor);
+  std::this_thread::sleep_for(kClientCutFor);
   const int after = publishers[1]->acked(), core_then = publishers[0]->acked();
   EXPECT_GT(after, before + 100) << "the edge published nothing while it was cut off";
   EXPECT_TRUE(becomes([&] { return at_edge.given_of("edge") >= after; }, seconds(5))) << "what is published on an edge is read there at once: " << at_edge.given_of("edge") << " of " << after;
   EXPECT_LT(at_core.given_of("edge"), after) << "the cut cut nothing off";
   EXPECT_LT(at_edge.given_of("node1"), core_then);
   rig.servers.heal_edge();
-  EXPECT_TRUE(becomes([&] { return at_edge.given_of("node1") >= core_then && at_core.given_of("edge") >= after; }, kSettle));
+  EXPECT_TRUE(becomes([&] { return at_edge.given_of("node1") >= core_then && at_core.given_of("edge") >= after; }, kClientsAgree));
 
   rig.servers.kill(RouteRig::kEdge);
   rig.servers.start(RouteRig::kEdge);
@@ -208,11 +208,11 @@ void reads_each_once_through_a_cut_and_a_kill(const std::function<void(Published
   std::vector<RouteRule> table = plan_routes(rig.servers.file().spec).table;
   table.push_back({.name = "more", .subjects = {"more.>"}, .cls = RouteClass::kEdgeLocal});
   published.change(table);
-  EXPECT_TRUE(becomes([&] { return at_core.newest_table() == published.log.state.applied.value && at_edge.newest_table() == published.log.state.applied.value; }, kSettle));
+  EXPECT_TRUE(becomes([&] { return at_core.newest_table() == published.log.state.applied.value && at_edge.newest_table() == published.log.state.applied.value; }, kClientsAgree));
   done = true;
   for (const auto& publisher : publishers) publisher->join();
   const auto all = [&](const AnObserver& o) { return std::ranges::all_of(publishers, [&](const auto& p) { return o.given_of(p->origin()) >= p->acked(); }); };
-  EXPECT_TRUE(becomes([&] { return all(at_core) && all(at_edge); }, kSettle));
+  EXPECT_TRUE(becomes([&] { return all(at_core) && all(at_edge); }, kClientsAgree));
   std::this_thread::sleep_for(seconds(1));  // for whatever would come twice
   EXPECT_EQ(faults_of(at_core.given(), publishers), "") << "in core";
   EXPECT_EQ(faults_of(at_edge.given(), publishers), "") << "on the edge";
@@ -225,7 +225,7 @@ TEST(RoutingClients, JavaScriptReadsEachMessageOnceAtEverySiteAlsoWhileCutOff) {
   if (!dev::run_to_end({"node", "-e", there}, ""))
     GTEST_SKIP() << "optional: Node.js or npm's package nats is not here, so the JavaScript client is not shown; `npm install --no-save --prefix clients/js nats` brings it";
   reads_each_once_through_a_cut_and_a_kill<JsObserver>([](Published& published, JsObserver& core, JsObserver& edge) {
-    const auto table = client::Table::parse(text_of(published.log.state));
+    const auto table = client::Table::parse(table_json(published.log.state));
     for (const auto& [observer, from] : {std::pair(&core, "node2"), std::pair(&edge, "edge")}) {
       const auto lines = observer->lines("resolved ");
       ASSERT_EQ(lines.size(), kAsked.size());
