@@ -162,6 +162,14 @@ std::string confirm_command(const ResourceId& resource, const LostHolder& lost) 
   return "daarionctl confirm-fencing " + resource.value + " --holder " + lost.node.value + " --reason TEXT";
 }
 
+EventId cause_of(const Evidence& e, const DeciderContext& c) {
+  if (const SwitchoverState* wish = c.wish(e.resource)) return wish->event;
+  const LeaseState* lease = c.state.lease(e.resource);
+  if (lease != nullptr && lease->has_ended(lease->session)) return std::ranges::find(lease->ended, lease->session, &EndedSession::session)->event;
+  const MemberState* holder = c.state.member(e.last_holder);
+  return holder == nullptr ? EventId{} : holder->unreachable;
+}
+
 bool Decider::on_vote(const Vote& vote, Instant now) {
   Heard& heard = votes_[vote.voter];
   const bool news = heard.vote != vote;

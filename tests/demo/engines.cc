@@ -257,19 +257,21 @@ void Demo::incident() {
   }
   std::set<std::uint64_t> before;
   bool linked = true, of_qdrant = false;
-  std::size_t led = 0;
+  std::size_t led = 0, stated = 0;
   std::int64_t last_ms = 0;
   for (const auto& step : story["steps"]) {
     const std::uint64_t by = step.value("led_by", std::uint64_t{0});
     const std::int64_t at = step.value("after_ms", std::int64_t{0});
     linked = linked && (by == 0 || before.contains(by)) && at >= last_ms;
     led += by != 0 ? 1 : 0;
+    stated += step.value("stated", false) ? 1 : 0;
     last_ms = at;
     before.insert(step["event"]["sequence"].get<std::uint64_t>());
     of_qdrant = of_qdrant || step["event"].value("resource", "") == kQdrant;
   }
-  report_.truth("in order, Qdrant's among them; " + std::to_string(led) + " of " + std::to_string(before.size()) + " events follow from an earlier one",
-                linked && led > 0 && of_qdrant);
+  report_.truth("in order, Qdrant's among them; " + std::to_string(led) + " of " + std::to_string(before.size()) + " events follow from an earlier one, " + std::to_string(stated) +
+                    " by their own word",
+                linked && stated > 0 && of_qdrant);
   const std::string page = ask("markdown");
   report_.truth("-o markdown makes a document of it", page.starts_with("# Incident: node1 was lost") && page.find("## Timeline") != std::string::npos);
   report_.keep("incident", Json{{"sequence", decision_.sequence.value}, {"title", title}, {"duration_ms", story.value("duration_ms", std::int64_t{0})},

@@ -472,6 +472,28 @@ TEST_F(DeciderTest, WishGivesItsKindAndItsTarget) {
   EXPECT_EQ(n->decision.loss_bytes, 999u + n->evidence.write_rate * n->evidence.last_position_age_ms / 1000);
 }
 
+TEST_F(DeciderTest, StatesTheEventThatItFollows) {
+  const auto newest = [&] { return log.events.back().event.header.id; };
+  const auto cause = [&] { return cause_of(Decider::preview(kPostgres, context(2), true, at(2500)).evidence, context(2)); };
+  EXPECT_TRUE(cause().empty()) << "a lease that ran out is no event";
+  log.add(MemberUnreachable{.silent_ms = 3000, .observers = {node(2), node(3)}}, node(1));
+  EXPECT_EQ(cause(), newest()) << "its holder is silent";
+  log.add(MemberReturned{.instance = instance(1), .boot = boot(2), .run = run(2)}, node(1));
+  EXPECT_TRUE(cause().empty());
+  log.release(1, 1, session(1), EndCause::kCrashed);
+  const EventId released = newest();
+  log.add(MemberUnreachable{.silent_ms = 3000, .observers = {node(2), node(3)}}, node(3));
+  EXPECT_EQ(cause(), released) << "another node's silence led to nothing";
+  log.decide(2, 2, session(2));
+  log.add(PromotionFailed{session(2), instance(2)}, node(2), kPostgres, Epoch{2});
+  EXPECT_EQ(cause(), newest());
+  log.add(SwitchoverRequested{.from = node(1), .to = node(2), .valid_ms = 30'000}, node(3), kPostgres);
+  const EventId asked = newest();
+  EXPECT_NE(cause(), asked) << "void";
+  wishes = {kPostgres};
+  EXPECT_EQ(cause(), asked);
+}
+
 TEST_F(DeciderTest, WishThatRanOutIsNone) {
   log.add(SwitchoverRequested{.from = node(1), .to = node(2), .forced = true, .allow_data_loss = true}, node(1), kPostgres);
   vote(2, at(2500));
