@@ -12,6 +12,7 @@
 #include "controlplane/core/resolve.h"
 #include "controlplane/core/subject.h"
 #include "controlplane/dev/processes.h"
+#include "streams/js_request.h"
 #include "streams/route_keeper.h"
 #include "tests/harness/figures.h"
 #include "tests/routing/route_rig.h"
@@ -51,6 +52,132 @@ TEST(ClientRepeats, WhatIsOwedIsNeverForgottenAndTheRestIsBounded) {
   for (int i = 0; i < 1000; ++i) EXPECT_TRUE(repeats.first("other" + std::to_string(i), true));
   EXPECT_TRUE(repeats.first("other0", true)) << "too long ago";
   for (int i = 0; i < 1000; ++i) EXPECT_FALSE(repeats.first("own" + std::to_string(i), true));
+}
+
+TEST(ClientRepeats, ARestartKnowsTheNewestOfWhatCame) {
+  Repeats repeats;
+  for (int i = 0; i < 300; ++i) EXPECT_TRUE(repeats.first("m" + std::to_string(i), true));
+  const std::vector<std::string> recent = repeats.recent();
+  ASSERT_EQ(recent.size(), Repeats::kOverlap);
+  EXPECT_EQ(recent.front() + " " + recent.back(), "m44 m299");
+  Repeats resumed({}, 1000, recent);
+  EXPECT_EQ(resumed.overlap(), Repeats::kOverlap);
+  EXPECT_FALSE(resumed.first("m44", true));
+  EXPECT_TRUE(resumed.first("m43", true)) << "too long ago";
+  EXPECT_EQ(Repeats({"x"}).overlap(), 0u) << "a position of before says nothing of what came";
+}
+
+/// A stream whose messages are put there, and put there otherwise while a reader is away: what a consumer at another replica of it may find.
+class SiteReplica : public testing::Test {
+ protected:
+  SiteReplica() : servers_({.size = 1}), app_(connect(servers_, {0}, NatsServers::Account::kRoutes)) {}
+
+  /// Ids "<first>" to "<last>" but for `without`.
+  void put(int first, int last, int without = -1, bool with_ids = true) {
+    const auto link = app_->handles().link();
+    for (int i = first; i <= last; ++i) {
+      if (i == without) continue;
+      const std::string id = std::to_string(i);
+      jsPubOptions options{};
+      jsPubOptions_Init(&options);
+      if (with_ids) options.MsgId = id.c_str();
+      ASSERT_EQ(js_Publish(nullptr, link->js, "message.x", id.data(), static_cast<int>(id.size()), &options, nullptr), NATS_OK) << i;
+    }
+  }
+  void make() {
+    const auto made = js_request(*app_, "$JS.API.STREAM.CREATE.MESSAGE", Json{{"name", "MESSAGE"}, {"subjects", {"message.>"}}, {"storage", "file"}, {"num_replicas", 1}}, seconds(5));
+    ASSERT_TRUE(made && !made->contains("error")) << (made ? made->dump() : "");
+  }
+  void make_otherwise() {
+    ASSERT_TRUE(js_request(*app_, "$JS.API.STREAM.DELETE.MESSAGE", nullptr, seconds(5)));
+    make();
+  }
+  /// What a reader that begins there gives until nothing comes for a while, or `most` came.
+  std::string given(std::size_t most = 100'000, Duration quiet = milliseconds(1000)) {
+    const auto reader = read_site(app_, {"MESSAGE"}, position_);
+    std::string out;
+    for (std::size_t n = 0; n < most; ++n) {
+      const auto message = reader->next(quiet);
+      if (!message || !*message) break;
+      out += (out.empty() ? "" : " ") + (*message)->payload;
+    }
+    position_ = reader->position();
+    return out;
+  }
+
+  NatsServers servers_;
+  std::shared_ptr<Connection> app_;
+  SitePosition position_;
+};
+
+TEST_F(SiteReplica, ThatCountsOneLessLosesNothing) {
+  make();
+  put(1, 10);
+  EXPECT_EQ(given(10), "1 2 3 4 5 6 7 8 9 10");
+  make_otherwise();
+  put(1, 12, 4);
+  EXPECT_EQ(given(), "11 12") << "11 has the number 10 there";
+}
+
+TEST_F(SiteReplica, ThatCountsOneMoreGivesNothingTwice) {
+  make();
+  put(1, 12, 4);
+  EXPECT_EQ(given(11), "1 2 3 5 6 7 8 9 10 11 12");
+  make_otherwise();
+  put(0, 13);
+  EXPECT_EQ(given(), "4 13") << "what was never given of the newest, and no more";
+}
+
+TEST_F(SiteReplica, ThatCountsManyMoreGivesNothingTwice) {
+  make();
+  put(1000, 1300);
+  given(301);
+  make_otherwise();
+  put(1, 1302);
+  EXPECT_EQ(given(), "1301 1302") << "found a thousand numbers further on";
+}
+
+TEST_F(SiteReplica, ThatCountsManyLessLosesNothing) {
+  make();
+  put(1, 1300);
+  given(1300);
+  make_otherwise();
+  put(1000, 1302);
+  EXPECT_EQ(given(), "1301 1302") << "found a thousand numbers before";
+}
+
+TEST_F(SiteReplica, ThatHasNothingOfItGoesByNumbers) {
+  make();
+  put(1, 300);
+  given(300);
+  make_otherwise();
+  put(1001, 1302);
+  EXPECT_EQ(given(2, seconds(40)), "1301 1302") << "the numbers 301 and 302 there";
+}
+
+TEST_F(SiteReplica, ThatIsBehindIsNotReadUntilItHasCaughtUp) {
+  make();
+  put(1, 400);
+  given(400);
+  ASSERT_EQ(position_.next.at("MESSAGE"), 401u);
+  make_otherwise();
+  put(1, 20);
+  std::string more;
+  std::thread reads([&] { more = given(2, seconds(15)); });
+  std::this_thread::sleep_for(milliseconds(600));  // its consumer began behind the end that there was
+  put(21, 402);
+  reads.join();
+  EXPECT_EQ(more, "401 402");
+}
+
+TEST_F(SiteReplica, WithoutIdsGoesByNumbers) {
+  make();
+  put(1, 10, -1, false);
+  EXPECT_EQ(given(10), "1 2 3 4 5 6 7 8 9 10");
+  put(11, 12);
+  EXPECT_EQ(given(2), "11 12");
+  put(13, 14, -1, false);
+  EXPECT_EQ(given(), "13 14") << "the two with ids are read again and known, the others are not new by their numbers";
 }
 
 // ---- the table
