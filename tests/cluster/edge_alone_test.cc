@@ -118,7 +118,7 @@ class EdgeAlone : public testing::Test {
     EXPECT_TRUE(becomes(kSettle, [&] { return came(kThree, kOne) >= core_then && came(kOne, kThree) >= edge_then; }))
         << "came to the edge: " << came(kThree, kOne) << " of " << core_then << ", to the core: " << came(kOne, kThree) << " of " << edge_then;
     const double caught_up_ms = std::chrono::duration<double, std::milli>(Clock::now() - healed).count();
-    ASSERT_OK(cluster().await(kThree, "all three voters again", seconds(30), [](const dev::ClusterView& v) { return v.reachable == 3 && v.warnings.empty(); }));
+    ASSERT_OK(cluster().await(kThree, "all three voters again, and no warning", seconds(90), [](const dev::ClusterView& v) { return v.reachable == 3 && v.warnings.empty(); }));
     EXPECT_LT(ask("/cluster/status").value("stale_ms", 1 << 30), 2000);
     done_ = true;
     for (const auto& publisher : publishers_) publisher->join();
