@@ -22,10 +22,10 @@ template <class A>
 void describe(A& a, Is<MemberState> auto& x) {
   a(1, x.version); a(2, x.role); a(3, x.region); a(4, x.address); a(5, x.software); a(6, x.feature_level); a(7, x.instance);
   a(8, x.boot); a(9, x.returned_run); a(10, x.returned); a(11, x.intent); a(12, x.reachable); a(13, x.changed);
-  a(14, x.changed_ns);
+  a(14, x.changed_ns); a(15, x.unreachable);
 }
 template <class A>
-void describe(A& a, Is<EndedSession> auto& x) { a(1, x.session); a(2, x.node); a(3, x.epoch); a(4, x.instance); }
+void describe(A& a, Is<EndedSession> auto& x) { a(1, x.session); a(2, x.node); a(3, x.epoch); a(4, x.instance); a(5, x.event); }
 template <class A>
 void describe(A& a, Is<OpenDecision> auto& x) {
   a(1, x.epoch); a(2, x.node); a(3, x.session); a(4, x.kind); a(5, x.decided); a(6, x.event);

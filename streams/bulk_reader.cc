@@ -16,20 +16,18 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-constexpr std::int64_t kHeartbeatNs = 500'000'000;  // of the ordered consumer: its default notices a dead server after 10 s
 constexpr Duration kSetUp = milliseconds(500);
-constexpr Duration kSilence = milliseconds(1500);
 // Of three servers one is the right one: all miss it once in 2000 times, and messages are fetched one by one for a while.
 constexpr int kPlacements = 19;
-constexpr std::int64_t kStepMs = 50;                // how soon a reader that ends lets go
 // While messages flow they are left to gather in the library's queue: a thread that waits there is woken for each, by a system call of the
 // thread that reads the socket. After a pause in the flow the next one is waited for.
 constexpr Duration kGather = std::chrono::microseconds(200);
-constexpr Duration kPause = milliseconds(2);
+constexpr Duration kFlowPause = milliseconds(2);
 // One hand-over: enough to make its cost small, and few enough to overlap.
 constexpr std::size_t kGulp = 512;
-// What may wait for the fold: some 10 MB. Beyond it the library's own queue and the consumer's flow control hold the server back.
-constexpr std::size_t kWaiting = 16'384;
+// What may wait for the fold: some 2 MB, which stay in the processor's cache. Beyond it the library's own queue and the consumer's flow control hold
+// the server back.
+constexpr std::size_t kWaiting = 4096;
 
 class NatsBulkReader final : public BulkReader {
  public:
@@ -68,7 +66,7 @@ class NatsBulkReader final : public BulkReader {
       } else if (now > heard + kSilence) {
         outcome = Outcome::kStalled;
       }
-      flows = now <= heard + kPause;
+      flows = now <= heard + kFlowPause;
       if (drained_ && flows) std::this_thread::sleep_for(kGather);
     }
     hand_over(gulp, outcome);

@@ -18,7 +18,7 @@ struct Mirror {
   std::uint64_t suspect = 0;   // an older one that was found to be another than the origin's
 };
 
-constexpr int kBelieved = 2;
+constexpr int kDoubtsOfMirror = 2;
 constexpr std::uint64_t kBack = 32;  // older messages looked at in turn
 
 class NatsMirrorKeeper final : public MirrorKeeper {
@@ -33,7 +33,7 @@ class NatsMirrorKeeper final : public MirrorKeeper {
       const auto is_copy = look(mirror, limit);
       if (!is_copy) continue;  // nobody can tell now
       mirror.doubts = *is_copy ? 0 : mirror.doubts + 1;
-      if (mirror.doubts < kBelieved) continue;
+      if (mirror.doubts < kDoubtsOfMirror) continue;
       if (auto gone = remove(mirror, limit); !gone) return tl::unexpected(gone.error());
       done += "deleted " + mirror.name + ": " + mirror.origin + " does not have what it has; ";
     }

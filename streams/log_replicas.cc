@@ -14,10 +14,13 @@ namespace {
 using Json = nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
-constexpr int kPlacements = 20;   // consumers made to find each of two followers once: all miss one once in 3000 times, and it is looked at later
-constexpr int kBelieved = 2;
+constexpr int kFollowerPlacements = 20;   // consumers made to find each of two followers once: all miss one once in 3000 times, and it is looked at later
+constexpr int kDoubtsOfReplica = 2;
 constexpr int kRemapFailed = 10075;  // the peer is out, and no other server could take its place
 constexpr std::chrono::seconds kAgain{60};
+// A server that was taken in is seen among the replicas some seconds later. To change the number again before that takes it out, and begins anew: so
+// it went on for as long as the group was slow (twelve times in as many seconds).
+constexpr std::chrono::seconds kTakenIn{10};
 
 class NatsReplicaKeeper final : public ReplicaKeeper {
  public:
@@ -35,7 +38,7 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
     if (cluster.value("leader", "") != own_server_ || replicas_ < 3) return std::string();
     const Json followers = cluster.value("replicas", Json::array());
     Json config = (*info)["config"];
-    if (static_cast<int>(followers.size()) + 1 < replicas_) return take_in(config, limit);
+    if (static_cast<int>(followers.size()) + 1 < replicas_) return Clock::now() < taken_in_ + kTakenIn ? std::string() : take_in(config, limit);
     std::string seen = std::to_string(events.front().sequence.value) + " ";
     std::map<std::string, bool> sound;  // by follower that is there: whether it has all events, as far as it was looked at
     for (const Json& f : followers) {
@@ -49,7 +52,7 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
     again_ = Clock::now() + kAgain;
     for (const auto& [name, is_sound] : sound) {
       if (is_sound) doubts_.erase(name);
-      else if (++doubts_[name] >= kBelieved) return take_out(name, config, limit);
+      else if (++doubts_[name] >= kDoubtsOfReplica) return take_out(name, config, limit);
     }
     return std::string();
   }
@@ -71,7 +74,7 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
   /// Reads the events at each follower. One that could not be had is taken for sound: it is looked at later.
   Result<void> look(const EventHeads& events, std::map<std::string, bool>& sound, Duration limit) {
     std::map<std::string, bool> read;
-    for (int i = 0; i < kPlacements && read.size() < sound.size(); ++i) {
+    for (int i = 0; i < kFollowerPlacements && read.size() < sound.size(); ++i) {
       const auto link = core_->handles().link();
       const std::string inbox = new_inbox();
       natsSubscription* raw = nullptr;
@@ -132,6 +135,7 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
       if (!done) return tl::unexpected(done.error());
       if (done->contains("error")) return fail(Remedy::kRetry, "set the replicas of " + stream_ + " to " + std::to_string(n) + ": " + js_error_text(*done));
     }
+    taken_in_ = Clock::now();
     return "taken in to be copied anew";
   }
 
@@ -141,7 +145,7 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
   std::mutex mutex_;                   // guards what follows
   EventHeads events_;
   std::string seen_;                   // leader's followers at the last look
-  Clock::time_point again_{};
+  Clock::time_point again_{}, taken_in_{};
   std::map<std::string, int> doubts_;  // looks in a row that found another event there
 };
 

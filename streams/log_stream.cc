@@ -12,8 +12,6 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr int kNoMessage = 10037;
-constexpr std::int64_t kNs = 1'000'000'000;
-constexpr std::int64_t kDuplicateWindowNs = 600 * kNs;  // longer than any retry; correctness does not rest on it
 constexpr std::int64_t kTelemetryAgeNs = 7 * 86'400 * kNs;
 constexpr std::int64_t kTelemetryBytes = 1LL << 30;
 // What an edge can report while it is cut off: 7 days of 400 B/s, for ten nodes' worth of reports.
@@ -21,7 +19,6 @@ constexpr std::int64_t kOutboxBytes = 256LL << 20;
 
 constexpr const char* kNeverDelete = "do not delete it: it is the log; give the setting back by hand";
 constexpr const char* kOnlyReports = "it holds reports only: it may be deleted, and is then made anew";
-constexpr const char* kOnlyACopy = "it is a copy: delete it on this edge, and it is made anew";
 
 /// `here` names this side of the link.
 Json external(const std::string& domain, const std::string& here) { return external_of(domain, "cluster.sync." + here); }

@@ -10,9 +10,8 @@ namespace {
 
 constexpr const char* kPrefix = "cluster.api.";
 constexpr const char* kGroup = "cluster-api";
-constexpr std::int64_t kStepMs = 50;  // how soon it ends
 constexpr int kWorkers = 4;           // a verb that waits for the log must not hold up those that answer from memory
-constexpr std::size_t kQueued = 64;   // some ms of work; who waits longer than its own limit has given up
+constexpr std::size_t kQuestionsQueued = 64;   // some ms of work; who waits longer than its own limit has given up
 constexpr const char* kBusy = R"({"error":{"code":"RESOURCE_EXHAUSTED","message":"answer a request: too many are waiting on this node; try again"}})";
 
 struct Request {
@@ -61,7 +60,7 @@ class NatsApiResponder final : public ApiResponder {
   }
 
   const ApiHandler handler_;
-  Mailbox<Request> queue_{kQueued};
+  Mailbox<Request> queue_{kQuestionsQueued};
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::atomic<bool> closed_ = false;
   std::vector<std::thread> threads_;

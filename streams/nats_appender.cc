@@ -18,14 +18,14 @@ using Outcome = AppendResult::Outcome;
 // hands over for one, costs a failover this much; asking again is harmless, since a repeat has the same id and expects nothing there.
 constexpr Duration kFirstTry = std::chrono::milliseconds(100);
 constexpr Duration kLongestTry = std::chrono::milliseconds(700);
-constexpr Duration kPause = std::chrono::milliseconds(5);  // between tries, while the stream has no leader
+constexpr Duration kAppendPause = std::chrono::milliseconds(5);  // between tries, while the stream has no leader
 constexpr Duration kLookAgain = std::chrono::milliseconds(20);
 constexpr Duration kCalm = std::chrono::seconds(1);
 
 // Sent and not answered yet, of one append_all: as many as the library's own publisher has. What is lost with a leader is asked for
 // again one by one.
 constexpr std::size_t kInFlight = 4000;
-constexpr Duration kSilence = std::chrono::milliseconds(700);  // no answer for so long: the rest is asked for one by one
+constexpr Duration kAnswersSilence = std::chrono::milliseconds(700);  // no answer for so long: the rest is asked for one by one
 
 /// Many appends on the way, and their answers, which come in any order.
 class Pipeline {
@@ -44,7 +44,7 @@ class Pipeline {
         if (!send(sent)) return answers_;
       // Half of them, or at the end all: a wake-up for each answer would cost as much as the append.
       for (const std::size_t enough = sent == items_.size() ? 0 : kInFlight / 2; sent - answered > enough; ++answered) {
-        const Duration left = std::min<Duration>(end - Clock::now(), kSilence);
+        const Duration left = std::min<Duration>(end - Clock::now(), kAnswersSilence);
         if (left <= Duration{} || !take(to_wait_ms(left))) return answers_;
       }
     }
@@ -89,7 +89,7 @@ class NatsAppender final : public Appender {
     const auto end = Clock::now() + limit;
     const std::string id_name = to_text(id);
     for (Duration wait = kFirstTry;; wait = std::min(wait * 2, kLongestTry)) {
-      const auto left = [&] { return std::max(Duration(end - Clock::now()), Duration(kPause)); };
+      const auto left = [&] { return std::max(Duration(end - Clock::now()), Duration(kAppendPause)); };
       if (Clock::now() >= end) return {};
       AppendResult stored;
       const auto sent = Clock::now();
@@ -110,10 +110,10 @@ class NatsAppender final : public Appender {
           if (found.outcome != Outcome::kUnknown) return found;
           if (Clock::now() >= end) return {};
           if (range_in_touch(*connection_, kClusterLog, std::min(left(), wait), Clock::now() - sent)) break;
-          std::this_thread::sleep_for(kPause);
+          std::this_thread::sleep_for(kAppendPause);
         }
       }
-      std::this_thread::sleep_for(kPause);
+      std::this_thread::sleep_for(kAppendPause);
     }
   }
 
@@ -137,7 +137,7 @@ class NatsAppender final : public Appender {
         break;
       }
     }
-    return append(subject, payload, id, std::max(Duration(end - Clock::now()), Duration(kPause)));
+    return append(subject, payload, id, std::max(Duration(end - Clock::now()), Duration(kAppendPause)));
   }
 
   std::vector<AppendResult> append_all(const std::vector<AppendItem>& items, Duration limit) override {

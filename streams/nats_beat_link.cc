@@ -10,8 +10,7 @@
 namespace daarion {
 namespace {
 
-constexpr std::int64_t kStepMs = 50;        // how soon a link that ends lets go
-constexpr std::size_t kQueued = 256;        // per connection: a few seconds' worth; what is older is stale
+constexpr std::size_t kSaidQueued = 256;        // per connection: a few seconds' worth; what is older is stale
 
 struct Outgoing {
   std::string subject;
@@ -68,7 +67,7 @@ class Path {
 
   std::shared_ptr<Connection> connection_;
   const BeatLink::Handlers& handlers_;
-  Mailbox<Outgoing> queue_{kQueued};
+  Mailbox<Outgoing> queue_{kSaidQueued};
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::atomic<bool> closed_ = false;
   std::vector<std::thread> threads_;

@@ -15,6 +15,11 @@
 
 namespace daarion {
 
+inline constexpr std::int64_t kStepMs = 50;  // how soon a thread that listens lets go when it is to end
+// Of a consumer: the server's default notices a lost one after 10 s. Without three of them it is taken as gone.
+inline constexpr std::int64_t kHeartbeatNs = 500'000'000;
+inline constexpr Duration kSilence = std::chrono::milliseconds(1500);
+
 template <auto Destroy>
 struct Destroyer {
   template <class T>

@@ -32,7 +32,6 @@ constexpr Duration kGetAgain = milliseconds(2);
 constexpr Duration kLookEvery = milliseconds(500);
 constexpr Duration kLookLimit = milliseconds(500);
 constexpr Duration kLookStep = milliseconds(50);  // how soon a reader that ends lets go
-constexpr std::int64_t kTailStepMs = 50;            // how soon a reader that ends lets go of its tail
 // No consumer could be made (no meta leader), or it was silent: meanwhile messages are fetched one by one, thousands a second.
 constexpr Duration kBulkAgain = std::chrono::seconds(3);
 constexpr std::size_t kKept = 64;                   // messages whose memory is kept between reads of the tail
@@ -83,7 +82,7 @@ class NatsLogReader final : public LogReader {
  private:
   void hear_tail(Listener& tail) {
     while (!closed_) {
-      const MsgPtr message = tail.next(kTailStepMs);
+      const MsgPtr message = tail.next(kStepMs);
       if (message) take_tail(message.get());
     }
     nats_ReleaseThreadMemory();

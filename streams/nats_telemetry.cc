@@ -15,9 +15,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-constexpr std::size_t kQueued = 4096;            // about ten minutes of a node's reports
+constexpr std::size_t kReportsQueued = 4096;            // about ten minutes of a node's reports
 constexpr Duration kTry = milliseconds(500);     // one try's wait for the stream's answer
-constexpr Duration kPause = milliseconds(100);   // while the server is away, or its stream has no leader
+constexpr Duration kTryPause = milliseconds(100);   // while the server is away, or its stream has no leader
 // Of a server that is there: longer than two elections of the stream. Then the report is lost, and the next one has its turn.
 constexpr Duration kGiveUp = std::chrono::seconds(20);
 
@@ -58,7 +58,7 @@ class NatsTelemetry final : public TelemetryPublisher {
         begun = Clock::now();
       else if (store(report))
         return true;
-      std::this_thread::sleep_for(kPause);
+      std::this_thread::sleep_for(kTryPause);
     }
     return false;
   }
@@ -78,7 +78,7 @@ class NatsTelemetry final : public TelemetryPublisher {
   }
 
   std::shared_ptr<Connection> connection_;
-  Mailbox<Report> queue_{kQueued};
+  Mailbox<Report> queue_{kReportsQueued};
   std::atomic<std::uint64_t> lost_ = 0;
   std::atomic<bool> closed_ = false;
   std::thread thread_;

@@ -1,12 +1,17 @@
 // One stream made or mended to its specification: what log and routes have in common. A stream is never deleted here.
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "streams/connection.h"
 
 namespace daarion {
+
+inline constexpr std::int64_t kNs = 1'000'000'000;
+inline constexpr std::int64_t kDuplicateWindowNs = 600 * kNs;  // longer than any retry; correctness does not rest on it: consumers drop repeats themselves
+inline constexpr const char* kOnlyACopy = "it is a copy: delete it on this edge, and it is made anew";
 
 /// Creates the stream that `wanted` names, or mends the settings of `wanted` that differ; others are left as they are. `if_refused`: what to
 /// do about a stream that cannot be mended. Returns what was done, in words; empty: it is as wanted.

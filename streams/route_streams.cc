@@ -10,12 +10,9 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::int64_t kNs = 1'000'000'000;
-constexpr std::int64_t kDuplicateWindowNs = 600 * kNs;  // longer than any retry; consumers drop repeats themselves
 constexpr std::int64_t kAckWaitNs = 30 * kNs;           // work that is not confirmed by then is given to another worker
 constexpr int kBucketHistory = 8;                       // tables that somebody who was away can still read
 constexpr const char* kHoldsMessages = "it holds messages: do not delete it; give the setting back in the cluster file";
-constexpr const char* kOnlyACopy = "it is a copy: delete it on this edge, and it is made anew";
 constexpr const char* kOnlyTheTable = "it holds the route table only: it may be deleted, and is then made anew";
 
 Json bounds_of(const StreamPlan& stream) {

@@ -1,5 +1,6 @@
 #include "streams/site_reader.h"
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -17,18 +18,24 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr std::int64_t kHeartbeatNs = 500'000'000;  // of a consumer; the server's default notices a lost one after 10 s
-constexpr Duration kSilence = milliseconds(1500);   // without three of them the consumer is taken as gone
-constexpr Duration kAgain = milliseconds(250);      // after a consumer could not be made
+constexpr Duration kConsumerAgain = milliseconds(250);      // after a consumer could not be made
 constexpr Duration kAsk = seconds(1);
-constexpr std::int64_t kStepMs = 50;
 constexpr std::int64_t kTurnMs = 3;                 // of two streams each is waited for in turn: the most that a message waits for the other
-constexpr Duration kLookEvery = seconds(5);         // at the table, for announcements that were missed while nothing was connected
+// How far back what came last is looked for: first, and where it was not found. A replica that is behind may not have it yet; a stream that was
+// made anew never will, and is read by its numbers in the end.
+constexpr std::array<std::uint64_t, 3> kBack = {Repeats::kOverlap, 4096, 65'536};
+constexpr Duration kFoundWithin = seconds(20);
+constexpr Duration kTableEvery = seconds(5);         // at the table, for announcements that were missed while nothing was connected
 
 /// One stream as it is read: by a consumer of its own, made anew whenever anything of it is missing.
 struct Tail {
   std::string stream;
   std::uint64_t next = 1;
+  std::uint64_t from = 1;       // where the present consumer was told to begin
+  std::uint64_t until = 0;      // below it messages without an id are not new; 0: the present consumer reads nothing over again
+  bool searching = false;       // it has not met yet what came last
+  std::size_t tries = 0;        // consumers that did not
+  Clock::time_point searched{}; // since when it is looked for; none: it is not
   Subscription subscription;    // of the present consumer's messages; none: there is no consumer
   std::string inbox;            // that it sends to, new for each: what an earlier one still sends goes nowhere
   std::uint64_t delivered = 0;  // by it
@@ -38,7 +45,7 @@ struct Tail {
 
 class NatsSiteReader final : public SiteReader {
  public:
-  NatsSiteReader(std::shared_ptr<Connection> app, std::vector<std::string> streams, SitePosition from) : app_(std::move(app)), repeats_(std::move(from.owed)) {
+  NatsSiteReader(std::shared_ptr<Connection> app, std::vector<std::string> streams, SitePosition from) : app_(std::move(app)), repeats_(std::move(from.owed), Repeats::kRemember, from.recent) {
     for (std::string& stream : streams) {
       Tail& tail = tails_.emplace_back();
       if (const auto at = from.next.find(stream); at != from.next.end()) tail.next = at->second;
@@ -64,7 +71,7 @@ class NatsSiteReader final : public SiteReader {
   }
 
   SitePosition position() const override {
-    SitePosition out{.next = {}, .owed = repeats_.owed()};
+    SitePosition out{.next = {}, .owed = repeats_.owed(), .recent = repeats_.recent()};
     for (const Tail& tail : tails_) out.next[tail.stream] = tail.next;
     return out;
   }
@@ -87,19 +94,25 @@ class NatsSiteReader final : public SiteReader {
   }
 
   Result<void> make_consumer(Tail& tail) {
-    tail.again = Clock::now() + kAgain;
+    tail.again = Clock::now() + kConsumerAgain;
     tail.inbox = new_inbox();
     natsSubscription* raw = nullptr;
     // The subject itself: nats-server 2.9 does not see a wildcard as somebody who listens.
     if (natsConnection_SubscribeSync(&raw, link_->nc, tail.inbox.c_str()) != NATS_OK) return {};
     tail.subscription.take(link_, raw);
-    const Json config = {{"deliver_subject", tail.inbox}, {"deliver_policy", "by_start_sequence"}, {"opt_start_seq", tail.next}, {"ack_policy", "none"},
+    if (tail.searched == Clock::time_point{}) tail.searched = Clock::now();
+    tail.searching = &tail == &tails_.back() && repeats_.overlap() > 0 && tail.next > 1 && Clock::now() < tail.searched + kFoundWithin;
+    tail.until = tail.searching ? tail.next : 0;
+    tail.from = !tail.searching ? tail.next : tail.next > kBack[tail.tries] ? tail.next - kBack[tail.tries] : 1;
+    const Json config = {{"deliver_subject", tail.inbox}, {"deliver_policy", "by_start_sequence"}, {"opt_start_seq", tail.from}, {"ack_policy", "none"},
                          {"max_deliver", 1}, {"idle_heartbeat", kHeartbeatNs}, {"mem_storage", true}, {"num_replicas", 1}};
     const auto answer = js_request(*app_, "$JS.API.CONSUMER.CREATE." + tail.stream, Json{{"stream_name", tail.stream}, {"config", config}}, kAsk);
     if (answer && !answer->contains("error")) {
       tail.delivered = 0;
       tail.heard = Clock::now();
-      tail.caught_up |= answer->value("num_pending", std::uint64_t{0}) == 0;
+      const bool nothing = answer->value("num_pending", std::uint64_t{0}) == 0;
+      if (nothing && tail.searching) not_found(tail);
+      tail.caught_up |= nothing;
       return {};
     }
     tail.subscription.reset();
@@ -133,12 +146,34 @@ class NatsSiteReader final : public SiteReader {
       tail.subscription.reset();
       return std::nullopt;
     }
-    tail.next = delivery->sequence + 1;
-    tail.caught_up |= delivery->pending == 0;
     std::string id = header_of(raw, "Nats-Msg-Id");
-    if (!repeats_.first(id, &tail == &tails_.back())) return std::nullopt;
+    if (tail.searching && !find(tail, id, *delivery)) return std::nullopt;
+    tail.searched = {};
+    const bool over_again = delivery->sequence < tail.until;
+    if (!over_again) tail.next = delivery->sequence + 1;
+    tail.caught_up |= delivery->pending == 0;
+    if (!(id.empty() ? !over_again : repeats_.first(id, &tail == &tails_.back()))) return std::nullopt;
     return SiteMessage{.subject = std::string(subject), .payload = data_of(raw), .id = std::move(id), .stream = tail.stream, .sequence = delivery->sequence,
                        .stored_ns = delivery->stored_ns};
+  }
+
+  /// Whether the message is of what came last. What stands before that was given.
+  bool find(Tail& tail, const std::string& id, const Delivery& at) {
+    if (repeats_.known(id)) {
+      tail.searching = false;
+      tail.tries = 0;
+      return true;
+    }
+    if (at.pending == 0) not_found(tail);
+    return false;
+  }
+
+  /// Another consumer looks further back, or begins again a little later.
+  void not_found(Tail& tail) {
+    const bool further = tail.from > 1 && tail.tries + 1 < kBack.size();
+    tail.tries = further ? tail.tries + 1 : 0;
+    tail.subscription.reset();
+    if (further) tail.again = {};
   }
 
   std::shared_ptr<Connection> app_;
@@ -163,7 +198,7 @@ class NatsTableFollower final : public TableFollower {
     while (!closed_) {
       if (changed.next(kStepMs)) due = {};
       if (Clock::now() < due) continue;
-      due = Clock::now() + (look() ? kLookEvery : kAgain);
+      due = Clock::now() + (look() ? kTableEvery : kConsumerAgain);
     }
     nats_ReleaseThreadMemory();
   }
@@ -187,6 +222,11 @@ class NatsTableFollower final : public TableFollower {
 };
 
 }  // namespace
+
+Repeats::Repeats(std::set<std::string> owed, std::size_t remember, const std::vector<std::string>& recent)
+    : owed_(std::move(owed)), recent_(recent.begin(), recent.end()), order_(recent.begin(), recent.end()), remember_(remember) {}
+
+std::vector<std::string> Repeats::recent() const { return {order_.end() - static_cast<std::ptrdiff_t>(overlap()), order_.end()}; }
 
 bool Repeats::first(const std::string& id, bool final) {
   if (id.empty()) return true;

@@ -8,8 +8,14 @@
 //   MESSAGE_MIRROR   b1 a1 b2 a2    given: b1 b2
 //
 // Each origin's messages come in their order; between origins there is none until the mirror has them.
+//
+// A STREAM OF SEVERAL REPLICAS. A consumer reads at a replica by chance. One that is behind begins where it ends, and one of a server older than
+// 2.9.21 may count otherwise than the others after a cut (ADR 6): by numbers alone a message would be given twice, or never. So what is read anew
+// begins some messages back, and further back if need be, where ids are found that came last: what stands before those was given, and what stands
+// behind them and is none of them is new, whatever its number. Without ids, and where nothing of it is left, the number counts.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -30,6 +36,7 @@ namespace daarion {
 struct SitePosition {
   std::map<std::string, std::uint64_t> next;  // stream -> the next sequence; one that is not in it is read from its first message
   std::set<std::string> owed;                 // ids that were given and come again by another stream
+  std::vector<std::string> recent = {};       // ids that came last by the stream that every message comes by, oldest first, kOverlap of them
   bool operator==(const SitePosition&) const = default;
 };
 
@@ -37,11 +44,16 @@ struct SitePosition {
 class Repeats {
  public:
   /// `remember`: ids that came by every stream, of which more repeats are known: those of publishers that tried again.
-  explicit Repeats(std::set<std::string> owed = {}, std::size_t remember = kRemember) : owed_(std::move(owed)), remember_(remember) {}
+  explicit Repeats(std::set<std::string> owed = {}, std::size_t remember = kRemember, const std::vector<std::string>& recent = {});
   /// Whether it is to be given. `final`: it came by the stream that every message comes by.
   bool first(const std::string& id, bool final);
   const std::set<std::string>& owed() const { return owed_; }
+  bool known(const std::string& id) const { return recent_.contains(id); }
+  /// The newest that came by the stream that every message comes by, oldest first: at most kOverlap.
+  std::vector<std::string> recent() const;
+  std::size_t overlap() const { return std::min(order_.size(), kOverlap); }
 
+  static constexpr std::size_t kOverlap = 256;
   static constexpr std::size_t kRemember = 1 << 16;
 
  private:

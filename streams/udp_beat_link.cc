@@ -25,7 +25,7 @@ enum class Kind : char { kBeat = 1, kAck = 2, kVote = 3 };
 constexpr std::string_view kMagic("DB\x01", 3);  // the last byte is the version
 constexpr std::size_t kHead = 4, kTag = 16;
 constexpr std::size_t kLargest = 60'000;   // of a datagram: below what IP can carry; a beat has some kilobytes
-constexpr int kStepMs = 50;                // how soon a link that ends lets go
+constexpr int kPollMs = 50;                // how soon a link that ends lets go
 constexpr Duration kLookUp = std::chrono::seconds(30);  // names may move
 constexpr Duration kLookUpAgain = std::chrono::seconds(2);
 
@@ -123,7 +123,7 @@ class UdpBeatLink final : public BeatLink {
         if (address) peers_[i].address = address;
       }
       const auto again = std::chrono::steady_clock::now() + (all ? kLookUp : kLookUpAgain);
-      while (!closed_ && std::chrono::steady_clock::now() < again) std::this_thread::sleep_for(std::chrono::milliseconds(kStepMs));
+      while (!closed_ && std::chrono::steady_clock::now() < again) std::this_thread::sleep_for(std::chrono::milliseconds(kPollMs));
     }
   }
 
@@ -131,7 +131,7 @@ class UdpBeatLink final : public BeatLink {
     std::string bytes(kLargest + 1, '\0');
     while (!closed_) {
       pollfd ready{.fd = socket_, .events = POLLIN, .revents = 0};
-      if (poll(&ready, 1, kStepMs) <= 0) continue;
+      if (poll(&ready, 1, kPollMs) <= 0) continue;
       const ssize_t size = recv(socket_, bytes.data(), bytes.size(), MSG_DONTWAIT);
       if (size > 0) take(std::string_view(bytes).substr(0, static_cast<std::size_t>(size)));
     }

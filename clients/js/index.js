@@ -21,6 +21,9 @@ const kAgainMs = 250;             // after something could not be done
 const kAskMs = 1000;
 const kLookEveryMs = 5000;        // at the table, for announcements that were missed while nothing was connected
 const kRemember = 1 << 16;        // ids that came by every stream: repeats of publishers that tried again
+const kOverlap = 256;             // of those, how many a position holds
+const kBack = [kOverlap, 4096, 65_536]; // how far back what came last is looked for after a new beginning: first, and where it was not found
+const kFoundWithinMs = 20_000;    // a stream that was made anew never has it: then the numbers count
 const kNoSuchStream = 10059;
 const kWaiting = 4096;            // messages that may wait for whoever reads; beyond it a consumer is given up, and made anew later
 
@@ -116,9 +119,12 @@ class Table {
 
 /** Which messages come for the first time, by id. What has none cannot be told from a repeat. */
 class Repeats {
-  constructor(owed = []) {
-    this.owed = new Set(owed);  // given, and to come again by the last stream
-    this.recent = new Set();    // came by it; in the order of coming
+  constructor(owed = [], recent = []) {
+    this.owed = new Set(owed);      // given, and to come again by the last stream
+    this.recent = new Set(recent);  // came by it; in the order of coming
+  }
+  newest() {
+    return [...this.recent].slice(-kOverlap);
   }
   first(id, final) {
     if (!id) return true;
@@ -141,8 +147,8 @@ class Repeats {
 class Reader {
   constructor(nc, streams, position = {}) {
     this._nc = nc;
-    this._repeats = new Repeats(position.owed);
-    this._tails = streams.map((stream) => ({ stream, next: position.next?.[stream] ?? 1, consumer: "", delivered: 0, caughtUp: false, heard: 0, again: 0, sub: null }));
+    this._repeats = new Repeats(position.owed, position.recent);
+    this._tails = streams.map((stream) => ({ stream, next: position.next?.[stream] ?? 1, from: 1, until: 0, searching: false, tries: 0, searched: 0, consumer: "", delivered: 0, caughtUp: false, heard: 0, again: 0, sub: null }));
     this._ready = [];
     this._next = Object.fromEntries(this._tails.map((t) => [t.stream, t.next])); // behind what was given
     this._closed = false;
@@ -153,7 +159,7 @@ class Reader {
 
   /** Behind what was given last: give it to read() after a restart. */
   position() {
-    return { next: { ...this._next }, owed: [...this._repeats.owed] };
+    return { next: { ...this._next }, owed: [...this._repeats.owed], recent: this._repeats.newest() };
   }
 
   close() {
@@ -167,9 +173,9 @@ class Reader {
     try {
       for (;;) {
         while (this._ready.length > 0) {
-          const { tail, message } = this._ready.shift();
-          this._next[tail.stream] = message.sequence + 1;
-          if (this._repeats.first(message.id, tail === this._tails.at(-1))) yield message;
+          const { tail, overAgain, message } = this._ready.shift();
+          if (!overAgain) this._next[tail.stream] = message.sequence + 1;
+          if (message.id ? this._repeats.first(message.id, tail === this._tails.at(-1)) : !overAgain) yield message;
           if (this._closed) return;
         }
         if (this._failed) throw this._failed;
@@ -207,7 +213,14 @@ class Reader {
     tail.heard = Date.now();
     const sub = this._nc.subscribe(inbox, { callback: (err, message) => { if (!err && tail.sub === sub) this._take(tail, inbox, message); } });
     tail.sub = sub;
-    const config = { deliver_subject: inbox, deliver_policy: "by_start_sequence", opt_start_seq: tail.next, ack_policy: "none", max_deliver: 1,
+    // A replica that counts otherwise (nats-server before 2.9.21, after a cut) is seen by the ids of what was given last.
+    this._ready = this._ready.filter((waiting) => waiting.tail !== tail);
+    tail.next = this._next[tail.stream];
+    tail.searched ||= Date.now();
+    tail.searching = tail === this._tails.at(-1) && this._repeats.recent.size > 0 && tail.next > 1 && Date.now() < tail.searched + kFoundWithinMs;
+    tail.until = tail.searching ? tail.next : 0;
+    tail.from = tail.searching ? Math.max(1, tail.next - kBack[tail.tries]) : tail.next;
+    const config = { deliver_subject: inbox, deliver_policy: "by_start_sequence", opt_start_seq: tail.from, ack_policy: "none", max_deliver: 1,
                      idle_heartbeat: kHeartbeatNs, mem_storage: true, num_replicas: 1 };
     const answer = await ask(this._nc, `$JS.API.CONSUMER.CREATE.${tail.stream}`, { stream_name: tail.stream, config });
     tail.again = Date.now() + kAgainMs;
@@ -224,7 +237,17 @@ class Reader {
     }
     tail.consumer = answer.name;
     tail.heard = Date.now();
-    if ((answer.num_pending ?? 0) === 0) tail.caughtUp = true;
+    if ((answer.num_pending ?? 0) > 0) return;
+    tail.caughtUp = true;
+    if (tail.searching) this._notFound(tail);
+  }
+
+  /** What came last is not there: another consumer looks further back, or begins again a little later. */
+  _notFound(tail) {
+    const further = tail.from > 1 && tail.tries + 1 < kBack.length;
+    tail.tries = further ? tail.tries + 1 : 0;
+    if (further) tail.again = 0;
+    this._drop(tail);
   }
 
   _take(tail, inbox, message) {
@@ -239,9 +262,17 @@ class Reader {
     const at = tokens.length === 9 ? 5 : 7;
     const sequence = Number(tokens[at]), nth = Number(tokens[at + 1]), pending = Number(tokens[at + 3]);
     if (nth !== ++tail.delivered || this._ready.length >= kWaiting) return this._drop(tail);
-    tail.next = sequence + 1;
+    const id = message.headers?.get("Nats-Msg-Id") ?? "";
+    if (tail.searching) {
+      if (!this._repeats.recent.has(id)) return pending === 0 ? this._notFound(tail) : undefined; // it stands before what came last
+      tail.searching = false;
+      tail.tries = 0;
+    }
+    tail.searched = 0;
+    const overAgain = sequence < tail.until;
+    if (!overAgain) tail.next = sequence + 1;
     if (pending === 0) tail.caughtUp = true;
-    this._ready.push({ tail, message: { subject: message.subject, data: message.data, id: message.headers?.get("Nats-Msg-Id") ?? "", stream: tail.stream, sequence,
+    this._ready.push({ tail, overAgain, message: { subject: message.subject, data: message.data, id, stream: tail.stream, sequence,
                                         storedNs: BigInt(tokens[at + 2]) } });
     this._wake();
   }

@@ -22,11 +22,14 @@ std::string state_of(const v1::Incident& incident) {
 
 std::string move_text(const v1::IncidentMove& m) { return m.what() + " to " + (m.to().empty() ? "nobody" : m.to()); }
 
+/// Of an observation the first thing that it says: who is elected. The rest is in the story.
+std::string why_of(const v1::IncidentMove& m) { return m.kind() == "observed" ? m.reason().substr(0, m.reason().find("; ")) : m.reason(); }
+
 Table moves_of(const v1::Incident& incident) {
   Table table({"WHAT", "FROM", "TO", "AFTER", "STATE", "LOSS AT MOST", "WHY"});
   for (const v1::IncidentMove& m : incident.moves())
     table.row({m.what(), m.from().empty() ? "-" : m.from(), m.to().empty() ? "nobody" : m.to(), after(m.done_ms()), m.state(),
-               m.kind() == "resource" ? bytes_text(m.loss_bytes()) : "-", m.reason()});
+               m.kind() == "resource" ? bytes_text(m.loss_bytes()) : "-", why_of(m)});
   return table;
 }
 
@@ -47,12 +50,18 @@ Table candidates_of(const v1::IncidentMove& move) {
   return table;
 }
 
+/// What it says, and why; nothing twice. Of an engine that elects by itself what changed: all that was seen is in `events`.
+std::string what_of(const v1::EventView& e) {
+  if (e.type() == "ResourceObserved") return e.reason();
+  return e.summary().find(e.reason()) != std::string::npos ? e.summary() : e.summary() + " (" + e.reason() + ")";
+}
+
 Table steps_of(const v1::Incident& incident) {
   Table table({"EVENT", "AFTER", "TYPE", "OF", "LED BY", "WHAT", "BY"});
   for (const v1::IncidentStep& s : incident.steps()) {
     const v1::EventView& e = s.event();
     const std::string led = s.led_by() == 0 ? "-" : std::to_string(s.led_by()) + (s.stated() ? "" : " ?");
-    table.row({std::to_string(e.sequence()), after(s.after_ms()), e.type(), e.resource().empty() ? "-" : e.resource(), led, e.summary() + " (" + e.reason() + ")", e.node()});
+    table.row({std::to_string(e.sequence()), after(s.after_ms()), e.type(), e.resource().empty() ? "-" : e.resource(), led, what_of(e), e.node()});
   }
   return table;
 }

@@ -6,6 +6,7 @@
 #include "controlplane/api/names.h"
 #include "controlplane/cli/cmd_dev.h"
 #include "controlplane/cli/commands.h"
+#include "controlplane/version.h"
 
 namespace {
 
@@ -35,7 +36,7 @@ int main(int argc, char** argv) {
   CLI::App app("DAARION control plane: who may write, who follows, and why.", "daarionctl");
   daarion::Globals globals;
   ExitCode code = ExitCode::kOk;
-  app.set_version_flag("--version", std::string("daarionctl ") + DAARION_VERSION + " (" + DAARION_COMMIT + ")");
+  app.set_version_flag("--version", std::string("daarionctl ") + daarion::kVersion + " (" + daarion::kCommit + ")");
   app.require_subcommand(1);
   app.fallthrough();
   app.add_option("--server", globals.servers, "A node's gRPC address; may be given again, the first that answers is asked. Else DAARION_SERVER (a,b)")

@@ -215,7 +215,9 @@ void Agent::report_ends(const AgentContext& c, AgentOutput& out) {
                             : cause == EndCause::kCrashed                      ? "the engine ended by itself"
                             : cause == EndCause::kFenced                       ? "fenced: its lease had run out"
                                                                                : "its guard or host was lost";
-    out.appends.push_back({released, done.epoch, {}, why, {}});
+    const SwitchoverState* asked = c.cluster.wish(resource_);
+    const bool for_it = done.session == retiring_ && asked != nullptr && asked->from == self_ && why == asked->reason;
+    out.appends.push_back({released, done.epoch, for_it ? asked->event : EventId{}, why, {}});
   }
   report_open(c, lease, is_over, out);
   const bool open = std::ranges::find(lease.open, retiring_, &OpenDecision::session) != lease.open.end();

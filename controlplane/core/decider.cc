@@ -19,6 +19,12 @@ constexpr Duration kPositionWait = std::chrono::milliseconds(150);
 // holder, which has it by definition, may be chosen again.
 constexpr Duration kWantedWait = std::chrono::milliseconds(1500);
 
+// Sessions that ended without having promoted, one after the other: the second may have been bad luck; from then on the cause is one that nominating
+// again does not mend (a full disk: 63 of them in 30 s), and each is a decision in the log. Doubled with each, up to the longest.
+constexpr std::int64_t kFailuresAtOnce = 2;
+constexpr Duration kBackOff = std::chrono::milliseconds(500);
+constexpr std::int64_t kDoublings = 4;  // 8 s
+
 std::uint64_t age_ms(Instant now, Instant then) { return static_cast<std::uint64_t>(std::max<std::int64_t>(0, to_ms(now - then))); }
 
 CandidateEvidence candidate(const NodeId& node, const ResourceSpec& spec, const DeciderContext& c, Instant now) {
@@ -93,6 +99,11 @@ void note_lost_opening(const LeaseState& lease, Evidence& e) {
   e.timelines.push_back({newest->engine.position.timeline, newest->engine.timeline_start});
 }
 
+/// Sessions that were named since the newest completion, and ended without one.
+std::int64_t failures_of(const LeaseState& lease) {
+  return std::ranges::count_if(lease.ended, [&](const EndedSession& e) { return e.epoch > lease.completed.epoch; });
+}
+
 /// A pause is ended where it was said: resuming the cluster leaves that of a resource, and the other way round.
 std::string unblock_of(const Evidence& e, const Decision& d, const DeciderContext& c) {
   const OperatorState* own = c.state.operator_of(e.resource);
@@ -149,6 +160,14 @@ std::string what_of(const LostHolder& lost) {
 
 std::string confirm_command(const ResourceId& resource, const LostHolder& lost) {
   return "daarionctl confirm-fencing " + resource.value + " --holder " + lost.node.value + " --reason TEXT";
+}
+
+EventId cause_of(const Evidence& e, const DeciderContext& c) {
+  if (const SwitchoverState* wish = c.wish(e.resource)) return wish->event;
+  const LeaseState* lease = c.state.lease(e.resource);
+  if (lease != nullptr && lease->has_ended(lease->session)) return std::ranges::find(lease->ended, lease->session, &EndedSession::session)->event;
+  const MemberState* holder = c.state.member(e.last_holder);
+  return holder == nullptr ? EventId{} : holder->unreachable;
 }
 
 bool Decider::on_vote(const Vote& vote, Instant now) {
@@ -254,6 +273,17 @@ std::optional<Decider::Nomination> Decider::advance(const DeciderContext& c, Ins
       MARK(kWaitClaim);
       waits("session of epoch " + std::to_string(lease->epoch.value) + " on " + lease->holder.value + " to claim", "daarionctl watch",
             now);
+      next_ = again;
+      return std::nullopt;
+    }
+  }
+  // Not where a person asks for a primary.
+  if (const std::int64_t failures = lease && c.wish(resource_) == nullptr ? failures_of(*lease) : 0; failures >= kFailuresAtOnce) {
+    const Instant again = later(named_at_, kBackOff * (std::int64_t{1} << std::min(failures - kFailuresAtOnce, kDoublings)));
+    if (now < again) {
+      MARK(kWaitBackOff);
+      waits("a while before the next nomination: the last " + std::to_string(failures) + " ended without a promotion, the last one on " + lease->holder.value,
+            "daarionctl events", now);
       next_ = again;
       return std::nullopt;
     }

@@ -54,6 +54,10 @@ std::optional<LostHolder> lost_holder(const ResourceId& resource, const DeciderC
 std::string what_of(const LostHolder& lost);
 std::string confirm_command(const ResourceId& resource, const LostHolder& lost);
 
+/// The event of the log that a nomination follows: what an operator asked for, the end of the newest session, or that the last holder is unreachable.
+/// Empty: none of these is folded, as where a lease runs out before anybody has told the log of its holder's silence.
+EventId cause_of(const Evidence& evidence, const DeciderContext& context);
+
 class Decider {
  public:
   explicit Decider(ResourceId resource) : resource_(std::move(resource)) {}

@@ -70,8 +70,13 @@ struct Step {
     m.instance = p.instance;
     m.boot = p.boot;
     m.reachable = true;
+    m.unreachable = {};
   }
-  void on(const MemberUnreachable&) { member().reachable = false; }
+  void on(const MemberUnreachable&) {
+    MemberState& m = member();
+    m.reachable = false;
+    m.unreachable = h.id;
+  }
   void on(const MemberReturned& p) {
     MemberState& m = member();
     m.instance = p.instance;
@@ -81,6 +86,7 @@ struct Step {
     m.returned_run = p.run;
     m.returned = log.sequence;
     m.reachable = true;
+    m.unreachable = {};
   }
   void on(const MemberIntentChanged& p) { member().intent = p.intent; }
 
@@ -150,7 +156,7 @@ struct Step {
       MARK(kFoldForeignEnd);
       return ignore();
     }
-    l.ended.push_back({session, h.node, h.epoch, instance});
+    l.ended.push_back({session, h.node, h.epoch, instance, h.id});
     if (PLANTED(kMapOrder) && touched.size() % 2 == 1) std::ranges::reverse(l.ended);
     keep_newest(l.ended, kMaxEndedSessions);
     std::erase_if(l.open, [&](const OpenDecision& d) { return d.session == session; });

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <map>
 #include <set>
+#include <utility>
 
 namespace daarion {
 namespace {
@@ -20,6 +21,32 @@ const SessionId* session_of(const LogEvent& e) {
   if (const auto* p = as<PromotionCompleted>(e)) return &p->session;
   if (const auto* p = as<PromotionFailed>(e)) return &p->session;
   return nullptr;
+}
+
+/// Each observation of a resource whose engine elects by itself, with the one before it; null: the first that is here.
+using Before = std::map<Sequence, const ResourceObserved*>;
+Before observations(const std::vector<LogEvent>& events) {
+  Before out;
+  std::map<ResourceId, const ResourceObserved*> last;
+  for (const LogEvent& e : events)
+    if (const auto* p = as<ResourceObserved>(e)) out[e.sequence] = std::exchange(last[e.event.header.resource], p);
+  return out;
+}
+
+/// How its processes on that node are; what a sentinel says and what a server says are apart.
+std::vector<std::pair<bool, std::string>> health_on(const ResourceObserved& seen, const NodeId& node) {
+  std::vector<std::pair<bool, std::string>> out;
+  for (const MemberSeen& m : seen.members)
+    if (m.node == node) out.emplace_back(m.role == "sentinel", m.health);
+  return out;
+}
+bool ill_on(const ResourceObserved& seen, const NodeId& node) {
+  return std::ranges::any_of(health_on(seen, node), [](const auto& process) { return !process.second.empty(); });
+}
+/// Whether something was taken from the node: the primary, or that its processes are well.
+bool takes_from(const ResourceObserved* before, const ResourceObserved& now, const NodeId& node) {
+  if (before == nullptr) return false;
+  return (before->primary == node && now.primary != node) || (!ill_on(*before, node) && ill_on(now, node));
 }
 
 bool is_replica_event(const LogEvent& e) { return as<ReplicaDiverged>(e) || as<ReplicaRejoined>(e) || as<ReplicaProvisioned>(e); }
@@ -45,14 +72,19 @@ std::string joined(const std::vector<NodeId>& nodes) {
 /// Gathers the incidents of one node, event by event.
 class Gatherer {
  public:
-  Gatherer(const std::vector<LogEvent>& events, NodeId node) : events_(events), node_(std::move(node)) {}
+  Gatherer(const std::vector<LogEvent>& events, const Before& before, NodeId node) : events_(events), before_(before), node_(std::move(node)) {}
 
   void take(std::size_t i) {
     const LogEvent& e = events_[i];
     const bool over = !steps_.empty() && broken_.empty();
-    if (over && e.stored_ns - events_[steps_.back()].stored_ns > kTail) steps_.clear(), ids_.clear(), sessions_.clear(), decided_.clear();
+    // A process that was ill for a moment led to nothing: what follows is another incident.
+    if (over && (blink_ || e.stored_ns - events_[steps_.back()].stored_ns > kTail))
+      steps_.clear(), ids_.clear(), sessions_.clear(), decided_.clear(), touched_.clear();
     const bool breaks = is_break(e);
     if (steps_.empty() ? !breaks : !breaks && !belongs(e)) return;
+    const auto* seen = as<ResourceObserved>(e);
+    const ResourceObserved* was = seen != nullptr ? before_.at(e.sequence) : nullptr;
+    blink_ = (steps_.empty() || blink_) && was != nullptr && was->primary == seen->primary;
     steps_.push_back(i);
     ids_.insert(e.event.header.id);
     if (const SessionId* session = session_of(e); session && as<PromotionDecided>(e)) sessions_.insert(*session);
@@ -79,6 +111,7 @@ class Gatherer {
     if (as<LeaseReleased>(e)) return h.node == node_;
     if (const auto* p = as<ServiceHealthChanged>(e)) return h.node == node_ && p->health == Health::kBroken;
     if (const auto* p = as<ServiceMoved>(e)) return lost_by(*p) == node_;
+    if (const auto* p = as<ResourceObserved>(e)) return takes_from(before_.at(e.sequence), *p, node_);
     return false;
   }
 
@@ -89,13 +122,17 @@ class Gatherer {
     if (const SessionId* session = session_of(e); session && sessions_.contains(*session)) return true;
     if (as<MemberReturned>(e) || as<MemberIntentChanged>(e)) return h.aggregate.name == node_.value;
     if (as<ServiceHealthChanged>(e)) return h.node == node_;
+    // Of what it touched: all for a while, then what it says of this node.
+    if (const auto* p = as<ResourceObserved>(e); p && touched_.contains(h.resource))
+      return e.stored_ns - events_[steps_.back()].stored_ns <= kTail || health_on(*before_.at(e.sequence), node_) != health_on(*p, node_);
     return is_replica_event(e) && node_in(h.aggregate) == node_;
   }
 
   void note(const LogEvent& e) {
     const EventHeader& h = e.event.header;
     const std::string& resource = h.resource.value;
-    const std::string silent = "silent", replica = "replica " + resource, decision = "decision " + resource, service = "service " + resource;
+    const std::string silent = "silent", replica = "replica " + resource, decision = "decision " + resource, service = "service " + resource,
+                      observed = "observed " + resource;
     if (as<MemberUnreachable>(e)) broken_[silent] = node_.value + " has not been heard again";
     if (as<MemberReturned>(e)) broken_.erase(silent);
     if (as<ReplicaDiverged>(e) && node_in(h.aggregate) == node_) broken_[replica] = resource + " on " + node_.value + " has not rejoined";
@@ -109,19 +146,37 @@ class Gatherer {
       if (p->health == Health::kBroken) broken_[service] = resource + " on " + node_.value + " is not well again";
       else broken_.erase(service);
     }
+    if (const auto* p = as<ResourceObserved>(e); p && (touched_.contains(h.resource) || takes_from(before_.at(e.sequence), *p, node_))) {
+      touched_.insert(h.resource);
+      if (ill_on(*p, node_)) broken_[observed] = resource + " on " + node_.value + " is not well again";
+      else if (p->primary.empty()) broken_[observed] = resource + " has no primary";
+      else broken_.erase(observed);
+    }
   }
 
   const std::vector<LogEvent>& events_;
+  const Before& before_;
   const NodeId node_;
   std::vector<std::size_t> steps_;
+  bool blink_ = false;  // nothing but words on its processes so far, and no primary moved
   std::set<EventId> ids_;
   std::set<SessionId> sessions_;
-  std::set<ResourceId> decided_;
+  std::set<ResourceId> decided_, touched_;  // touched: by observations of what elects by itself
   std::map<std::string, std::string> broken_;  // what, and how it is said
 };
 
+/// Whose loss an observation tells of: who was the primary, whose processes changed; then all that it has processes on, as it may end another's.
+std::vector<NodeId> concerned(const ResourceObserved& before, const ResourceObserved& now) {
+  std::vector<NodeId> out;
+  if (before.primary != now.primary) out.push_back(before.primary);
+  for (const MemberSeen& m : now.members)
+    if (health_on(before, m.node) != health_on(now, m.node)) out.push_back(m.node);
+  for (const MemberSeen& m : now.members) out.push_back(m.node);
+  return out;
+}
+
 /// Whose incident the event may be part of: the likeliest first.
-std::vector<NodeId> owners(const std::vector<LogEvent>& events, const LogEvent& e) {
+std::vector<NodeId> owners(const std::vector<LogEvent>& events, const Before& before, const LogEvent& e) {
   const EventHeader& h = e.event.header;
   if (as<MemberUnreachable>(e) || as<MemberReturned>(e) || as<MemberIntentChanged>(e)) return {NodeId(h.aggregate.name)};
   if (const auto* p = as<PromotionDecided>(e); p && p->kind != DecisionKind::kKeep) return {p->evidence.last_holder};
@@ -131,10 +186,12 @@ std::vector<NodeId> owners(const std::vector<LogEvent>& events, const LogEvent& 
   if (const auto* p = as<ServiceMoved>(e)) return {lost_by(*p)};
   const SessionId* session = session_of(e);
   std::vector<NodeId> out;
+  if (const auto* p = as<ResourceObserved>(e))
+    if (const ResourceObserved* was = before.at(e.sequence)) out = concerned(*was, *p);
   for (const LogEvent& other : events) {
     if (other.sequence >= e.sequence) break;
     if (const auto* p = as<PromotionDecided>(other); p && p->kind != DecisionKind::kKeep && session && p->session == *session) out.push_back(p->evidence.last_holder);
-    if (!h.cause.empty() && other.event.header.id == h.cause) std::ranges::copy(owners(events, other), std::back_inserter(out));
+    if (!h.cause.empty() && other.event.header.id == h.cause) std::ranges::copy(owners(events, before, other), std::back_inserter(out));
   }
   return out;
 }
@@ -152,11 +209,16 @@ std::optional<std::size_t> inferred(const std::vector<const LogEvent*>& steps, s
     else if (as<PromotionCompleted>(e) || as<PromotionFailed>(e)) led = as<PromotionDecided>(b) && *session_of(b) == *session_of(e);
     else if (as<LeaseReleased>(e)) led = (same_resource && as<SwitchoverRequested>(b)) || as<MemberIntentChanged>(b);
     else if (as<ServiceMoved>(e)) led = gone || as<MemberIntentChanged>(b) || (same_resource && as<ServiceHealthChanged>(b));
+    else if (as<ResourceObserved>(e))
+      led = (same_resource && (as<ResourceObserved>(b) || as<SwitchoverRequested>(b))) || as<MemberIntentChanged>(b) || as<MemberReturned>(b);
     else if (as<MemberReturned>(e)) led = gone;
     else if (as<ReplicaDiverged>(e)) led = same_resource && as<PromotionCompleted>(b);
     else if (is_replica_event(e)) led = (same_resource && as<ReplicaDiverged>(b)) || as<MemberReturned>(b);
     if (led) return j;
   }
+  // The first word of an engine, after the node's silence was told.
+  for (std::size_t j = as<ResourceObserved>(e) ? i : 0; j-- > 0;)
+    if (as<MemberUnreachable>(*steps[j])) return j;
   return std::nullopt;
 }
 
@@ -183,11 +245,12 @@ std::string title_of(const std::vector<const LogEvent*>& steps, const NodeId& no
   if (const auto* p = as<MemberIntentChanged>(first)) return node.value + " was set to " + text_of(p->intent);
   if (lost) return node.value + " was lost";
   if (as<LeaseReleased>(first)) return what + " ended on " + node.value;
-  if (as<ServiceHealthChanged>(first) || as<ServiceMoved>(first)) return what + " failed on " + node.value;
+  if (const auto* p = as<ResourceObserved>(first); p && !ill_on(*p, node)) return what + " moved away from " + node.value;
+  if (as<ResourceObserved>(first) || as<ServiceHealthChanged>(first) || as<ServiceMoved>(first)) return what + " failed on " + node.value;
   return "the lease of " + what + " on " + node.value + " ran out";
 }
 
-std::vector<IncidentMove> moves_of(const std::vector<const LogEvent*>& steps) {
+std::vector<IncidentMove> moves_of(const std::vector<const LogEvent*>& steps, const Before& before) {
   std::vector<IncidentMove> out;
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const LogEvent& e = *steps[i];
@@ -207,6 +270,10 @@ std::vector<IncidentMove> moves_of(const std::vector<const LogEvent*>& steps) {
       for (const ServiceEvidence& was : moved->evidence)
         if (was.active) from.push_back(was.node);
       out.push_back({what, "service", joined(from), joined(moved->active), i, std::nullopt, false, false});
+    } else if (const auto* seen = as<ResourceObserved>(e)) {
+      const ResourceObserved* was = before.at(e.sequence);
+      if (was == nullptr || was->primary == seen->primary) continue;
+      out.push_back({what, "observed", was->primary.value, seen->primary.value, i, std::nullopt, false, false});
     } else if (const auto* provider = as<CapabilityMoved>(e)) {
       out.push_back({provider->capability, "capability", "", provider->provider, i, std::nullopt, false, false});
     }
@@ -220,9 +287,10 @@ std::optional<Incident> incident_of(const std::vector<LogEvent>& events, Sequenc
   const auto anchor = std::ranges::find(events, at, &LogEvent::sequence);
   if (anchor == events.end()) return std::nullopt;
   const auto index = static_cast<std::size_t>(anchor - events.begin());
-  for (const NodeId& node : owners(events, *anchor)) {
+  const Before before = observations(events);
+  for (const NodeId& node : owners(events, before, *anchor)) {
     if (node.empty()) continue;
-    Gatherer gatherer(events, node);
+    Gatherer gatherer(events, before, node);
     std::vector<std::size_t> found;
     std::vector<std::string> open;
     for (std::size_t i = 0; i < events.size(); ++i) {
@@ -238,7 +306,7 @@ std::optional<Incident> incident_of(const std::vector<LogEvent>& events, Sequenc
     std::vector<const LogEvent*> steps;
     for (const std::size_t i : found) steps.push_back(&events[i]);
     Incident out{.node = node, .title = title_of(steps, node), .planned = as<SwitchoverRequested>(*steps[0]) || as<MemberIntentChanged>(*steps[0]),
-                 .began_ns = began(steps, node), .steps = {}, .moves = moves_of(steps), .open = std::move(open)};
+                 .began_ns = began(steps, node), .steps = {}, .moves = moves_of(steps, before), .open = std::move(open)};
     for (std::size_t i = 0; i < steps.size(); ++i) {
       IncidentStep step{found[i], std::nullopt, false};
       const EventId& cause = steps[i]->event.header.cause;

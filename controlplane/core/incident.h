@@ -2,8 +2,9 @@
 // that led to it. Pure: made of events alone, so that it tells the same a month later.
 //
 // AN INCIDENT IS A NODE'S. It begins with the first event that takes something from the node (it is silent, a lease of it ends, a service of it is
-// ill, an operator moves something away) and goes on until everything that it took is whole again: the node heard, its replicas rejoined, decisions
-// completed, services well. What follows within kTail still belongs to it: a node that returns finds only then that its data parted.
+// ill, an engine that elects by itself says so, an operator moves something away) and goes on until everything that it took is whole again: the node
+// heard, its replicas rejoined, decisions completed, services and engines well. What follows within kTail still belongs to it: a node that returns finds
+// only then that its data parted. Only a process that was ill for a moment, and for which nothing moved, is a short story of its own.
 #pragma once
 
 #include <cstdint>
@@ -21,10 +22,10 @@ struct IncidentStep {
   bool stated = false;                  // the event itself names it; else it is the newest that could have
 };
 
-/// One resource, service or capability that went to another node.
+/// One resource, service or capability that went to another node; `observed`: a resource whose engine elected by itself.
 struct IncidentMove {
   std::string what;
-  std::string kind;                     // resource | service | capability
+  std::string kind;                     // resource | service | capability | observed
   std::string from, to;
   std::size_t decided = 0;              // index in the steps
   std::optional<std::size_t> done;      // nothing: at once, or not done yet (`pending`)

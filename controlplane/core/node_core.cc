@@ -362,10 +362,11 @@ void NodeCore::advance_deciders(Instant now) {
     if (!nomination) continue;
     Decision& d = nomination->decision;
     const SwitchoverState* wish = c.wish(resource);
+    const EventId cause = cause_of(nomination->evidence, c);
     AppendWish out{PromotionDecided{.to = *d.to, .session = d.session, .kind = nomination->evidence.kind, .loss_bytes = d.loss_bytes,
                                     .evidence = std::move(nomination->evidence), .verdicts = std::move(d.verdicts),
                                     .instance = d.instance},
-                   d.epoch, wish ? wish->event : EventId{}, wish ? wish->reason : d.reason, wish ? wish->actor : std::string{}};
+                   d.epoch, cause, wish ? wish->reason : d.reason, wish ? wish->actor : std::string{}};
     append(out, *d.to, resource, now);
   }
 }

@@ -176,6 +176,21 @@ std::optional<Duration> ObservedCore::wait_to_say(const ResourceObserved& mine, 
   return reached(mine) > reached(said->seen) ? std::optional(settle + kOther + turn) : std::nullopt;
 }
 
+/// The event of the log that led to it: what an operator asked for, that a node with a process of it is unreachable, that the primary was seen to be
+/// ill before. Empty: none of these is folded.
+EventId ObservedCore::cause_of(const ResourceId& id, const Own& own, const ResourceObserved& mine, const ObservedState* said, Instant now) const {
+  if (said == nullptr) return {};
+  const bool moved = said->seen.primary != mine.primary;
+  if (moved && wish_stands(id, own, now)) return state_->operator_of(id)->switchover.event;
+  for (const MemberSeen& m : mine.members) {
+    const MemberSeen* was = find(said->seen, m);
+    const MemberState* member = state_->member(m.node);
+    if (!m.health.empty() && was != nullptr && was->health.empty() && member != nullptr && !member->unreachable.empty()) return member->unreachable;
+  }
+  const auto ill = [&](const MemberSeen& m) { return m.node == said->seen.primary && m.role != "sentinel" && !m.health.empty(); };
+  return moved && std::ranges::any_of(said->seen.members, ill) ? said->event : EventId{};
+}
+
 void ObservedCore::say(const ResourceId& id, Own& own, Instant now) {
   const ObservedState* said = state_->observed_of(id);
   ResourceObserved mine = present(id, own, now);
@@ -192,8 +207,7 @@ void ObservedCore::say(const ResourceId& id, Own& own, Instant now) {
   }
   const ResourceObserved none, &before = said == nullptr ? none : said->seen;
   const bool moved = before.primary != mine.primary;
-  const OperatorState* asked = state_->operator_of(id);
-  const EventId cause = moved && wish_stands(id, own, now) ? asked->switchover.event : EventId{};
+  const EventId cause = cause_of(id, own, mine, said, now);
   std::string reason = (mine.source.empty() ? "" : mine.source + ": ") + change_between(before, mine);
   auto append = appends_.make(std::move(mine), id, std::move(reason), cause, *state_, now, next_);
   if (!append) return;

@@ -139,6 +139,7 @@ class ObservedCore {
   bool speaks(const ObservedState& said) const { return said.observer == self_; }
   bool speaker_gone(const ObservedState& said) const;
   std::optional<Duration> wait_to_say(const ResourceObserved& mine, const ObservedState* said, Own& own, Instant now) const;
+  EventId cause_of(const ResourceId& id, const Own& own, const ResourceObserved& mine, const ObservedState* said, Instant now) const;
   void say(const ResourceId& id, Own& own, Instant now);
   void do_wish(const ResourceId& id, Own& own, Instant now);
   void do_repair(const ResourceId& id, Own& own, Instant now);

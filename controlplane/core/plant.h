@@ -130,6 +130,7 @@
   X(kWaitMajority, "decider: waits for a majority of votes", 200)                                                           \
   X(kWaitFold, "decider: waits for its fold", 200)                                                                          \
   X(kWaitClaim, "decider: waits for a named session to claim", 200)                                                         \
+  X(kWaitBackOff, "decider: waits longer after each nomination that failed", 5000)                                          \
   X(kWaitTurn, "decider: waits for its turn", 200)                                                                          \
   X(kWaitPositions, "decider: waits for fresh positions", 200)                                                              \
   X(kWaitWanted, "decider: waits for the node that was asked for", 1000)                                                    \

@@ -157,9 +157,11 @@ void ServiceCore::decide_services(Instant now) {
     if (!my_turn(spec.name, now)) continue;
     EventId cause;  // what was said of the first one that is replaced
     for (const ServiceEvidence& e : evidence) {
-      const auto at = state_->service_health.find({id, e.node});
       const bool replaced = e.active && std::ranges::find(decision->active, e.node) == decision->active.end();
-      if (replaced && cause.empty() && at != state_->service_health.end()) cause = at->second.event;
+      if (!replaced || !cause.empty()) continue;
+      const auto at = state_->service_health.find({id, e.node});
+      if (!e.reachable) cause = state_->member(e.node)->unreachable;
+      else if (at != state_->service_health.end()) cause = at->second.event;
     }
     append(ServiceMoved{std::move(decision->active), std::move(evidence)}, id, std::move(decision->reason), cause, now);
   }

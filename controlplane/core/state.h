@@ -84,6 +84,7 @@ struct MemberState {
   Sequence returned;     // where that stands
   MemberIntent intent = MemberIntent::kActive;
   bool reachable = true;
+  EventId unreachable;   // the MemberUnreachable that stands; empty: none does
   Sequence changed;
   std::int64_t changed_ns = 0;  // log time
   bool operator==(const MemberState&) const = default;
@@ -94,6 +95,7 @@ struct EndedSession {
   NodeId node;
   Epoch epoch;
   InstanceId instance;  // that said so; empty: an older log
+  EventId event;        // that said so
   bool operator==(const EndedSession&) const = default;
 };
 

@@ -32,6 +32,7 @@
 #include "controlplane/node/daemon.h"
 #include "controlplane/node/ids.h"
 #include "controlplane/topology/render.h"
+#include "controlplane/version.h"
 #include "streams/api_responder.h"
 
 namespace {
@@ -48,7 +49,7 @@ constexpr Duration kCheckNats = seconds(10);
 constexpr Duration kFirstLook = seconds(5);
 constexpr Duration kTidyLimit = seconds(5);
 
-const std::string kSoftware = std::string("daariond ") + DAARION_VERSION + " (" + DAARION_COMMIT + ")";
+const std::string kSoftware = std::string("daariond ") + kVersion + " (" + kCommit + ")";
 
 int refuse(const std::string& lines, int code) {
   std::stringstream all(lines);

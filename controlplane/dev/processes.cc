@@ -26,7 +26,7 @@ extern char** environ;
 namespace daarion::dev {
 namespace {
 
-constexpr std::chrono::milliseconds kPoll{2};
+constexpr std::chrono::milliseconds kEndPoll{2};
 
 std::string read_whole(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -230,7 +230,7 @@ Result<Instant> kill_all_of(const std::string& folder, Duration limit) {
     for (const ProcessInfo& p : left) send_signal(p.id, SIGKILL);
     if (std::chrono::steady_clock::now() > until)
       return fail(Remedy::kRetry, "end the processes of " + folder + ": " + std::to_string(left.size()) + " still live, e.g. " + left.front().command);
-    std::this_thread::sleep_for(kPoll);
+    std::this_thread::sleep_for(kEndPoll);
   }
 }
 

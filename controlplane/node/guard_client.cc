@@ -34,7 +34,7 @@ using Steady = std::chrono::steady_clock;
 constexpr seconds kAnswerLimit{5};
 constexpr seconds kStartLimit{6};      // of a pair: it waits up to 3 s for an earlier one that still ends its engine; then tried again
 constexpr milliseconds kConnectEvery{5};
-constexpr milliseconds kTryAgain{200};
+constexpr milliseconds kCallAgain{200};
 
 int connect_to(const std::string& path) {
   sockaddr_un address{};
@@ -206,7 +206,7 @@ class SocketGuardClient final : public GuardClient {
 
   void rest() {
     pollfd fd{wake_, POLLIN, 0};
-    (void)poll(&fd, 1, static_cast<int>(kTryAgain.count()));
+    (void)poll(&fd, 1, static_cast<int>(kCallAgain.count()));
   }
 
   void take(const guard::Fields& message) {

@@ -10,15 +10,6 @@ namespace {
 
 using Kind = NatsServerPlan::Kind;
 
-std::string quoted(const std::string& text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out + "\"";
-}
-
 std::string address_of(const NatsServerPlan& server, std::uint32_t port) { return quoted(server.address + ":" + std::to_string(port)); }
 
 /// Monitoring has no password: it stays on the machine, on the node's own address only where that is loopback already.
@@ -71,6 +62,15 @@ std::vector<std::string> stream_denies(const RoutePlan& plan, const NodeId& node
 }
 
 }  // namespace
+
+std::string quoted(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    if (static_cast<unsigned char>(c) >= 0x20) out += c;
+  }
+  return out + "\"";
+}
 
 std::vector<NatsServerPlan> nats_plan(const ClusterFile& file) {
   std::vector<NatsServerPlan> out;

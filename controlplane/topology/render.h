@@ -53,6 +53,9 @@ std::string render_routes(const RoutePlan& plan, const NatsServerPlan& server);
 std::string routes_file_of(const NatsServerPlan& server);  // "node1.routes.conf"
 std::string pid_file_of(const NatsServerPlan& server);     // "node1.pid"
 
+/// "text" as configurations and JSON quote it; control characters are left out.
+std::string quoted(const std::string& text);
+
 /// A path of the file with {node_id} replaced: one file serves every node, also when two share a machine.
 std::string path_on(const std::string& path, const NodeId& node);
 

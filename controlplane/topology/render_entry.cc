@@ -103,15 +103,6 @@ class Haproxy {
   std::string parts_;
 };
 
-std::string quoted(const std::string& text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) >= 0x20) out += c;
-  }
-  return out + "\"";
-}
-
 /// CloudFlare's own regions, by what ours begin with.
 const char* cloudflare_region(const std::string& region) {
   static const std::map<std::string, const char*> kRegions = {

@@ -10,6 +10,7 @@
 #include "consumers/state_codec.h"
 #include "consumers/state_store.h"
 #include "controlplane/core/fold.h"
+#include "controlplane/node/priority.h"
 #include "streams/codec.h"
 #include "streams/log_stream.h"
 #include "streams/nats_appender.h"
@@ -28,7 +29,7 @@ using std::chrono::seconds;
 constexpr int kRounds = 6;              // of each kind, one after the other: noise of the machine hits both
 constexpr std::uint64_t kAppends = 300; // per round
 constexpr std::uint64_t kPipelined = 10'000;  // per round
-constexpr int kFoldRounds = 9;          // of all kinds; the ratio is that of one round, its median of all: the machine's pace changes
+constexpr int kManyRounds = 9;          // of all kinds; the ratio is that of one round, its median of all: the machine's pace changes
 constexpr std::size_t kEvents = 60'000;
 constexpr std::size_t kKeys = 2'000;
 constexpr std::size_t kBytes = 300;     // per event
@@ -125,9 +126,9 @@ bool raw_pipeline(Connection& connection, const std::vector<AppendItem>& items, 
 
 bool bench_pipelined(const Core& core) {
   const auto appender = make_nats_appender(core.connection);
-  std::vector<double> ours, raw, bare;
+  std::vector<double> ours, raw, bare, ratios;
   std::uint64_t n = 1'000'000;
-  for (int round = 0; round < kRounds; ++round)
+  for (int round = 0; round < kManyRounds; ++round) {
     for (std::vector<double>* kind : {&raw, &ours, &bare}) {
       std::vector<AppendItem> items;
       for (std::uint64_t i = 0; i < kPipelined; ++i) items.push_back(item_of(n++));
@@ -140,11 +141,13 @@ bool bench_pipelined(const Core& core) {
       }
       kind->push_back(double(kPipelined) / seconds_since(begun));
     }
+    ratios.push_back(ours.back() / raw.back());
+  }
   test::say({.name = "append_pipelined_raw", .value = test::median(raw), .unit = "events/s", .samples = raw});
   test::say({.name = "append_pipelined_bare", .value = test::median(bare), .unit = "events/s", .samples = bare});
   test::say({.name = "append_pipelined", .value = test::median(ours), .unit = "events/s", .samples = ours});
-  const double ratio = test::median(ours) / test::median(raw);
-  return test::say({.name = "append_pipelined_ratio", .value = ratio, .unit = "x", .samples = {}, .limit = ">=0.9", .ok = ratio >= 0.9});
+  const double ratio = test::median(ratios);
+  return test::say({.name = "append_pipelined_ratio", .value = ratio, .unit = "x", .samples = ratios, .limit = ">=0.9", .ok = ratio >= 0.9});
 }
 
 bool bench_appends() {
@@ -203,16 +206,27 @@ double raw_batches(const std::string& folder, const std::vector<std::pair<std::s
   return double(puts.size()) / seconds_since(begun);
 }
 
-double our_fold(const std::string& folder, std::shared_ptr<Connection> connection, std::size_t batch_size) {
+double fold_all(const std::string& folder, const std::shared_ptr<Connection>& connection, std::size_t batch_size) {
   auto store = StateStore::open(folder).value();
   const auto begun = Clock::now();
-  const auto reader = make_nats_log_reader({std::move(connection)}, kClusterLog, {1});
+  const auto reader = make_nats_log_reader({connection}, kClusterLog, {1});
   for (std::size_t applied = 0; applied < kEvents;) {
     const auto messages = reader->read(batch_size, seconds(5));
     if (!messages || messages->empty() || !store->apply(*messages)) return 0;
     applied += messages->size();
   }
   return double(kEvents) / seconds_since(begun);
+}
+
+/// On a thread that is preferred, as the daemon's is (Daemon::run_fold). The bare loops run as they come, which is their best: a preferred reader
+/// keeps the processor from the server that it reads from.
+double our_fold(const std::string& folder, const std::shared_ptr<Connection>& connection, std::size_t batch_size) {
+  double rate = 0;
+  std::thread([&] {
+    prefer_this_thread();
+    rate = fold_all(folder, connection, batch_size);
+  }).join();
+  return rate;
 }
 
 bool bench_fold() {
@@ -235,7 +249,7 @@ bool bench_fold() {
   if (!fill(*connection, log)) return false;
   const test::TempFolder folder;
   std::vector<double> consumer, coalesced, single, batches, singles, many, one;
-  for (int round = 0; round < kFoldRounds; ++round) {
+  for (int round = 0; round < kManyRounds; ++round) {
     const std::string n = std::to_string(round);
     consumer.push_back(raw_consumer(*connection));
     batches.push_back(raw_batches(folder / ("raw" + n), puts, kBatch));

@@ -19,7 +19,6 @@ using test::need;
 
 constexpr Duration kSettled = seconds(90);
 constexpr Duration kWrites = seconds(30);
-constexpr std::size_t kWarmRows = 100;      // half a second of writes through an open connection
 constexpr double kStopLimitMs = 200;        // INTERFACES: a longer stop of the whole machine makes a run void
 constexpr int kTries = 5;
 

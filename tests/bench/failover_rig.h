@@ -11,6 +11,7 @@
 namespace daarion::bench {
 
 inline constexpr const char* kPostgres = "postgres";
+inline constexpr std::size_t kWarmRows = 100;  // half a second of writes through an open connection
 
 class Rig {
  public:

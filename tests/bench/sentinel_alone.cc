@@ -24,10 +24,9 @@ using test::need;
 constexpr std::uint32_t kServerPort = 6379, kSentinelPort = 26379;
 constexpr const char* kProgram = "/usr/bin/redis-server";
 constexpr Duration kAsk = milliseconds(300);
-constexpr Duration kSettled = seconds(60);
 constexpr Duration kFailedOver = seconds(60);
 constexpr Duration kKilled = seconds(5);
-constexpr std::size_t kWarmRows = 100;
+constexpr Duration kReplicaUp = seconds(60);
 
 redis::Info info_of(const redis::Target& at) {
   auto c = redis::Connection::open(at, kAsk);
@@ -43,7 +42,7 @@ SentinelAlone::SentinelAlone(int down_after_ms) : down_after_ms_(down_after_ms) 
   if (mkdtemp(base_.data()) == nullptr) throw Failed{"make a folder in /var/tmp: no right to"};
   for (int host = 1; host <= 3; ++host) fs::create_directories(folder(host));
   for (int host = 1; host <= 2; ++host) start_server(host, 1);
-  need(LocalCluster::await_that("the replica", kSettled, "", [&] { return redis::field(info_of(server(2)), "master_link_status") == "up"; }));
+  need(LocalCluster::await_that("the replica", kReplicaUp, "", [&] { return redis::field(info_of(server(2)), "master_link_status") == "up"; }));
   for (int host = 1; host <= 3; ++host) {
     std::ofstream(folder(host) + "/sentinel.conf")
         << "port " << kSentinelPort << "\nbind " << network_->prefix() << host << "\ndir " << folder(host) << "\nprotected-mode no\nsentinel announce-ip " << network_->prefix() << host << "\n"
@@ -81,7 +80,7 @@ void SentinelAlone::start_sentinel(int host) {
 /// All sentinels name the same master, know each other and its replica, and it takes rows. Returns its host.
 int SentinelAlone::settle() {
   int master = 0;
-  need(LocalCluster::await_that("three sentinels of one mind", kSettled, folder(3) + "/sentinel.log", [&] {
+  need(LocalCluster::await_that("three sentinels of one mind", kReplicaUp, folder(3) + "/sentinel.log", [&] {
     std::string named;
     for (int host = 1; host <= 3; ++host) {
       auto c = redis::Connection::open(sentinel(host), kAsk);
@@ -98,7 +97,7 @@ int SentinelAlone::settle() {
   }));
   const dev::ProbeWriter& writer = *writers_[static_cast<std::size_t>(master - 1)];
   const std::size_t rows = writer.count();
-  need(LocalCluster::await_that("rows at the master", kSettled, "", [&] { return writer.count() >= rows + kWarmRows; }));
+  need(LocalCluster::await_that("rows at the master", kReplicaUp, "", [&] { return writer.count() >= rows + kWarmRows; }));
   return master;
 }
 

@@ -163,6 +163,9 @@ class Run {
     }
     for (const Kind& k : kinds())
       if (!k.not_yet.empty() && o_.only.empty() && o_.minutes >= kAllMinutes) std::printf("MISSED %s: %s\n", k.name.c_str(), k.not_yet.c_str());
+    test::Figure whole{.name = "chaos_whole_again_ms", .value = 0, .unit = "ms", .samples = {}, .limit = "", .ok = true};
+    for (const Verdict& v : verdicts_) whole.samples.push_back(v.recovery_ms), whole.value = std::max(whole.value, v.recovery_ms);
+    test::say(whole);
     test::say({.name = "chaos_faults", .value = double(verdicts_.size()), .unit = "faults", .samples = {}, .limit = "", .ok = true});
     // A run in which nothing failed over proves nothing.
     ok = test::say({.name = "chaos_promotions", .value = double(promotions), .unit = "promotions", .samples = {}, .limit = o_.only.empty() ? ">=1" : "", .ok = promotions > 0 || !o_.only.empty()}) && ok;

@@ -126,7 +126,7 @@ TEST(Table, ReadsWhatRunsWrote) {
   }
   const auto table = table_of({folder / "a.jsonl"});
   ASSERT_TRUE(table) << table.error().message;
-  EXPECT_NE(table->find("| the holder's host loses power | 2 | 2300 | 3500 | 2 | 14 | 0 |"), std::string::npos) << *table;
+  EXPECT_NE(table->find("| the holder's host loses power | 2 | 2300 | 3500 | 0.9 | 2 | 14 | 0 |"), std::string::npos) << *table;
   EXPECT_NE(table->find("3 faults by seed 1."), std::string::npos);
   std::ofstream(folder / "b.jsonl") << "{\"what\":\"verdict\",\"text\":\"nonsense\"}\n";
   EXPECT_FALSE(table_of({folder / "b.jsonl"}));

@@ -241,8 +241,7 @@ Verdict run_fault(World& w, const Kind& kind, std::uint64_t seed, std::size_t ro
       v.broken = true;
       return v;
     }
-    v.recovery_ms = in_ms(node_now() - healed);
-    w.begin(w.chance());  // who writes now, and that it does
+    v.recovery_ms = in_ms(w.begin(w.chance()) - healed);  // and who writes now, and that it does
     check.all(from, node_now(), holder, lost);
   } catch (const Failed& failed) {
     check.violation("not whole: " + failed.why, false);

@@ -14,7 +14,7 @@ namespace daarion::chaos {
 struct Verdict {
   std::string kind;
   double outage_ms = 0;       // longest time without an acknowledged write
-  double recovery_ms = 0;     // from the heal to everything as before
+  double recovery_ms = 0;     // from the heal to everything as before, the replicas of the log included
   double stray_ms = 0;        // from the first to the last write of a node without an epoch
   std::size_t strays = 0, lost = 0, promotions = 0;
   std::vector<std::string> violations;  // of safety, or of what the kind may cost

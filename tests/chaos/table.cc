@@ -13,7 +13,7 @@ namespace {
 
 struct Row {
   int runs = 0, violated = 0;
-  double outage_ms = 0;
+  double outage_ms = 0, recovery_ms = 0;
   std::size_t promotions = 0, lost = 0;
 };
 
@@ -65,16 +65,17 @@ Result<std::string> table_of(const std::vector<std::string>& histories) {
       ++row.runs;
       row.violated += v.violations.empty() ? 0 : 1;
       row.outage_ms = std::max(row.outage_ms, v.outage_ms);
+      row.recovery_ms = std::max(row.recovery_ms, v.recovery_ms);
       row.promotions += v.promotions;
       row.lost += v.lost;
     }
   }
-  std::string out = "| fault | runs | longest without a write, ms | limit | promotions | rows lost | violations |\n|---|---|---|---|---|---|---|\n";
+  std::string out = "| fault | runs | longest without a write, ms | limit | whole again after at most, s | promotions | rows lost | violations |\n|---|---|---|---|---|---|---|---|\n";
   for (const Kind& kind : kinds()) {
     const auto at = rows.find(kind.name);
     if (at == rows.end()) continue;
     char text[512];
-    std::snprintf(text, sizeof text, "| %s | %d | %.0f | %.0f | %zu | %zu | %d |\n", kind.text.c_str(), at->second.runs, at->second.outage_ms, kind.outage_ms,
+    std::snprintf(text, sizeof text, "| %s | %d | %.0f | %.0f | %.1f | %zu | %zu | %d |\n", kind.text.c_str(), at->second.runs, at->second.outage_ms, kind.outage_ms, at->second.recovery_ms / 1000,
                   at->second.promotions, at->second.lost, at->second.violated);
     out += text;
   }

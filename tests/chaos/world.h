@@ -38,8 +38,9 @@ class World {
   History& history() { return history_; }
 
   // ---- one fault
-  /// Settled, everybody's leaders off the holder; who is who is known then. `chance`: the fault's own.
-  void begin(Chance chance);
+  /// Settled, everybody's leaders off the holder, the log with all its replicas; who is who is known then. `chance`: the fault's own. Returns when
+  /// all was so. Throws.
+  Instant begin(Chance chance);
   Chance& chance() { return chance_; }
   const NodeId& holder() const { return holder_; }    // writes when the fault begins
   const NodeId& replica() const { return replica_; }  // the other one with the data

@@ -12,6 +12,7 @@
 #include "controlplane/node/clock.h"
 #include "controlplane/topology/render.h"
 #include "streams/js_request.h"
+#include "tests/cluster/fixture.h"
 #include "tests/cluster/kit.h"
 
 namespace daarion {
@@ -20,14 +21,13 @@ namespace {
 using dev::Part;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using test::kOne;
+using test::kTwo;
+using test::kThree;
+using test::kPostgres;
 
-const NodeId kOne("node1"), kTwo("node2"), kThree("node3");
-constexpr const char* kPostgres = "postgres";
 /// All of NATS, of a cluster of three.
 const std::vector<std::pair<NodeId, Part>> kNatsServers = {{kOne, Part::kNats}, {kTwo, Part::kNats}, {kThree, Part::kWitness}, {kThree, Part::kNats}};
-
-#define ASSERT_OK(result) \
-  if (const auto& r = (result); !r) GTEST_FAIL() << r.error().message
 
 /// A service of that node finds the route table and its streams, and asks where a subject goes: `stream` captures it.
 void expect_routes(dev::LocalCluster& cluster, const NodeId& node, const std::string& stream) {

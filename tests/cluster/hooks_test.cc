@@ -8,6 +8,7 @@
 #include <sstream>
 #include <thread>
 
+#include "tests/cluster/fixture.h"
 #include "tests/cluster/kit.h"
 
 namespace daarion {
@@ -15,24 +16,16 @@ namespace {
 
 using dev::Part;
 using std::chrono::seconds;
-
-const NodeId kOne("node1"), kTwo("node2"), kThree("node3");
-constexpr const char* kPostgres = "postgres";
-
-#define ASSERT_OK(result) \
-  if (const auto& r = (result); !r) GTEST_FAIL() << r.error().message
+using test::kOne;
+using test::kTwo;
+using test::kPostgres;
+using test::write_script;
 
 std::string contents(const std::string& path) {
   std::ifstream in(path);
   std::stringstream text;
   text << in.rdbuf();
   return text.str();
-}
-
-void write_script(const std::string& path, const std::string& body) {
-  std::ofstream(path + ".new") << "#!/bin/sh\n" << body << "\n";
-  std::filesystem::permissions(path + ".new", std::filesystem::perms(0755));
-  std::filesystem::rename(path + ".new", path);
 }
 
 bool any_has(const std::vector<std::string>& lines, const std::string& text) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "controlplane/health/http_client.h"
+#include "tests/cluster/fixture.h"
 #include "tests/cluster/kit.h"
 
 namespace daarion {
@@ -11,8 +12,9 @@ namespace {
 
 using dev::Part;
 using std::chrono::seconds;
-
-const NodeId kOne("node1"), kTwo("node2"), kThree("node3");
+using test::kOne;
+using test::kTwo;
+using test::kThree;
 
 std::size_t times(const std::string& text, const std::string& what) {
   std::size_t n = 0;

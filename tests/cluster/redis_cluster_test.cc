@@ -2,12 +2,8 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
-#include <atomic>
-#include <mutex>
-#include <thread>
-
-#include "controlplane/node/clock.h"
-#include "tests/cluster/kit.h"
+#include "tests/cluster/fixture.h"
+#include "tests/cluster/sentinel_words.h"
 #include "tests/harness/figures.h"
 
 namespace daarion {
@@ -15,11 +11,9 @@ namespace {
 
 using dev::Part;
 using std::chrono::seconds;
-
-const NodeId kOne("node1"), kTwo("node2"), kThree("node3");
-
-#define ASSERT_OK(result) \
-  if (const auto& r = (result); !r) GTEST_FAIL() << r.error().message
+using test::kOne;
+using test::kTwo;
+using test::kThree;
 
 TEST(RedisCluster, FailsOverApartFromPostgresAndHandsOverWithIt) {
   auto made = test::ScratchCluster::make(3, {}, "", false, "postgres", {"postgres", "redis"});
@@ -66,42 +60,6 @@ TEST(RedisCluster, FailsOverApartFromPostgresAndHandsOverWithIt) {
   ASSERT_OK(cluster.await_settled(seconds(30)));
 }
 
-/// What a sentinel says, and when it was heard here.
-class SentinelWords {
- public:
-  explicit SentinelWords(redis::Target at)
-      : listener_([this, at] {
-          auto c = redis::Connection::open(at, seconds(5));
-          if (!c || !(*c)->ask({"PSUBSCRIBE", "*"}, seconds(5))) return;
-          listening_ = true;
-          while (!ending_) {
-            const auto word = (*c)->listen(std::chrono::milliseconds(100));
-            if (!word) return;
-            if (!*word || (*word)->list.size() < 4) continue;
-            const std::lock_guard lock(mutex_);
-            heard_.emplace_back((*word)->list[2].text, wall_of(node_now()));
-          }
-        }) {}
-  ~SentinelWords() {
-    ending_ = true;
-    listener_.join();
-  }
-  bool listening() const { return listening_; }
-  /// The wall's ns; 0: not heard.
-  std::int64_t first(const std::string& channel) const {
-    const std::lock_guard lock(mutex_);
-    const auto at = std::ranges::find(heard_, channel, [](const auto& word) { return word.first; });
-    return at == heard_.end() ? 0 : at->second;
-  }
-
- private:
-  static std::int64_t wall_of(Instant at) { return test::wall_of(at); }
-  std::atomic<bool> ending_ = false, listening_ = false;
-  mutable std::mutex mutex_;
-  std::vector<std::pair<std::string, std::int64_t>> heard_;  // guarded by mutex_
-  std::thread listener_;
-};
-
 /// The first ResourceObserved that `source` told, from `from` on; null: none.
 const LogEvent* told_by(const std::vector<LogEvent>& events, const std::string& source, Sequence from) {
   for (const LogEvent& e : events)
@@ -137,7 +95,7 @@ TEST(RedisCluster, SentinelDecidesAndTheLogFollowsWithinASecond) {
 
   // Its host is lost. Each word of Sentinel is in the log within a second of when it was said.
   const Sequence before{cluster.view(kThree)->sequence};
-  SentinelWords words(cluster.sentinel(kThree));
+  test::SentinelWords words(cluster.sentinel(kThree));
   ASSERT_OK(cluster.await_that("a subscription", seconds(5), "", [&] { return words.listening(); }));
   two.stop();
   dev::ProbeWriter back(cluster.redis_application(kOne), "back");

@@ -9,23 +9,19 @@
 
 #include "controlplane/health/probe.h"
 #include "controlplane/node/clock.h"
+#include "tests/cluster/fixture.h"
 #include "tests/cluster/service_rig.h"
 
 namespace daarion {
 namespace {
 
 using std::chrono::seconds;
+using test::kOne;
+using test::kTwo;
+using test::kThree;
+using test::write_script;
 
-const NodeId kOne("node1"), kTwo("node2"), kThree("node3");
 constexpr std::uint32_t kRouter = 9102, kMemory = 8000, kCold = 9310;
-
-#define ASSERT_OK(result) \
-  if (const auto& r = (result); !r) GTEST_FAIL() << r.error().message
-
-void write_script(const std::string& path, const std::string& body) {
-  std::ofstream(path) << "#!/bin/sh\n" << body << "\n";
-  std::filesystem::permissions(path, std::filesystem::perms(0755));
-}
 
 class Services : public testing::Test {
  protected:

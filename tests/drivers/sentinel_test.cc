@@ -24,7 +24,7 @@ using test::kLimit;
 using test::ms_of;
 using Steady = std::chrono::steady_clock;
 
-constexpr const char* kPassword = "s3cret";
+constexpr const char* kSecret = "s3cret";
 constexpr Duration kPatience = std::chrono::seconds(2);  // at most, of a repair: a test has less of it than the core
 
 /// A server or a sentinel.
@@ -80,7 +80,7 @@ class Sentinel : public testing::Test {
     EXPECT_TRUE(write_file(folder + "/" + file, text, 0600, user_));
     p->command = {.argv = {"/usr/bin/redis-server", folder + "/" + file}, .environment = {}, .user = geteuid() == 0 ? "redis" : "", .directory = folder, .log_file = folder + "/log"};
     for (std::string& word : more) p->command.argv.push_back(std::move(word));
-    p->target = {.host = at.host, .port = at.port, .user = user, .password = kPassword};
+    p->target = {.host = at.host, .port = at.port, .user = user, .password = kSecret};
     p->start();
     EXPECT_TRUE(eventually([&] { return p->ask({"PING"}).has_value(); })) << name;
     return *p;
@@ -88,13 +88,13 @@ class Sentinel : public testing::Test {
   Process& server(int n) {
     DriverConfig config{.self = server_address(n).node, .resource = resource(), .peers = {server_address(n)}, .run_dir = base_ + "/server" + std::to_string(n), .engine_user = {}};
     config.resource.data_dir = config.run_dir;
-    return process("server" + std::to_string(n), server_address(n), "redis.conf", render_settings(config, nullptr, kPassword, false), as_nobodys_replica(), kUser);
+    return process("server" + std::to_string(n), server_address(n), "redis.conf", render_settings(config, nullptr, kSecret, false), as_nobodys_replica(), kUser);
   }
   Process& sentinel(int n, const std::string& name = "", std::uint32_t port = 0) {
     const std::string called = name.empty() ? "sentinel" + std::to_string(n) : name;
     PeerAddress at = sentinel_address(n);
     if (port != 0) at.port = port;
-    return process(called, at, "sentinel.conf", sentinel_config(at.host, at.port, base_ + "/" + called, kPassword), {"--sentinel"}, "");
+    return process(called, at, "sentinel.conf", sentinel_config(at.host, at.port, base_ + "/" + called, kSecret), {"--sentinel"}, "");
   }
   ResourceSpec resource() const {
     ResourceSpec out;
@@ -105,7 +105,7 @@ class Sentinel : public testing::Test {
     out.sync = sync_;
     return out;
   }
-  Observer& observer(int self = 1, const std::string& password = kPassword) {
+  Observer& observer(int self = 1, const std::string& password = kSecret) {
     ObserverConfig config{.self = server_address(self).node, .resource = resource(), .mode = "sentinel", .peers = {}, .helpers = {},
                           .declared = {{"down_after_ms", std::to_string(down_after_ms_)}, {"failover_timeout_ms", "5000"}}};
     for (int n = 1; n <= servers_; ++n) config.peers.push_back(server_address(n));
@@ -304,7 +304,7 @@ TEST_F(Sentinel, CountsWhoIsLeftAndWhoIsTooMany) {
   Process& extra = sentinel(1, "extra", port_ + 2);
   ASSERT_TRUE(extra.ask({"SENTINEL", "MONITOR", "redis", server_address(1).host, std::to_string(port_), "2"}));
   ASSERT_TRUE(extra.ask({"SENTINEL", "SET", "redis", "auth-user", kUser}));
-  ASSERT_TRUE(extra.ask({"SENTINEL", "SET", "redis", "auth-pass", kPassword}));
+  ASSERT_TRUE(extra.ask({"SENTINEL", "SET", "redis", "auth-pass", kSecret}));
   ASSERT_TRUE(shows(o, "2 sentinels run on " + subnet_ + "1: they fall together"));
   ASSERT_TRUE(shows(o, "counts 3 others, and 2 are declared"));
   extra.kill();
@@ -373,7 +373,7 @@ TEST_F(Sentinel, AWrongPasswordAndASilentPortCostNoMoreThanTheirTimeout) {
 TEST_F(Sentinel, ACacheIsToAnswerFollowNobodyAndBeBounded) {
   Process& cache = server(3);
   ObserverConfig config{.self = NodeId("node3"), .resource = resource(), .mode = "cache", .peers = {server_address(3)}, .helpers = {}, .declared = {}};
-  auto made = make_cache_with(config, kPassword);
+  auto made = make_cache_with(config, kSecret);
   ASSERT_TRUE(made);
   Observer& o = **made;
   EXPECT_NE(o.observe().members[0].seen.health.find("takes no writes"), std::string::npos);

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "controlplane/version.h"
 #include "tests/harness/stalls.h"
 
 namespace daarion::test {
@@ -45,7 +46,7 @@ bool say(const Figure& f) {
 void say_machine(const std::string& servers, int repeated, double stall_max_ms) {
   if (stall_max_ms < 0) stall_max_ms = static_cast<double>(longest_stall().count());
   std::printf("machine cores=%ld steal_ms=%lld stall_max_ms=%.0f servers=%s commit=%s repeated=%d\n", sysconf(_SC_NPROCESSORS_ONLN), steal_ms(),
-              stall_max_ms, servers.c_str(), DAARION_COMMIT, repeated);
+              stall_max_ms, servers.c_str(), kCommit, repeated);
   std::fflush(stdout);
 }
 

@@ -5,6 +5,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "controlplane/version.h"
+
 namespace daarion::test {
 
 bool append_ledger(const std::string& path, const LedgerLine& line) {
@@ -19,7 +21,7 @@ bool append_ledger(const std::string& path, const LedgerLine& line) {
   char date[32];
   std::strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
   if (std::ftell(file) == 0) std::fprintf(file, "commit\tdate\ttier\tvolume\tfaults\tresult\n");
-  std::fprintf(file, "%s\t%s\t%s\t%s\t%llu\t%s\n", DAARION_COMMIT, date, line.tier.c_str(), line.volume.c_str(), line.faults, line.result.c_str());
+  std::fprintf(file, "%s\t%s\t%s\t%s\t%llu\t%s\n", kCommit, date, line.tier.c_str(), line.volume.c_str(), line.faults, line.result.c_str());
   return std::fclose(file) == 0;
 }
 

@@ -12,6 +12,7 @@
 #include "controlplane/core/resolve.h"
 #include "controlplane/core/subject.h"
 #include "controlplane/dev/processes.h"
+#include "streams/js_request.h"
 #include "streams/route_keeper.h"
 #include "tests/harness/figures.h"
 #include "tests/routing/route_rig.h"
@@ -23,8 +24,8 @@ using namespace test;  // NOLINT: the helpers of these tests
 using Clock = std::chrono::steady_clock;
 using Json = nlohmann::json;
 
-constexpr Duration kCutFor = seconds(3);
-constexpr Duration kSettle = seconds(60);
+constexpr Duration kClientCutFor = seconds(3);
+constexpr Duration kClientsAgree = seconds(60);
 const std::string kMessage = "message.received.helion";
 const std::vector<std::string> kAsked = {kMessage, "message.created", "attachment.failed.dlq", "agent.run.requested.x", "agent.runs.created", "node.node1.local.gpu.temp",
                                          "node.edge.local.x", "node.metrics.cpu", "cache.invalidate.user.42", "message.*", "message..x"};
@@ -53,8 +54,134 @@ TEST(ClientRepeats, WhatIsOwedIsNeverForgottenAndTheRestIsBounded) {
   for (int i = 0; i < 1000; ++i) EXPECT_FALSE(repeats.first("own" + std::to_string(i), true));
 }
 
+TEST(ClientRepeats, ARestartKnowsTheNewestOfWhatCame) {
+  Repeats repeats;
+  for (int i = 0; i < 300; ++i) EXPECT_TRUE(repeats.first("m" + std::to_string(i), true));
+  const std::vector<std::string> recent = repeats.recent();
+  ASSERT_EQ(recent.size(), Repeats::kOverlap);
+  EXPECT_EQ(recent.front() + " " + recent.back(), "m44 m299");
+  Repeats resumed({}, 1000, recent);
+  EXPECT_EQ(resumed.overlap(), Repeats::kOverlap);
+  EXPECT_FALSE(resumed.first("m44", true));
+  EXPECT_TRUE(resumed.first("m43", true)) << "too long ago";
+  EXPECT_EQ(Repeats({"x"}).overlap(), 0u) << "a position of before says nothing of what came";
+}
+
+/// A stream whose messages are put there, and put there otherwise while a reader is away: what a consumer at another replica of it may find.
+class SiteReplica : public testing::Test {
+ protected:
+  SiteReplica() : servers_({.size = 1}), app_(connect(servers_, {0}, NatsServers::Account::kRoutes)) {}
+
+  /// Ids "<first>" to "<last>" but for `without`.
+  void put(int first, int last, int without = -1, bool with_ids = true) {
+    const auto link = app_->handles().link();
+    for (int i = first; i <= last; ++i) {
+      if (i == without) continue;
+      const std::string id = std::to_string(i);
+      jsPubOptions options{};
+      jsPubOptions_Init(&options);
+      if (with_ids) options.MsgId = id.c_str();
+      ASSERT_EQ(js_Publish(nullptr, link->js, "message.x", id.data(), static_cast<int>(id.size()), &options, nullptr), NATS_OK) << i;
+    }
+  }
+  void make() {
+    const auto made = js_request(*app_, "$JS.API.STREAM.CREATE.MESSAGE", Json{{"name", "MESSAGE"}, {"subjects", {"message.>"}}, {"storage", "file"}, {"num_replicas", 1}}, seconds(5));
+    ASSERT_TRUE(made && !made->contains("error")) << (made ? made->dump() : "");
+  }
+  void make_otherwise() {
+    ASSERT_TRUE(js_request(*app_, "$JS.API.STREAM.DELETE.MESSAGE", nullptr, seconds(5)));
+    make();
+  }
+  /// What a reader that begins there gives until nothing comes for a while, or `most` came.
+  std::string given(std::size_t most = 100'000, Duration quiet = milliseconds(1000)) {
+    const auto reader = read_site(app_, {"MESSAGE"}, position_);
+    std::string out;
+    for (std::size_t n = 0; n < most; ++n) {
+      const auto message = reader->next(quiet);
+      if (!message || !*message) break;
+      out += (out.empty() ? "" : " ") + (*message)->payload;
+    }
+    position_ = reader->position();
+    return out;
+  }
+
+  NatsServers servers_;
+  std::shared_ptr<Connection> app_;
+  SitePosition position_;
+};
+
+TEST_F(SiteReplica, ThatCountsOneLessLosesNothing) {
+  make();
+  put(1, 10);
+  EXPECT_EQ(given(10), "1 2 3 4 5 6 7 8 9 10");
+  make_otherwise();
+  put(1, 12, 4);
+  EXPECT_EQ(given(), "11 12") << "11 has the number 10 there";
+}
+
+TEST_F(SiteReplica, ThatCountsOneMoreGivesNothingTwice) {
+  make();
+  put(1, 12, 4);
+  EXPECT_EQ(given(11), "1 2 3 5 6 7 8 9 10 11 12");
+  make_otherwise();
+  put(0, 13);
+  EXPECT_EQ(given(), "4 13") << "what was never given of the newest, and no more";
+}
+
+TEST_F(SiteReplica, ThatCountsManyMoreGivesNothingTwice) {
+  make();
+  put(1000, 1300);
+  given(301);
+  make_otherwise();
+  put(1, 1302);
+  EXPECT_EQ(given(), "1301 1302") << "found a thousand numbers further on";
+}
+
+TEST_F(SiteReplica, ThatCountsManyLessLosesNothing) {
+  make();
+  put(1, 1300);
+  given(1300);
+  make_otherwise();
+  put(1000, 1302);
+  EXPECT_EQ(given(), "1301 1302") << "found a thousand numbers before";
+}
+
+TEST_F(SiteReplica, ThatHasNothingOfItGoesByNumbers) {
+  make();
+  put(1, 300);
+  given(300);
+  make_otherwise();
+  put(1001, 1302);
+  EXPECT_EQ(given(2, seconds(40)), "1301 1302") << "the numbers 301 and 302 there";
+}
+
+TEST_F(SiteReplica, ThatIsBehindIsNotReadUntilItHasCaughtUp) {
+  make();
+  put(1, 400);
+  given(400);
+  ASSERT_EQ(position_.next.at("MESSAGE"), 401u);
+  make_otherwise();
+  put(1, 20);
+  std::string more;
+  std::thread reads([&] { more = given(2, seconds(15)); });
+  std::this_thread::sleep_for(milliseconds(600));  // its consumer began behind the end that there was
+  put(21, 402);
+  reads.join();
+  EXPECT_EQ(more, "401 402");
+}
+
+TEST_F(SiteReplica, WithoutIdsGoesByNumbers) {
+  make();
+  put(1, 10, -1, false);
+  EXPECT_EQ(given(10), "1 2 3 4 5 6 7 8 9 10");
+  put(11, 12);
+  EXPECT_EQ(given(2), "11 12");
+  put(13, 14, -1, false);
+  EXPECT_EQ(given(), "13 14") << "the two with ids are read again and known, the others are not new by their numbers";
+}
+
 // ---- the table
-std::string text_of(const State& state) { return to_json(route_table_of(state)); }
+std::string table_json(const State& state) { return to_json(route_table_of(state)); }
 
 /// A service of the same name as a node, and a rule with two patterns that name it: what is local is told apart by the members, not by words.
 TEST(ClientTable, ResolvesAsTheControlPlaneDoes) {
@@ -67,7 +194,7 @@ TEST(ClientTable, ResolvesAsTheControlPlaneDoes) {
   log.add(LogCreated{log_id(), "test", {}});
   log.add(TopologyChanged{spec, "hash"});
   log.add(RouteTableChanged{plan_routes(spec).table});
-  const auto table = client::Table::parse(text_of(log.state));
+  const auto table = client::Table::parse(table_json(log.state));
   ASSERT_TRUE(table) << table.error().message;
   Resolver resolver(plan_of(log.state));
   std::vector<std::string> subjects = kAsked;
@@ -105,7 +232,7 @@ struct Published {
     for (RouteKeeper* k : {core.get(), edge.get()}) k->folded(std::make_shared<const State>(log.state));
   }
   std::unique_ptr<RouteKeeper> keeper(int index, const std::shared_ptr<Connection>& app, bool on_edge) {
-    return make_route_keeper({.app = app, .self = rig.node(index), .edge = on_edge, .core_domain = "core"}, text_of, [](const std::string&) {});
+    return make_route_keeper({.app = app, .self = rig.node(index), .edge = on_edge, .core_domain = "core"}, table_json, [](const std::string&) {});
   }
 };
 
@@ -187,18 +314,18 @@ void reads_each_once_through_a_cut_and_a_kill(const std::function<void(Published
   ASSERT_TRUE(becomes([&] { return publishers[0]->acked() > 50 && publishers[1]->acked() > 50; }));
   AnObserver at_core(rig, 1), at_edge(rig, RouteRig::kEdge);
   look(published, at_core, at_edge);
-  ASSERT_TRUE(becomes([&] { return at_edge.given_of("node1") > 50 && at_core.given_of("edge") > 50; }, kSettle));
+  ASSERT_TRUE(becomes([&] { return at_edge.given_of("node1") > 50 && at_core.given_of("edge") > 50; }, kClientsAgree));
 
   rig.servers.cut_edge();
   const int before = publishers[1]->acked();
-  std::this_thread::sleep_for(kCutFor);
+  std::this_thread::sleep_for(kClientCutFor);
   const int after = publishers[1]->acked(), core_then = publishers[0]->acked();
   EXPECT_GT(after, before + 100) << "the edge published nothing while it was cut off";
   EXPECT_TRUE(becomes([&] { return at_edge.given_of("edge") >= after; }, seconds(5))) << "what is published on an edge is read there at once: " << at_edge.given_of("edge") << " of " << after;
   EXPECT_LT(at_core.given_of("edge"), after) << "the cut cut nothing off";
   EXPECT_LT(at_edge.given_of("node1"), core_then);
   rig.servers.heal_edge();
-  EXPECT_TRUE(becomes([&] { return at_edge.given_of("node1") >= core_then && at_core.given_of("edge") >= after; }, kSettle));
+  EXPECT_TRUE(becomes([&] { return at_edge.given_of("node1") >= core_then && at_core.given_of("edge") >= after; }, kClientsAgree));
 
   rig.servers.kill(RouteRig::kEdge);
   rig.servers.start(RouteRig::kEdge);
@@ -208,11 +335,11 @@ void reads_each_once_through_a_cut_and_a_kill(const std::function<void(Published
   std::vector<RouteRule> table = plan_routes(rig.servers.file().spec).table;
   table.push_back({.name = "more", .subjects = {"more.>"}, .cls = RouteClass::kEdgeLocal});
   published.change(table);
-  EXPECT_TRUE(becomes([&] { return at_core.newest_table() == published.log.state.applied.value && at_edge.newest_table() == published.log.state.applied.value; }, kSettle));
+  EXPECT_TRUE(becomes([&] { return at_core.newest_table() == published.log.state.applied.value && at_edge.newest_table() == published.log.state.applied.value; }, kClientsAgree));
   done = true;
   for (const auto& publisher : publishers) publisher->join();
   const auto all = [&](const AnObserver& o) { return std::ranges::all_of(publishers, [&](const auto& p) { return o.given_of(p->origin()) >= p->acked(); }); };
-  EXPECT_TRUE(becomes([&] { return all(at_core) && all(at_edge); }, kSettle));
+  EXPECT_TRUE(becomes([&] { return all(at_core) && all(at_edge); }, kClientsAgree));
   std::this_thread::sleep_for(seconds(1));  // for whatever would come twice
   EXPECT_EQ(faults_of(at_core.given(), publishers), "") << "in core";
   EXPECT_EQ(faults_of(at_edge.given(), publishers), "") << "on the edge";
@@ -225,7 +352,7 @@ TEST(RoutingClients, JavaScriptReadsEachMessageOnceAtEverySiteAlsoWhileCutOff) {
   if (!dev::run_to_end({"node", "-e", there}, ""))
     GTEST_SKIP() << "optional: Node.js or npm's package nats is not here, so the JavaScript client is not shown; `npm install --no-save --prefix clients/js nats` brings it";
   reads_each_once_through_a_cut_and_a_kill<JsObserver>([](Published& published, JsObserver& core, JsObserver& edge) {
-    const auto table = client::Table::parse(text_of(published.log.state));
+    const auto table = client::Table::parse(table_json(published.log.state));
     for (const auto& [observer, from] : {std::pair(&core, "node2"), std::pair(&edge, "edge")}) {
       const auto lines = observer->lines("resolved ");
       ASSERT_EQ(lines.size(), kAsked.size());

@@ -51,6 +51,11 @@ std::unique_ptr<Publisher> RouteRig::publisher(const std::vector<int>& order, st
   return std::make_unique<Publisher>(servers.endpoint(order, "service", NatsServers::Account::kApp), servers.name(order.front()), std::move(subjects), least, until);
 }
 
+std::uint64_t last_sequence_of(Connection& connection, const std::string& stream) {
+  const auto info = js_request(connection, "$JS.API.STREAM.INFO." + stream, nullptr, seconds(2));
+  return info && info->contains("state") ? (*info)["state"].value("last_seq", std::uint64_t{0}) : 0;
+}
+
 Log log_of(const RouteRig& rig) {
   Log log;
   log.add(LogCreated{log_id(), "test", {}});

@@ -50,6 +50,9 @@ class RouteRig {
   RouteWork apply_edge(std::size_t which = 0) { return apply_edge_routes(*edges[which], plan, node(edge_nodes[which]), "core", std::chrono::seconds(2)); }
 };
 
+/// The stream's last sequence; 0 also where nobody answers.
+std::uint64_t last_sequence_of(Connection& connection, const std::string& stream);
+
 /// A log whose topology is that of the servers.
 Log log_of(const RouteRig& rig);
 

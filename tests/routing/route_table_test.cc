@@ -16,11 +16,6 @@ using namespace test;  // NOLINT: the helpers of these tests
 using Clock = std::chrono::steady_clock;
 using Json = nlohmann::json;
 
-std::uint64_t last_of(Connection& connection, const std::string& stream) {
-  const auto info = js_request(connection, "$JS.API.STREAM.INFO." + stream, nullptr, seconds(2));
-  return info && info->contains("state") ? (*info)["state"].value("last_seq", std::uint64_t{0}) : 0;
-}
-
 std::string table(std::uint64_t updated, const std::string& rule) {
   return Json{{"log_id", "a"}, {"updated", updated}, {"rules", {{{"rule", rule}}}}}.dump();
 }
@@ -59,13 +54,13 @@ TEST(RoutingTable, IsPutOnceByWhoeverComesFirstAndNeverGoesBack) {
   for (std::thread& writer : writers) writer.join();
   EXPECT_EQ(newest_table(*rig.core), table(13, "many"));
   EXPECT_LE(wrote, 10) << "a version was announced twice";
-  EXPECT_EQ(last_of(*rig.core, "KV_cluster_routes"), 6u + static_cast<unsigned>(wrote));
+  EXPECT_EQ(last_sequence_of(*rig.core, "KV_cluster_routes"), 6u + static_cast<unsigned>(wrote));
 }
 
 // ---- from the fold to the services
 constexpr double kPublishedLimitMs = 100;
 
-std::string text_of(const State& state) {
+std::string table_text(const State& state) {
   const RouteState& table = state.routes.at("table");
   Json rules = Json::array();
   for (const RouteRule& rule : table.rules) rules.push_back({{"rule", rule.name}});
@@ -76,7 +71,7 @@ TEST(RoutingTable, ReachesServicesOfEverySiteWithin100MsOfTheFold) {
   RouteRig rig;
   Log log = log_of(rig);
   const auto keeper_at = [&](int index, const std::shared_ptr<Connection>& app) {
-    return make_route_keeper({.app = app, .self = rig.node(index), .edge = index == RouteRig::kEdge, .core_domain = "core"}, text_of, [](const std::string&) {});
+    return make_route_keeper({.app = app, .self = rig.node(index), .edge = index == RouteRig::kEdge, .core_domain = "core"}, table_text, [](const std::string&) {});
   };
   const auto core = keeper_at(0, rig.core), edge = keeper_at(RouteRig::kEdge, rig.edge);
   std::vector<double> took;
@@ -92,7 +87,7 @@ TEST(RoutingTable, ReachesServicesOfEverySiteWithin100MsOfTheFold) {
       took.push_back(std::chrono::duration<double, std::milli>(Clock::now() - folded).count());
       ASSERT_TRUE(message) << "table " << i << " was not announced";
       EXPECT_EQ(Json::parse(data_of(message.get()))["version"], log.state.routes.at("table").version.value);
-      EXPECT_EQ(newest_table(*app), text_of(log.state));
+      EXPECT_EQ(newest_table(*app), table_text(log.state));
     }
     EXPECT_FALSE(changed.next(300)) << "a table was announced twice";
   }
@@ -109,7 +104,7 @@ TEST(RoutingKeeper, MakesWhatTheLogAsksForAndSaysWhatItCannot) {
   Log log = log_of(rig);
   std::mutex mutex;
   std::vector<std::string> said;
-  const auto keeper = make_route_keeper({.app = rig.core, .self = rig.node(0), .core_domain = "core"}, text_of, [&](const std::string& done) {
+  const auto keeper = make_route_keeper({.app = rig.core, .self = rig.node(0), .core_domain = "core"}, table_text, [&](const std::string& done) {
     const std::lock_guard lock(mutex);
     said.push_back(done);
   });

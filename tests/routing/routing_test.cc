@@ -28,10 +28,6 @@ Json info_of(Connection& connection, const std::string& stream) {
   const auto info = js_request(connection, "$JS.API.STREAM.INFO." + stream, nullptr, seconds(2));
   return info ? *info : Json::object();
 }
-std::uint64_t last_of(Connection& connection, const std::string& stream) {
-  const Json info = info_of(connection, stream);
-  return info.contains("state") ? info["state"].value("last_seq", std::uint64_t{0}) : 0;
-}
 
 /// Every replica of every stream is there and has everything.
 bool core_is_whole(Connection& core) {
@@ -46,15 +42,15 @@ bool core_is_whole(Connection& core) {
 /// The core has what the edges captured, and their mirrors have what the core has.
 bool sites_agree(RouteRig& rig, std::uint64_t of_each) {
   return std::ranges::all_of(kStreams, [&](const std::string& stream) {
-    const std::uint64_t there = last_of(*rig.core, stream);
-    return there >= of_each && std::ranges::all_of(rig.edges, [&](const auto& edge) { return last_of(*edge, stream + "_MIRROR") == there; });
+    const std::uint64_t there = last_sequence_of(*rig.core, stream);
+    return there >= of_each && std::ranges::all_of(rig.edges, [&](const auto& edge) { return last_sequence_of(*edge, stream + "_MIRROR") == there; });
   });
 }
 std::string ends_of(RouteRig& rig) {
   std::string out;
   for (const std::string& stream : kStreams) {
-    out += "; " + stream + ": core " + std::to_string(last_of(*rig.core, stream));
-    for (const auto& edge : rig.edges) out += ", edge " + std::to_string(last_of(*edge, stream + "_MIRROR"));
+    out += "; " + stream + ": core " + std::to_string(last_sequence_of(*rig.core, stream));
+    for (const auto& edge : rig.edges) out += ", edge " + std::to_string(last_sequence_of(*edge, stream + "_MIRROR"));
   }
   return out;
 }
@@ -207,8 +203,8 @@ double cut_once(RouteRig& rig, const std::vector<std::unique_ptr<Publisher>>& pu
   std::this_thread::sleep_for(kCutFor);
   const std::vector<int> after = acked_on_edges();
   for (std::size_t i = 0; i < before.size(); ++i) EXPECT_GT(after[i], before[i]) << "edge " << i + 1 << " published nothing while it was cut off";
-  const std::uint64_t there = last_of(*rig.core, "MESSAGE");
-  const auto behind = [&](const auto& edge) { return last_of(*edge, "MESSAGE_MIRROR") < there; };
+  const std::uint64_t there = last_sequence_of(*rig.core, "MESSAGE");
+  const auto behind = [&](const auto& edge) { return last_sequence_of(*edge, "MESSAGE_MIRROR") < there; };
   EXPECT_TRUE(std::ranges::all_of(rig.edges, behind)) << "the cut cut nothing off" << ends_of(rig);
   rig.servers.heal_edge();
   const auto healed = Clock::now();
@@ -328,7 +324,7 @@ TEST(RoutingPlan, IsAppliedOnceMendedAfterDriftAndNeverMadeAnew) {
   ASSERT_EQ(mended.done.size(), 1u);
   EXPECT_TRUE(mended.done[0].starts_with("mended stream MESSAGE (max_age is 3600000000000")) << mended.done[0];
   EXPECT_EQ(info_of(*rig.core, "MESSAGE")["config"]["sources"].size(), 1u);
-  EXPECT_EQ(last_of(*rig.core, "MESSAGE"), 1u) << "and keeps what it holds";
+  EXPECT_EQ(last_sequence_of(*rig.core, "MESSAGE"), 1u) << "and keeps what it holds";
   EXPECT_EQ(js_request(*rig.core, "$JS.API.CONSUMER.INFO.AGENT_RUN.runner", nullptr, seconds(2))->at("config")["filter_subject"], "agent.run.requested.>");
 }
 
@@ -341,13 +337,13 @@ TEST(RoutingPlan, EachSiteCapturesItsOwnAndServicesMayNotChangeStreams) {
     ASSERT_TRUE(edge) << edge.error().message;
     EXPECT_EQ((*edge)["stream"], "MESSAGE_edge");
   }
-  EXPECT_TRUE(becomes([&] { return last_of(*rig.edge, "MESSAGE_MIRROR") == 20; })) << last_of(*rig.core, "MESSAGE") << " in core";
-  EXPECT_EQ(last_of(*rig.core, "MESSAGE"), 20u);
+  EXPECT_TRUE(becomes([&] { return last_sequence_of(*rig.edge, "MESSAGE_MIRROR") == 20; })) << last_sequence_of(*rig.core, "MESSAGE") << " in core";
+  EXPECT_EQ(last_sequence_of(*rig.core, "MESSAGE"), 20u);
   for (const char* verb : {"DELETE", "PURGE", "UPDATE"})
     for (const std::string& api : {std::string("$JS.API"), std::string("$JS.core.API")})
       EXPECT_FALSE(js_request(*service, api + ".STREAM." + verb + (api == "$JS.API" ? ".MESSAGE_edge" : ".MESSAGE"), Json::object(), milliseconds(700)))
           << api << " " << verb << " by a service";
-  EXPECT_EQ(last_of(*rig.core, "MESSAGE"), 20u);
+  EXPECT_EQ(last_sequence_of(*rig.core, "MESSAGE"), 20u);
 }
 
 /// An edge's service hears the cluster's events and asks the control plane, once each: the account's two links do not double it.

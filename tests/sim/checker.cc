@@ -9,7 +9,6 @@ namespace daarion::sim {
 namespace {
 // After the heal: a lease's end, an election, a rejoin with its backoff, and some room.
 constexpr std::int64_t kLiveWithinMs = 30'000;
-const ResourceId kPostgres("postgres");
 
 std::string text(Epoch epoch) { return "epoch " + std::to_string(epoch.value); }
 

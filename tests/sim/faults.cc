@@ -10,7 +10,6 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-const ResourceId kPostgres("postgres");
 
 /// One fault being performed: its chance is its own, so that it does not hang on what else happened.
 struct Doing {

@@ -24,6 +24,8 @@
 
 namespace daarion::sim {
 
+inline const ResourceId kPostgres("postgres");  // the one whose lease is attacked
+
 /// How often engines write and replicas receive.
 inline constexpr Duration kEngineTick = std::chrono::milliseconds(20);
 

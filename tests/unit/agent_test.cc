@@ -640,6 +640,7 @@ TEST_F(AgentTest, StoppedDaemonHandsOverByACleanStop) {
   out = advance(at(40));
   const AppendWish* released = wish<LeaseReleased>(out);
   ASSERT_NE(released, nullptr);
+  EXPECT_TRUE(released->cause.empty()) << "nothing in the log led to it";
   const auto& p = std::get<LeaseReleased>(released->payload);
   EXPECT_TRUE(p.final_position);
   EXPECT_EQ(p.position.lsn, Lsn{1234});
@@ -668,7 +669,17 @@ TEST_F(AgentTest, SwitchoverStopsOnlyForATargetThatIsNear) {
   other.counter = 2;
   other.engines = {standby_at(9'999'999)};
   peers.hear(other, at(20));
-  EXPECT_TRUE(drives(advance(at(30)), Verb::kStop));
+  AgentOutput out = advance(at(30));
+  ASSERT_TRUE(drives(out, Verb::kStop));
+  guard.engine_running = false;
+  tell_guard(at(40));
+  done(*out.drive, true, at(40), {1, Lsn{10'000'000}, "db"});
+  ASSERT_TRUE(commands(advance(at(40)), GuardCommand::Kind::kRetire));
+  end(session(1), EndCause::kReleased, at(50));
+  out = advance(at(50));
+  const AppendWish* released = wish<LeaseReleased>(out);
+  ASSERT_NE(released, nullptr);
+  EXPECT_EQ(released->cause, log.events.back().event.header.id) << "it was asked for";
 }
 
 /// Its daemon slept while it held, was fenced meanwhile, and wakes with a wish that it still takes for its own.

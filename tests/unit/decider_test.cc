@@ -183,6 +183,51 @@ TEST_F(DeciderTest, DecidesAtOnceWhenTheNamedSessionFailed) {
   EXPECT_EQ(n->decision.epoch, Epoch{3});
 }
 
+TEST_F(DeciderTest, WaitsLongerAfterEachNominationThatFails) {
+  const auto fail = [&](std::uint64_t epoch, std::int64_t t) {
+    log.decide(static_cast<int>(epoch), 2, session(static_cast<int>(epoch)));
+    log.add(PromotionFailed{session(static_cast<int>(epoch)), instance(2)}, node(2), kPostgres, Epoch{epoch});
+    advance(at(t));
+  };
+  const auto tries = [&](std::uint64_t epoch, std::int64_t t) {
+    vote(2, at(t), epoch - 1);
+    vote(3, at(t), epoch - 1);
+    hear_replica(at(t), 1000, session(static_cast<int>(epoch)));
+    return advance(at(t)).has_value();
+  };
+  fail(2, 2500);
+  EXPECT_TRUE(tries(3, 2501)) << "one failure may be bad luck";
+  std::int64_t t = 2600;
+  std::uint64_t epoch = 3;
+  for (const std::int64_t pause : {500, 1000, 2000, 4000, 8000, 8000}) {
+    fail(epoch, t);
+    EXPECT_FALSE(tries(epoch + 1, t + pause - 1)) << "after epoch " << epoch;
+    EXPECT_NE(waits_for().find("the last " + std::to_string(epoch - 1) + " ended without a promotion, the last one on node2"), std::string::npos) << waits_for();
+    EXPECT_EQ(decider.next_change(), at(t + pause));
+    EXPECT_TRUE(tries(epoch + 1, t + pause)) << "after epoch " << epoch;
+    t += pause + 100;
+    ++epoch;
+  }
+  log.complete(static_cast<int>(epoch), 2, session(static_cast<int>(epoch)));
+  advance(at(t));
+  EXPECT_TRUE(tries(epoch + 1, t + 1)) << "a promotion ends the count";
+}
+
+TEST_F(DeciderTest, APersonsWishDoesNotWaitForNominationsThatFailed) {
+  for (int epoch : {2, 3, 4}) {
+    log.decide(epoch, 2, session(epoch));
+    log.add(PromotionFailed{session(epoch), instance(2)}, node(2), kPostgres, Epoch{static_cast<std::uint64_t>(epoch)});
+  }
+  advance(at(2500));
+  vote(2, at(2501), 4);
+  vote(3, at(2501), 4);
+  hear_replica(at(2501), 1000, session(5));
+  ASSERT_FALSE(advance(at(2501)));
+  log.add(SwitchoverRequested{.from = node(1), .to = node(2), .valid_ms = 60'000}, node(1), kPostgres, Epoch{4});
+  wishes = {kPostgres};
+  EXPECT_TRUE(advance(at(2501)));
+}
+
 TEST_F(DeciderTest, AsksForFreshPositionsButNotForEver) {
   hear_replica(at(2000));
   vote(2, at(2500));
@@ -425,6 +470,28 @@ TEST_F(DeciderTest, WishGivesItsKindAndItsTarget) {
   EXPECT_EQ(n->evidence.kind, DecisionKind::kForced);
   EXPECT_EQ(n->evidence.wanted, node(2));
   EXPECT_EQ(n->decision.loss_bytes, 999u + n->evidence.write_rate * n->evidence.last_position_age_ms / 1000);
+}
+
+TEST_F(DeciderTest, StatesTheEventThatItFollows) {
+  const auto newest = [&] { return log.events.back().event.header.id; };
+  const auto cause = [&] { return cause_of(Decider::preview(kPostgres, context(2), true, at(2500)).evidence, context(2)); };
+  EXPECT_TRUE(cause().empty()) << "a lease that ran out is no event";
+  log.add(MemberUnreachable{.silent_ms = 3000, .observers = {node(2), node(3)}}, node(1));
+  EXPECT_EQ(cause(), newest()) << "its holder is silent";
+  log.add(MemberReturned{.instance = instance(1), .boot = boot(2), .run = run(2)}, node(1));
+  EXPECT_TRUE(cause().empty());
+  log.release(1, 1, session(1), EndCause::kCrashed);
+  const EventId released = newest();
+  log.add(MemberUnreachable{.silent_ms = 3000, .observers = {node(2), node(3)}}, node(3));
+  EXPECT_EQ(cause(), released) << "another node's silence led to nothing";
+  log.decide(2, 2, session(2));
+  log.add(PromotionFailed{session(2), instance(2)}, node(2), kPostgres, Epoch{2});
+  EXPECT_EQ(cause(), newest());
+  log.add(SwitchoverRequested{.from = node(1), .to = node(2), .valid_ms = 30'000}, node(3), kPostgres);
+  const EventId asked = newest();
+  EXPECT_NE(cause(), asked) << "void";
+  wishes = {kPostgres};
+  EXPECT_EQ(cause(), asked);
 }
 
 TEST_F(DeciderTest, WishThatRanOutIsNone) {

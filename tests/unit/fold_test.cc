@@ -155,9 +155,11 @@ TEST(Fold, MemberJoinsGoesSilentAndReturns) {
   EXPECT_EQ(log.state.member(node(2))->returned, Sequence{});
   log.add(MemberUnreachable{3000, {node(1), node(3)}}, node(2));
   EXPECT_FALSE(log.state.member(node(2))->reachable);
+  EXPECT_EQ(log.state.member(node(2))->unreachable, log.events.back().event.header.id);
   const Sequence back = log.add(MemberReturned{instance(2), boot(2), run(5), "2", 1}, node(2));
   const MemberState& m = *log.state.member(node(2));
   EXPECT_TRUE(m.reachable);
+  EXPECT_TRUE(m.unreachable.empty());
   EXPECT_EQ(m.boot, boot(2));
   EXPECT_EQ(m.returned_run, run(5));
   EXPECT_EQ(m.returned, back);

@@ -45,6 +45,13 @@ class IncidentTest : public testing::Test {
     for (const IncidentStep& s : i.steps) out.push_back(log.events[s.event].sequence.value);
     return out;
   }
+  /// Redis under Sentinel as it is seen; what is wrong on node1.
+  LogEvent redis(int primary, const std::string& on_one, std::vector<std::string> problems = {}) const {
+    ResourceObserved seen{.primary = primary > 0 ? node(primary) : NodeId(), .elected_by = "Sentinel", .problems = std::move(problems)};
+    for (int n = 1; n <= 2; ++n) seen.members.push_back({.node = node(n), .role = n == primary ? "primary" : "replica", .health = n == 1 ? on_one : ""});
+    for (int n = 1; n <= 3; ++n) seen.members.push_back({.node = node(n), .role = "sentinel", .health = n == 1 ? on_one : ""});
+    return log.make(std::move(seen), node(3), ResourceId("redis"));
+  }
   Log log = log_with_services();
 };
 
@@ -134,6 +141,77 @@ TEST_F(IncidentTest, ASwitchoverIsPlanned) {
   EXPECT_TRUE(found->planned);
   EXPECT_EQ(found->began_ns, log.events[asked.value - 1].stored_ns);
   EXPECT_EQ(found->steps.size(), 4u);
+}
+
+TEST_F(IncidentTest, WhatAnEngineElectedByItselfIsPartOfTheStory) {
+  const Sequence first = log.add(redis(1, ""));
+  EXPECT_FALSE(incident_of(log.events, first)) << "how it is, is nobody's loss";
+  const Sequence down = log.add(redis(1, "objectively down")), moved = log.add(redis(2, "objectively down"));
+  const Sequence decided = lost();
+  const Sequence away = log.add(redis(2, "no answer"));
+  auto found = incident_of(log.events, decided);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->title, "node1 was lost");
+  EXPECT_EQ(found->steps.size(), 7u);
+  EXPECT_EQ(found->open, (std::vector<std::string>{"redis on node1 is not well again", "node1 has not been heard again"}));
+  ASSERT_EQ(found->moves.size(), 3u);
+  EXPECT_EQ(found->moves[0].what + " " + found->moves[0].kind + " " + found->moves[0].from + " " + found->moves[0].to, "redis observed node1 node2");
+  EXPECT_FALSE(found->steps[0].led_by);
+  EXPECT_EQ(found->steps[1].led_by, 0u) << "down, then moved";
+  EXPECT_FALSE(found->steps[2].led_by) << "a lease is nothing to Sentinel";
+
+  pass(3600);
+  const Sequence other = log.add(redis(2, "no answer", {"node2 has no maxmemory"}));
+  EXPECT_FALSE(incident_of(log.events, other)) << "an hour later, of another node";
+  log.add(MemberReturned{instance(1), boot(2), run(2), "", 1}, node(1));
+  const Sequence copies = log.add(redis(2, "it copies from node2")), well = log.add(redis(2, ""));
+  for (const Sequence at : {down, moved, decided, away, copies, well}) {
+    found = incident_of(log.events, at);
+    ASSERT_TRUE(found) << at.value;
+    EXPECT_EQ(found->steps.size(), 10u) << at.value;
+    EXPECT_TRUE(found->open.empty());
+  }
+  EXPECT_EQ(found->steps[6].led_by, 1u) << "what was seen of Redis before, not what was said of its node meanwhile";
+  EXPECT_EQ(found->steps[8].led_by, 7u) << "it returned";
+}
+
+TEST_F(IncidentTest, AProcessThatWasIllForAMomentIsAStoryOfItsOwn) {
+  log.add(redis(1, ""));
+  const Sequence ill = log.add(redis(1, "subjectively down"));
+  EXPECT_EQ(incident_of(log.events, ill)->open.size(), 1u);
+  const Sequence well = log.add(redis(1, ""));
+  const Sequence down = log.add(redis(1, "no answer")), decided = lost();
+  const auto blink = incident_of(log.events, ill);
+  EXPECT_EQ(steps_of(*blink), (std::vector<std::uint64_t>{ill.value, well.value}));
+  EXPECT_TRUE(blink->open.empty());
+  const auto found = incident_of(log.events, decided);
+  EXPECT_EQ(steps_of(*found).front(), down.value) << "what was over before it is no part of the loss";
+  EXPECT_EQ(found->title, "node1 was lost");
+}
+
+TEST_F(IncidentTest, AnEngineThatElectsIsItsNodesWhoeverMovedIt) {
+  log.add(redis(1, ""));
+  EXPECT_EQ(incident_of(log.events, log.add(redis(2, "")))->title, "redis moved away from node1");
+  pass(11);
+  log.add(redis(1, ""));
+  pass(11);
+  const Sequence ill = log.add(redis(0, "no answer"));
+  auto found = incident_of(log.events, ill);
+  EXPECT_EQ(found->title, "redis failed on node1");
+  EXPECT_EQ(found->moves.front().to, "");
+  const Sequence none = log.add(redis(0, ""));
+  EXPECT_EQ(incident_of(log.events, none)->open, std::vector<std::string>{"redis has no primary"});
+  log.add(redis(1, ""));
+  pass(11);
+  const Sequence asked = log.add(SwitchoverRequested{.from = node(1), .to = node(2), .valid_ms = 60'000}, node(3), ResourceId("redis"));
+  LogEvent moved = redis(2, "");
+  moved.event.header.cause = log.events.back().event.header.id;
+  log.add(moved);
+  found = incident_of(log.events, asked);
+  EXPECT_EQ(found->title, "redis was moved from node1 by a switchover");
+  ASSERT_EQ(found->steps.size(), 2u);
+  EXPECT_TRUE(found->steps[1].stated);
+  EXPECT_EQ(found->moves.front().kind, "observed");
 }
 
 TEST_F(IncidentTest, AServiceThatIsIllAndWellAgain) {

@@ -45,7 +45,7 @@ int layer_of(const std::string& path) {
   const auto in = [&](const char* folder) { return path.starts_with(folder); };
   if (in("controlplane/core/")) return 0;
   if (in("streams/") || in("consumers/") || in("snapshots/") || in("controlplane/drivers/") || in("controlplane/topology/") ||
-      in("controlplane/health/"))
+      in("controlplane/health/") || in("controlplane/version.h"))
     return 1;
   if (in("controlplane/node/") || in("controlplane/dev/")) return 2;  // dev: local clusters, on topology and drivers as node is
   if (in("clients/cpp/")) return 2;  // for services, on streams alone

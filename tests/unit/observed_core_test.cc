@@ -211,6 +211,29 @@ TEST(ObservedCore, ASwitchoverThatCameAboutNamesTheRequestAsItsCause) {
   EXPECT_TRUE(again.actions.empty());
 }
 
+TEST(ObservedCore, StatesTheEventThatItFollows) {
+  Log log = log_with_redis();
+  Node one{log, 1};
+  speak(one);
+  one.look(with_lost(view_of(), 0, "objectively down"), 1000);
+  one.tick(1200);
+  const EventHeader down = log.events.back().event.header;
+  ASSERT_EQ(now_of(log).members[0].health, "objectively down");
+  EXPECT_TRUE(down.cause.empty()) << "nothing in the log led to it";
+  one.look(view_of(2, 2), 2000);
+  ASSERT_EQ(now_of(log).primary, node(2));
+  EXPECT_EQ(log.events.back().event.header.cause, down.id) << "down, so another was elected";
+  log.add(MemberUnreachable{.silent_ms = 2000, .observers = {node(1), node(3)}}, node(2));
+  const EventId silent = log.events.back().event.header.id;
+  one.fold(3000);
+  one.look(with_lost(view_of(2, 2), 0), 3000);
+  one.tick(3300);
+  EXPECT_TRUE(log.events.back().event.header.cause.empty()) << "node1 is heard";
+  one.look(with_lost(with_lost(view_of(2, 2), 0), 1), 4000);
+  one.tick(4300);
+  EXPECT_EQ(log.events.back().event.header.cause, silent) << "node2's process with its node";
+}
+
 TEST(ObservedCore, MendsOneStepAtATimeWithPatienceAndNotWhilePaused) {
   Log log = log_with_redis();
   Node one{log, 1}, two{log, 2};

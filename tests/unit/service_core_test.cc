@@ -84,6 +84,20 @@ TEST(ServiceCore, MovesABrokenServiceToItsStandbyWithTheEvidence) {
   EXPECT_EQ(active_of(log), node(2)) << "well again, it stands by";
 }
 
+TEST(ServiceCore, AMoveFromALostNodeNamesItsLoss) {
+  Log log = log_with_services();
+  say(log, "router", 1, Health::kHealthy);
+  say(log, "router", 2, Health::kHealthy);
+  log.add(MemberUnreachable{.silent_ms = 3000, .observers = {node(2), node(3)}}, node(1));
+  const EventId silent = log.events.back().event.header.id;
+  Node two{log, 2};
+  two.begin();
+  EXPECT_EQ(active_of(log), node(2));
+  const auto moved = std::ranges::find_if(log.events, [](const LogEvent& e) { return e.event.header.resource == ResourceId("router") && std::holds_alternative<ServiceMoved>(e.event.payload); });
+  ASSERT_NE(moved, log.events.end());
+  EXPECT_EQ(moved->event.header.cause, silent) << "not what it said of itself while it was well";
+}
+
 TEST(ServiceCore, TheSecondVoterWaitsForTheFirst) {
   Log log = log_with_services();
   say(log, "router", 2, Health::kHealthy);

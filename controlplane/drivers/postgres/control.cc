@@ -25,12 +25,6 @@ constexpr std::uint64_t kShortHeader = 24;
 constexpr std::uint64_t kLongHeader = 40;
 constexpr std::uint64_t kAlign = 8;
 
-std::uint64_t number(const std::string& text, int base = 10) {
-  std::uint64_t value = 0;
-  std::from_chars(text.data(), text.data() + text.size(), value, base);
-  return value;
-}
-
 std::string hex8(std::uint64_t value) {
   char text[24];
   std::snprintf(text, sizeof text, "%08llX", static_cast<unsigned long long>(value));
@@ -47,24 +41,30 @@ std::string field(const std::string& text, const std::string& label) {
 }
 
 std::string segment_name(std::uint64_t timeline, Lsn lsn, std::uint64_t segment_bytes) {
-  const std::uint64_t number_of = lsn.value / segment_bytes;
+  const std::uint64_t number = lsn.value / segment_bytes;
   const std::uint64_t per_id = 0x100000000ULL / segment_bytes;
-  return hex8(timeline) + hex8(number_of / per_id) + hex8(number_of % per_id);
+  return hex8(timeline) + hex8(number / per_id) + hex8(number % per_id);
 }
 
 }  // namespace
+
+std::uint64_t number_of(const std::string& text, int base) {
+  std::uint64_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value, base);
+  return value;
+}
 
 std::vector<std::string> Tools::environment() const {
   return {"PATH=" + folder + ":/usr/bin:/bin", "LC_ALL=C", "LANG=C", "TZ=UTC", "PGPASSFILE=" + pass_file, "PGCONNECT_TIMEOUT=5"};
 }
 
-std::uint64_t major_of(const std::string& data_dir) { return number(read_file(data_dir + "/PG_VERSION").value_or("")); }
+std::uint64_t major_of(const std::string& data_dir) { return number_of(read_file(data_dir + "/PG_VERSION").value_or("")); }
 
 Result<std::string> find_programs(std::uint64_t wanted) {
   std::uint64_t best = 0;
   std::error_code error;
   for (const fs::directory_entry& e : fs::directory_iterator("/usr/lib/postgresql", error)) {
-    const std::uint64_t major = number(e.path().filename().string());
+    const std::uint64_t major = number_of(e.path().filename().string());
     if (major == 0 || (wanted != 0 && major != wanted) || !exists(e.path().string() + "/bin/postgres")) continue;
     best = std::max(best, major);
   }
@@ -88,11 +88,11 @@ Result<ControlData> read_control(const Tools& tools, const std::string& data_dir
   c.state = field(t, "Database cluster state");
   c.identity = field(t, "Database system identifier");
   c.checkpoint = parse_lsn(field(t, "Latest checkpoint location"));
-  c.checkpoint_timeline = number(field(t, "Latest checkpoint's TimeLineID"));
+  c.checkpoint_timeline = number_of(field(t, "Latest checkpoint's TimeLineID"));
   c.recovery_end = parse_lsn(field(t, "Minimum recovery ending location"));
-  c.recovery_timeline = number(field(t, "Min recovery ending loc's timeline"));
-  if (const auto n = number(field(t, "Bytes per WAL segment"))) c.segment_bytes = n;
-  if (const auto n = number(field(t, "WAL block size"))) c.page_bytes = n;
+  c.recovery_timeline = number_of(field(t, "Min recovery ending loc's timeline"));
+  if (const auto n = number_of(field(t, "Bytes per WAL segment"))) c.segment_bytes = n;
+  if (const auto n = number_of(field(t, "WAL block size"))) c.page_bytes = n;
   if (c.identity.empty() || c.checkpoint_timeline == 0)
     return fail(Remedy::kFixInput, "read pg_control of " + data_dir + ": cannot read what pg_controldata says");
   return c;
@@ -105,8 +105,8 @@ History parse_history(const std::string& text) {
     std::stringstream words(line);
     std::string timeline;
     std::string lsn;
-    if (!(words >> timeline >> lsn) || number(timeline) == 0) continue;
-    out.push_back({number(timeline), parse_lsn(lsn)});
+    if (!(words >> timeline >> lsn) || number_of(timeline) == 0) continue;
+    out.push_back({number_of(timeline), parse_lsn(lsn)});
   }
   return out;
 }
@@ -127,7 +127,7 @@ std::uint64_t newest_timeline(const std::string& data_dir, const ControlData& co
   for (const fs::directory_entry& e : fs::directory_iterator(data_dir + "/pg_wal", error)) {
     const std::string name = e.path().filename().string();
     if (name.size() < 24 || name.compare(8, 16, segment) != 0 || (name.size() > 24 && name.substr(24) != ".partial")) continue;
-    const std::uint64_t timeline = number(name.substr(0, 8), 16);
+    const std::uint64_t timeline = number_of(name.substr(0, 8), 16);
     if (timeline > newest && read_history(data_dir, timeline)) newest = timeline;
   }
   return newest;
@@ -179,7 +179,7 @@ Position position_of(const std::string& data_dir, const ControlData& control) {
 Lsn parse_lsn(const std::string& text) {
   const std::size_t slash = text.find('/');
   if (slash == std::string::npos) return {};
-  return {(number(text.substr(0, slash), 16) << 32) | number(text.substr(slash + 1), 16)};
+  return {(number_of(text.substr(0, slash), 16) << 32) | number_of(text.substr(slash + 1), 16)};
 }
 
 std::string timeline_text(std::uint64_t timeline) { return "timeline " + std::to_string(timeline); }

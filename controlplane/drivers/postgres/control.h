@@ -11,6 +11,9 @@
 
 namespace daarion::postgres {
 
+/// The digits that `text` begins with; 0 if there are none.
+std::uint64_t number_of(const std::string& text, int base = 10);
+
 /// The programs of one PostgreSQL version, and how to run them.
 struct Tools {
   std::string folder;  // with initdb, postgres, pg_rewind, ...

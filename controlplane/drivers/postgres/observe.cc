@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 
 #include "controlplane/drivers/files.h"
@@ -22,12 +21,6 @@ constexpr milliseconds kKeepUpLimit{300};
 constexpr seconds kNotStreamingIsNews{3};
 // Beyond it a contact is not known any better, and sums do not wrap.
 constexpr std::uint64_t kLongAgoMs = 1ULL << 40;
-
-std::uint64_t number(const std::string& text, int base = 10) {
-  std::uint64_t value = 0;
-  std::from_chars(text.data(), text.data() + text.size(), value, base);
-  return value;
-}
 
 std::string version_text(std::uint32_t version) { return std::to_string(version / 10000) + "." + std::to_string(version % 10000); }
 
@@ -100,24 +93,24 @@ Result<Engine::Seen> Engine::look(Duration limit) {
   s.receiver = v[7];
   s.streaming = v[7] == "streaming";
   s.upstream_host = v[9];
-  s.upstream_port = static_cast<std::uint32_t>(number(v[10]));
+  s.upstream_port = static_cast<std::uint32_t>(number_of(v[10]));
   s.conninfo = v[12];
   s.slot = v[13];
-  if (!v[11].empty()) contact_ = Steady::now() - milliseconds(number(v[11]));
+  if (!v[11].empty()) contact_ = Steady::now() - milliseconds(number_of(v[11]));
   s.contact_known = contact_.has_value();
   s.contact_age_ms =
-      std::min(kLongAgoMs, s.contact_known ? static_cast<std::uint64_t>(to_ms(Steady::now() - *contact_)) : number(v[14]));
+      std::min(kLongAgoMs, s.contact_known ? static_cast<std::uint64_t>(to_ms(Steady::now() - *contact_)) : number_of(v[14]));
   if (s.primary) {
-    s.timeline = number(v[6].substr(0, 8), 16);
+    s.timeline = number_of(v[6].substr(0, 8), 16);
   } else {
     ControlData control;
-    control.checkpoint_timeline = number(v[15]);
+    control.checkpoint_timeline = number_of(v[15]);
     control.checkpoint = parse_lsn(v[16]);
-    control.recovery_timeline = number(v[17]);
+    control.recovery_timeline = number_of(v[17]);
     control.recovery_end = parse_lsn(v[18]);
     if (control_cache_) control.segment_bytes = control_cache_->second.segment_bytes;
     s.timeline = newest_timeline(data_dir_, control, s.received);
-    if (s.streaming) s.timeline = std::max(s.timeline, number(v[8]));
+    if (s.streaming) s.timeline = std::max(s.timeline, number_of(v[8]));
   }
   return s;
 }
@@ -267,7 +260,7 @@ Result<std::vector<ReplicaLag>> Engine::replicas() {
   if (!rows) return tl::unexpected(rows.error());
   std::vector<ReplicaLag> out;
   for (const Row& v : *rows)
-    out.push_back({NodeId(v[0]), v[1], v[2], parse_lsn(v[3]), parse_lsn(v[4]), parse_lsn(v[5]), number(v[6]), number(v[7])});
+    out.push_back({NodeId(v[0]), v[1], v[2], parse_lsn(v[3]), parse_lsn(v[4]), parse_lsn(v[5]), number_of(v[6]), number_of(v[7])});
   return out;
 }
 

@@ -1,7 +1,6 @@
 // How data come to be: made from nothing, copied from an upstream, or led back to its history.
 #include <signal.h>
 
-#include <charconv>
 #include <thread>
 
 #include "controlplane/drivers/files.h"
@@ -22,12 +21,6 @@ constexpr hours kCopyLimit{24};
 constexpr minutes kCopyIdleLimit{3};
 constexpr seconds kEndLimit{15};
 constexpr minutes kCheckpointThereLimit{2};
-
-std::uint64_t number(const std::string& text) {
-  std::uint64_t value = 0;
-  std::from_chars(text.data(), text.data() + text.size(), value);
-  return value;
-}
 
 /// "\x6461..." as PostgreSQL prints bytea.
 std::string from_hex(const std::string& text) {
@@ -65,10 +58,10 @@ Result<Lineage> Engine::ask_upstream(Connection& c, const PeerAddress& upstream)
   if (system->empty() || more->empty()) return failed({.message = "an empty answer"});
   Lineage l;
   l.identity = (*system)[0][0];
-  l.timeline = number((*system)[0][1]);
+  l.timeline = number_of((*system)[0][1]);
   l.end = parse_lsn((*system)[0][2]);
   l.writable = (*more)[0][0] == "f";
-  l.checkpoint_timeline = number((*more)[0][1]);
+  l.checkpoint_timeline = number_of((*more)[0][1]);
   if (l.timeline > 1) {
     auto history = c.query("TIMELINE_HISTORY " + std::to_string(l.timeline), kUpstreamLimit);
     if (!history) return failed(history.error());

@@ -10,11 +10,6 @@ namespace daarion {
 namespace redis {
 namespace {
 
-using std::chrono::milliseconds;
-
-constexpr milliseconds kConnectLimit{150};
-constexpr milliseconds kAskLimit{200};
-
 class CacheObserver final : public Observer {
  public:
   CacheObserver(ObserverConfig config, std::string password) : config_(std::move(config)), password_(std::move(password)) {}

@@ -15,6 +15,10 @@
 
 namespace daarion::redis {
 
+// observe() is to be done in about 500 ms, worst case: connect and ask, each bounded.
+inline constexpr std::chrono::milliseconds kConnectLimit{150};
+inline constexpr std::chrono::milliseconds kAskLimit{200};
+
 struct Target {
   std::string host;  // beginning with '/': a UNIX socket
   std::uint32_t port = 0;

@@ -16,9 +16,6 @@ namespace daarion::redis {
 
 using Steady = std::chrono::steady_clock;
 
-// observe() is to be done in about 500 ms, worst case: connect and ask, each bounded.
-inline constexpr std::chrono::milliseconds kConnectLimit{150};
-inline constexpr std::chrono::milliseconds kAskLimit{200};
 // An upstream on another host: a round trip for each of three steps on a bad day; longer is "no answer", and is tried again.
 inline constexpr std::chrono::milliseconds kUpstreamLimit{2000};
 

@@ -23,8 +23,6 @@ using std::chrono::seconds;
 using Steady = std::chrono::steady_clock;
 
 // Five processes that swallow everything cost one second together.
-constexpr milliseconds kConnectLimit{150};
-constexpr milliseconds kAskLimit{200};
 constexpr milliseconds kActLimit{1000};
 // The word that told of a change stays the source of what is seen for as long as it may take to settle.
 constexpr seconds kWordLasts{1};

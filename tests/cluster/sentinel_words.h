@@ -1,0 +1,52 @@
+// What Sentinel says.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "controlplane/node/clock.h"
+#include "tests/cluster/kit.h"
+
+namespace daarion::test {
+
+/// What a sentinel says, and when it was heard here. Threads: an own one listens; the rest may be called from any.
+class SentinelWords {
+ public:
+  explicit SentinelWords(redis::Target at)
+      : listener_([this, at] {
+          auto c = redis::Connection::open(at, std::chrono::seconds(5));
+          if (!c || !(*c)->ask({"PSUBSCRIBE", "*"}, std::chrono::seconds(5))) return;
+          listening_ = true;
+          while (!ending_) {
+            const auto word = (*c)->listen(std::chrono::milliseconds(100));
+            if (!word) return;
+            if (!*word || (*word)->list.size() < 4) continue;
+            const std::lock_guard lock(mutex_);
+            heard_.emplace_back((*word)->list[2].text, wall_of(node_now()));
+          }
+        }) {}
+  ~SentinelWords() {
+    ending_ = true;
+    listener_.join();
+  }
+  bool listening() const { return listening_; }
+  /// The wall's ns; 0: not heard.
+  std::int64_t first(const std::string& channel) const {
+    const std::lock_guard lock(mutex_);
+    const auto at = std::ranges::find(heard_, channel, [](const auto& word) { return word.first; });
+    return at == heard_.end() ? 0 : at->second;
+  }
+
+ private:
+  std::atomic<bool> ending_ = false, listening_ = false;
+  mutable std::mutex mutex_;
+  std::vector<std::pair<std::string, std::int64_t>> heard_;  // guarded by mutex_
+  std::thread listener_;
+};
+
+}  // namespace daarion::test
