@@ -207,7 +207,7 @@ void note_voters(const NodeCore& core, v1::Status& out) {
   for (const VoterInstance& v : set.voters) {
     const Peer* peer = core.peers().find(v.node);
     if (std::ranges::find(declared, v.node) == declared.end())
-      out.add_notes("voter set: " + v.node.value + " is in it, and is not declared a voter");
+      out.add_notes("voter set: " + v.node.value + " is in it, and is not declared a voter; leave it running until it is out");
     else if (peer != nullptr && peer->beat.instance != v.instance)
       out.add_notes("voter set: " + v.node.value + " is in it as instance " + to_text(v.instance).substr(0, 8) + ", and is heard as " + to_text(peer->beat.instance).substr(0, 8));
   }

@@ -91,7 +91,7 @@ void Housekeeper::bootstrap(const DeciderContext& c, const LogHead& log, const L
       return;
     }
     if (log.head.value == 0 && !recorded.empty()) {
-      wait_ = Wait{{}, "the events of log " + to_text(recorded) + ": CLUSTER_LOG is empty; restore it from a backup", "daarionctl nodes", c.start};
+      wait_ = Wait{{}, "the events of log " + to_text(recorded) + ": CLUSTER_LOG is empty; restore it from a backup that has the present voter set", "daarionctl nodes", c.start};
       return;
     }
     if (log.head.value == 0 && c.state.applied.value == 0 && my_turn(c, "log", now))

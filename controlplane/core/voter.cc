@@ -283,13 +283,17 @@ void Voter::hear_end(const ResourceId& resource, const SessionId& session, Insta
 
 void Voter::on_state(const State& state, Instant now, VoterOutput& out) {
   if (foreign_log(state)) return;
+  // First: a record that names a set has the floors of the fold that made it one. With those of before, a voter that is restarted would promise
+  // under the new set what the log had passed.
+  for (const auto& [resource, lease] : state.leases) {
+    Epoch& floor = record_.floors[resource];
+    floor = std::max(floor, lease.epoch);
+  }
   adopt(state, now, out);
   const Sequence lost = state.log.regressions.empty() ? Sequence{} : state.log.regressions.back().sequence;
   if (lost != std::exchange(regressed_, lost)) calm_since_ = now;
   bool changed = false;
   for (const auto& [resource, lease] : state.leases) {
-    Epoch& floor = record_.floors[resource];
-    floor = std::max(floor, lease.epoch);
     for (const EndedSession& end : lease.ended)
       if (may_end(resource, end.session, end.node, end.instance)) hear_end(resource, end.session, now);
     const auto rec = record_.promises.find(resource);

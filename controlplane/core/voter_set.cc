@@ -148,12 +148,22 @@ class Planner {
     if (!fresh(v)) return false;
     const Beat& beat = c_.peers.find(v.node)->beat;
     const auto& losses = c_.state.log.regressions;
-    return beat.ready_for == set_.id && (losses.empty() || beat.applied >= losses.back().sequence) && !above_log(beat.promised, c_.state);
+    // What one promised that is not in the set binds only itself.
+    const bool member = set_.has(v.node, v.instance);
+    return beat.ready_for == set_.id && (losses.empty() || beat.applied >= losses.back().sequence) && !(member && above_log(beat.promised, c_.state));
+  }
+
+  /// " (its promise of postgres has no end)": why it does not give its word, also where a resource is not declared any more.
+  std::string without_end(const VoterInstance& v) const {
+    if (!fresh(v)) return " (silent)";
+    for (const PromiseNote& note : c_.peers.find(v.node)->beat.promises)
+      if (note.endless) return " (its promise of " + note.resource.value + " has no end)";
+    return {};
   }
 
   SetPlan carry_out(const Step& step, const Step* next, bool renamed) const {
     for (const auto& [name, said] : c_.state.operators)
-      if (said.paused > said.resumed)
+      if (said.paused > said.resumed && (name == "cluster" || c_.spec.resource(ResourceId(name)) != nullptr))
         return waits("the end of the pause of " + name, step, "daarionctl resume " + (name == "cluster" ? std::string{} : name + " ") + "--reason TEXT");
     if (!renamed && tolerance_after(step) < 0) return waits("a majority of the voters that there would be then", step);
     VoterSetChanged change{.voters = renamed ? set_.voters : toggled(set_.voters, step.one), .base = set_.id};
@@ -163,7 +173,7 @@ class Planner {
       if (gives_word(v))
         change.words.push_back({v.node, v.instance, c_.peers.find(v.node)->beat.promised});
       else
-        missing += (missing.empty() ? "" : ", ") + v.node.value;
+        missing += (missing.empty() ? "" : ", ") + v.node.value + without_end(v);
     }
     if (!is_majority(change.words.size(), set_)) return waits("the word of a majority; missing: " + missing, step);
     if (now_ < synced_) return waits("the present set to be on the disks of the log's servers", step);

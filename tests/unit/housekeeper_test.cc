@@ -373,6 +373,24 @@ TEST_F(VoterSetTest, AnEvenNumberMayBeFollowedByAnotherThanItNamedOnceItNamesTha
   EXPECT_EQ(joins->voters.size(), 3u);
 }
 
+TEST_F(VoterSetTest, APauseOfWhatIsNotDeclaredAnyMoreIsNoPause) {
+  log.add(Paused{}, node(1), ResourceId("gone"));
+  words({1, 2}, at(3000));
+  word(3, 9, at(3000), log.state.voters.id);
+  EXPECT_TRUE(change_after(at(3000))) << waits();
+}
+
+TEST_F(VoterSetTest, SaysWhyAWordIsMissing) {
+  words({1}, at(3000));
+  word(3, 9, at(3000), log.state.voters.id);
+  Beat b = beat_of(2, ++counter, log.state);
+  b.topology_hash = "hash";
+  b.promises = {{.resource = kPostgres, .node = node(1), .session = session(1), .endless = true}};
+  peers.hear(b, at(3000));
+  EXPECT_FALSE(change(at(3000)));
+  EXPECT_NE(waits().find("node2 (its promise of postgres has no end)"), std::string::npos) << waits();
+}
+
 TEST_F(VoterSetTest, ASetThatAPowerCutCouldTakeIsNotChanged) {
   Identity slow = identity();
   slow.log_sync = seconds(150);

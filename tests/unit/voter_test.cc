@@ -724,6 +724,15 @@ TEST_F(VoterTest, AFoldThatIsBehindDoesNotTakeItBackToAnEarlierSet) {
   EXPECT_EQ(voter->vote(kPostgres, before, at(11)).voter_set, log.state.voters.id);
 }
 
+TEST_F(VoterTest, TheRecordThatNamesASetHasTheFloorsOfItsFold) {
+  log.decide(8, 1, session(8));
+  log.change_set({node(4), instance(4)}, {{node(5), instance(5)}});
+  voter->on_state(log.state, at(0), out);
+  ASSERT_TRUE(out.record);
+  ASSERT_EQ(out.record->voters.id, log.state.voters.id);
+  EXPECT_EQ(out.record->floors.at(kPostgres), Epoch{8}) << "restarted now, it would promise an earlier epoch under the new set";
+}
+
 // ---- its word for a change of the set (voter_set.h)
 TEST_F(VoterTest, GivesItsWordOnceItHasNamedTheSetForALength) {
   EXPECT_FALSE(voter->word(log.state, at(2019)));
