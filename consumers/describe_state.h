@@ -17,8 +17,6 @@ void describe(A& a, Is<LogState> auto& x) {
   a(1, x.version); a(2, x.log); a(3, x.cluster); a(4, x.parent); a(5, x.feature_level); a(7, x.regressions); a(8, x.voids);
 }
 template <class A>
-void describe(A& a, Is<VoterSet> auto& x) { a(1, x.id); a(2, x.sequence); a(3, x.voters); }
-template <class A>
 void describe(A& a, Is<TopologyState> auto& x) { a(1, x.version); a(2, x.sequence); a(3, x.spec); a(4, x.file_hash); }
 template <class A>
 void describe(A& a, Is<MemberState> auto& x) {

@@ -24,7 +24,11 @@ void describe(A& a, Is<FeatureLevelRaised> auto& x) { a(1, x.level); }
 template <class A>
 void describe(A& a, Is<VoterInstance> auto& x) { a(1, x.node); a(2, x.instance); }
 template <class A>
-void describe(A& a, Is<VoterSetChanged> auto& x) { a(1, x.voters); }
+void describe(A& a, Is<PromisedEpoch> auto& x) { a(1, x.resource); a(2, x.epoch); }
+template <class A>
+void describe(A& a, Is<SetWord> auto& x) { a(1, x.voter); a(2, x.instance); a(3, x.promised); }
+template <class A>
+void describe(A& a, Is<VoterSetChanged> auto& x) { a(1, x.voters); a(2, x.base); a(3, x.next); a(4, x.words); }
 template <class A>
 void describe(A& a, Is<TopologyChanged> auto& x) { a(1, x.spec); a(2, x.file_hash); }
 template <class A>
@@ -178,7 +182,11 @@ void describe(A& a, Is<Beat> auto& x) {
   a(1, x.node); a(2, x.run); a(3, x.counter); a(4, x.instance); a(5, x.boot); a(6, x.log); a(7, x.voter_set);
   a(8, x.feature_level); a(9, x.claims); a(10, x.next); a(11, x.ended); a(12, x.resumed); a(13, x.promises); a(14, x.applied);
   a(15, x.digest); a(16, x.chain); a(17, x.suspects); a(18, x.engines); a(19, x.topology_hash); a(20, x.region);
+  a(21, x.ready_for); a(22, x.promised);
 }
+/// In acks as in the state.
+template <class A>
+void describe(A& a, Is<VoterSet> auto& x) { a(1, x.id); a(2, x.sequence); a(3, x.voters); a(4, x.next); }
 template <class A>
 void describe(A& a, Is<AckedClaim> auto& x) { a(1, x.resource); a(2, x.epoch); a(3, x.session); a(4, x.length); a(5, x.paused); }
 template <class A>
@@ -186,7 +194,7 @@ void describe(A& a, Is<RefusedClaim> auto& x) { a(1, x.resource); a(2, x.epoch);
 template <class A>
 void describe(A& a, Is<Ack> auto& x) {
   a(1, x.voter); a(2, x.instance); a(3, x.log); a(4, x.voter_set); a(5, x.holder); a(6, x.run); a(7, x.counter); a(8, x.accepted);
-  a(9, x.refused);
+  a(9, x.refused); a(10, x.set);
 }
 template <class A>
 void describe(A& a, Is<HeardNode> auto& x) { a(1, x.node); a(2, x.silent_ms); }

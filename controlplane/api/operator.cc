@@ -144,7 +144,9 @@ Result<OperatorAnswer> Operator::pause(const ResourceId& resource, const Operato
 }
 
 Result<OperatorAnswer> Operator::resume(const ResourceId& resource, const OperatorIntent& intent) {
-  if (!resource.empty())
+  // A pause outlives its resource's declaration.
+  const OperatorState* said = resource.empty() ? nullptr : ports_.view()->state->operator_of(resource);
+  if (!resource.empty() && !(said && said->paused > said->resumed))
     if (const auto spec = resource_of(resource, "resume"); !spec) return tl::unexpected(spec.error());
   return append(Resumed{}, {}, resource, intent, "failover is automatic again");
 }

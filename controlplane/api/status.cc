@@ -199,7 +199,24 @@ bool fill_regressions(const NodeCore& core, std::int64_t wall_ns, v1::Status& ou
   return fresh;
 }
 
+/// Where the voter set is not what is declared: how it came to be changed, or what the change waits for, events and waits say.
+void note_voters(const NodeCore& core, v1::Status& out) {
+  const VoterSet& set = core.state().voters;
+  if (set.id.empty()) return;
+  const std::vector<NodeId>& declared = core.context({}).spec.voters;
+  for (const VoterInstance& v : set.voters) {
+    const Peer* peer = core.peers().find(v.node);
+    if (std::ranges::find(declared, v.node) == declared.end())
+      out.add_notes("voter set: " + v.node.value + " is in it, and is not declared a voter; leave it running until it is out");
+    else if (peer != nullptr && peer->beat.instance != v.instance)
+      out.add_notes("voter set: " + v.node.value + " is in it as instance " + to_text(v.instance).substr(0, 8) + ", and is heard as " + to_text(peer->beat.instance).substr(0, 8));
+  }
+  for (const NodeId& node : declared)
+    if (std::ranges::find(set.voters, node, &VoterInstance::node) == set.voters.end()) out.add_notes("voter set: " + node.value + " is declared a voter, and is not in it yet");
+}
+
 void fill_notes(const NodeCore& core, v1::Status& out) {
+  note_voters(core, out);
   for (const ResourceSpec& spec : core.spec().resources) {
     const LeaseState* lease = core.state().lease(spec.id);
     if (!spec.leased || lease == nullptr || !lease->has_holder() || spec.declared_primary.empty()) continue;

@@ -45,7 +45,11 @@ struct Summary {
   std::string operator()(const LogCreated& p) const { return "cluster " + p.cluster + ", log " + to_text(p.log); }
   std::string operator()(const LogRegressed& p) const { return "events " + number(p.head.value + 1) + " to " + number(p.folded.value) + " were lost: " + one_per_semicolon(p.known_lost); }
   std::string operator()(const FeatureLevelRaised& p) const { return "to " + number(p.level); }
-  std::string operator()(const VoterSetChanged& p) const { return "voters " + names(p.voters); }
+  std::string operator()(const VoterSetChanged& p) const {
+    std::string by;
+    for (const SetWord& word : p.words) by += (by.empty() ? "; on the word of " : " ") + word.voter.value;
+    return "voters " + names(p.voters) + (p.next.empty() ? "" : ", next " + p.next.front().node.value) + by;
+  }
   std::string operator()(const TopologyChanged& p) const { return "file " + p.file_hash; }
   std::string operator()(const MemberJoined& p) const { return std::string(text_of(p.role)) + " at " + p.address + ", " + p.software; }
   std::string operator()(const MemberUnreachable& p) const { return "silent for " + number(p.silent_ms) + " ms"; }

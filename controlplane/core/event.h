@@ -34,8 +34,24 @@ struct VoterInstance {
   InstanceId instance;
   bool operator==(const VoterInstance&) const = default;
 };
+/// The highest epoch that a voter ever promised for a resource.
+struct PromisedEpoch {
+  ResourceId resource;
+  Epoch epoch;
+  bool operator==(const PromisedEpoch&) const = default;
+};
+/// One voter's word that the set which it is in may be changed (voter_set.h).
+struct SetWord {
+  NodeId voter;
+  InstanceId instance;
+  std::vector<PromisedEpoch> promised;
+  bool operator==(const SetWord&) const = default;
+};
 struct VoterSetChanged {
-  std::vector<VoterInstance> voters;  // by node id
+  std::vector<VoterInstance> voters;     // by node id
+  EventId base{};                        // the set that it changes; empty: the log's first set
+  std::vector<VoterInstance> next = {};  // of a set of even number, which is in passing: who joins or leaves it next
+  std::vector<SetWord> words = {};       // of a majority of the set that it changes
   bool operator==(const VoterSetChanged&) const = default;
 };
 

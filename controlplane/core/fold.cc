@@ -4,6 +4,7 @@
 
 #include "controlplane/core/check.h"
 #include "controlplane/core/plant.h"
+#include "controlplane/core/voter_set.h"
 
 namespace daarion {
 namespace {
@@ -37,7 +38,11 @@ struct Step {
   }
   void on(const FeatureLevelRaised& p) { s.log.feature_level = std::max(s.log.feature_level, p.level); }
   void on(const VoterSetChanged& p) {
-    s.voters = {.id = h.id, .sequence = log.sequence, .voters = p.voters};
+    if (!objection(s, p).empty()) {
+      MARK(kFoldSetRefused);
+      return ignore();
+    }
+    s.voters = {.id = h.id, .sequence = log.sequence, .voters = p.voters, .next = p.next};
     touch(Table::kVoters);
   }
 

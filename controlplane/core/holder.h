@@ -2,9 +2,9 @@
 #pragma once
 
 #include <deque>
-#include <map>
 #include <optional>
 #include <string>
+#include <vector>
 #include <vector>
 
 #include "controlplane/core/lease.h"
@@ -43,13 +43,15 @@ class Holder {
   /// The session ended: nothing is claimed any more.
   void drop();
 
-  /// Counts an ack of this run. `sent_at` is when the beat it answers was sent; `voters` the set that counts.
+  /// Counts an ack of this run, under the set that it names: `voters`, the one that this node knows, one from before it, or a later one
+  /// that the ack itself brings. A majority of any set that ever was is as good as any other (voter_set.h).
+  /// `sent_at` is when the beat it answers was sent.
   /// Returns whether valid_until moved (or the deadline was dropped).
   bool on_ack(const Ack& ack, Instant sent_at, const VoterSet& voters, const State& state, Instant now);
 
   /// The state moved. Returns whether valid_until changed: a Resumed arms it again, and so does the word that its engine is off, which is wrong
   /// then: voters that fold it keep their promises for one length after the newest beat, so no more is left here.
-  bool on_state(const State& state, Instant now, std::uint64_t next_counter, const VoterSet& voters);
+  bool on_state(const State& state, Instant now, std::uint64_t next_counter);
 
   /// The log lost events, and the state is folded anew: which Resumed this holder was armed for is no longer known by its number, and acks
   /// of beats that named one count towards no pause.
@@ -76,8 +78,23 @@ class Holder {
   bool endless() const { return claim_ && valid_until_ == kNever; }
 
  private:
-  bool count(const VoterSet& voters, const State& state, Instant now, const NodeId& voter);
-  Instant backed_by(const VoterSet& voters) const;
+  /// What the voters of one set said of this claim, each in its place there.
+  struct Said {
+    std::optional<Instant> acked;  // the newest send time
+    Sequence named;                // the newest Paused
+    Epoch refused;                 // the higher epoch that it named
+  };
+  struct Tally {
+    VoterSet set;
+    std::vector<Said> said;
+  };
+  static constexpr std::size_t kTallies = 4;  // a set that nobody names any more gives nothing
+
+  Tally& tally_of(const VoterSet& set);
+  void forget(bool pauses_only);
+  bool count(const State& state, Instant now, const NodeId& voter);
+  Instant backed_by() const;
+  Instant backed_by(const Tally& tally) const;
 
   ResourceId resource_;
   LeaseTimers timers_;
@@ -85,9 +102,7 @@ class Holder {
   Instant claimed_at_{};
   std::uint64_t first_counter_ = 0;  // of the beats that carry this claim
   std::uint64_t armed_counter_ = 0;  // acks of older beats do not count towards a pause
-  std::map<NodeId, Instant> acked_;  // per voter: the newest send time it acked
-  std::map<NodeId, Sequence> named_; // per voter: the newest Paused it named
-  std::map<NodeId, Epoch> refusals_; // per voter: the higher epoch it named
+  std::vector<Tally> tallies_;       // of the newest sets, as they came to be known
   Epoch held_;
   Instant held_at_{};
   Instant valid_until_{};

@@ -1,9 +1,11 @@
 #include "controlplane/core/housekeeper.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "controlplane/core/plant.h"
 #include "controlplane/core/routing.h"
+#include "controlplane/core/voter_set.h"
 
 namespace daarion {
 namespace {
@@ -57,8 +59,11 @@ std::vector<MemberWish> Housekeeper::advance(const DeciderContext& c, const LogH
   announce(c, blank, now, out);
   if (c.state.voters.has(c.self, c.instance)) {
     watch(c, now, out);
+    follow_voters(c, now, out);
     follow_topology(c, now, out);
     follow_routes(c, now, out);
+  } else {
+    set_wait_.reset();
   }
   return out;
 }
@@ -86,7 +91,7 @@ void Housekeeper::bootstrap(const DeciderContext& c, const LogHead& log, const L
       return;
     }
     if (log.head.value == 0 && !recorded.empty()) {
-      wait_ = Wait{{}, "the events of log " + to_text(recorded) + ": CLUSTER_LOG is empty; restore it from a backup", "daarionctl nodes", c.start};
+      wait_ = Wait{{}, "the events of log " + to_text(recorded) + ": CLUSTER_LOG is empty; restore it from a backup that has the present voter set", "daarionctl nodes", c.start};
       return;
     }
     if (log.head.value == 0 && c.state.applied.value == 0 && my_turn(c, "log", now))
@@ -169,19 +174,38 @@ void Housekeeper::watch(const DeciderContext& c, Instant now, std::vector<Member
   });
 }
 
-/// A changed cluster.yaml becomes the log's topology once every voter has it.
+/// The voter set follows what is declared and which installations live, a voter at a time.
+void Housekeeper::follow_voters(const DeciderContext& c, Instant now, std::vector<MemberWish>& out) {
+  if (std::exchange(set_seen_, c.state.voters.id) != c.state.voters.id) set_since_ = now;
+  SetPlan plan = plan_voters(c, now, later(set_since_, id_.log_sync));
+  if (plan.wait)
+    take_up(set_wait_, std::move(*plan.wait));
+  else
+    set_wait_.reset();
+  const std::string what = "voter set after " + to_text(c.state.voters.id);
+  std::erase_if(since_, [&](const auto& due) { return due.first.starts_with("voter set ") && ((!plan.change && !plan.wait) || due.first != what); });
+  if (!plan.change || !my_turn(c, what, now, false)) return;  // those that are no longer declared last
+  MARK(kChangesSet);
+  out.push_back({{}, wish(std::move(*plan.change), std::move(plan.reason))});
+}
+
+/// A changed cluster.yaml becomes the log's topology once every voter that is heard has it, and a majority does: one that is lost for good, and no
+/// longer declared, could otherwise never be taken out of the set.
 void Housekeeper::follow_topology(const DeciderContext& c, Instant now, std::vector<MemberWish>& out) {
   if (id_.topology_hash == c.state.topology.file_hash) {
     since_.erase("new topology");
     return;
   }
+  std::uint32_t have = 0;
   for (const VoterInstance& voter : c.state.voters.voters) {
     const Peer* peer = c.peers.find(voter.node);
-    if (voter.node == c.self) continue;
-    if (peer == nullptr || now - peer->heard > c.spec.lease.ttl || peer->beat.topology_hash != id_.topology_hash) return;
+    const bool own = voter.node == c.self;
+    if (!own && (peer == nullptr || now - peer->heard > c.spec.lease.ttl)) continue;
+    if (!own && peer->beat.topology_hash != id_.topology_hash) return;
+    ++have;
   }
-  if (my_turn(c, "new topology", now))
-    out.push_back({{}, wish(TopologyChanged{c.spec, id_.topology_hash}, "every voter has this cluster.yaml")});
+  if (have >= c.state.voters.majority() && my_turn(c, "new topology", now))
+    out.push_back({{}, wish(TopologyChanged{c.spec, id_.topology_hash}, "every voter that is heard has this cluster.yaml")});
 }
 
 /// The table that the log's topology and members ask for becomes the log's.

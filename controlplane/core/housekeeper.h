@@ -24,6 +24,7 @@ struct Identity {
   std::string software;
   LogId fresh_log;            // the id to give a log that does not exist yet
   std::string topology_hash;  // of this node's cluster.yaml
+  Duration log_sync = std::chrono::seconds(150);  // an event this old no power cut takes from the log: nats-server syncs every 2 min
 };
 
 /// An event about a member (or the cluster), with whom it is about.
@@ -50,6 +51,8 @@ class Housekeeper {
 
   /// What it waits for while there is no voter set.
   const std::optional<Wait>& wait() const { return wait_; }
+  /// What a change of the voter set waits for, while one is wanted.
+  const std::optional<Wait>& set_wait() const { return set_wait_; }
   Instant next_change() const { return next_; }
 
  private:
@@ -58,6 +61,7 @@ class Housekeeper {
   void tell_loss(const DeciderContext& context, Instant now, std::vector<MemberWish>& out);
   void announce(const DeciderContext& context, bool blank, Instant now, std::vector<MemberWish>& out);
   void watch(const DeciderContext& context, Instant now, std::vector<MemberWish>& out);
+  void follow_voters(const DeciderContext& context, Instant now, std::vector<MemberWish>& out);
   void follow_topology(const DeciderContext& context, Instant now, std::vector<MemberWish>& out);
   void follow_routes(const DeciderContext& context, Instant now, std::vector<MemberWish>& out);
 
@@ -66,6 +70,9 @@ class Housekeeper {
   std::optional<LogLost> lost_;           // not in the log yet
   std::vector<Regression> told_before_;   // what was, when it was noticed
   std::optional<Wait> wait_;
+  std::optional<Wait> set_wait_;
+  EventId set_seen_;      // the present voter set,
+  Instant set_since_{};   // and since when it has been seen here
   /// Of which topology, members and table it is known whether the table is theirs: compiling the rules at each step would cost too much.
   struct RoutesSeen {
     Sequence topology;

@@ -21,6 +21,7 @@
 //   returned    and until it has folded a MemberReturned that it appended in this boot: its fold is then not stale.
 //   send time   valid_until is the majority-newest send time of an acked beat, plus the length; it never moves back.
 //   set kept    a voter's set never goes back within a log: a fold that is behind would show it an earlier one.
+//   set named   an ack counts only under the set that it names; how a set changes is in voter_set.h.
 //   session     a session is taken once. Released, fenced, or with its guard or host dead, it never writes again.
 //   earned      an epoch is written under, and completed, only after a majority acked a claim of that very epoch: a session
 //               that raised its epoch keeps its time but not yet the new number; its endless promise stays endless.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "controlplane/core/evidence.h"
+#include "controlplane/core/state.h"
 #include "controlplane/core/types.h"
 
 namespace daarion {
@@ -67,6 +68,8 @@ struct Beat {
   std::vector<EngineReport> engines;
   std::string topology_hash;
   std::string region;
+  EventId ready_for{};              // the voter set that it gives its word for: it may be changed (voter_set.h); empty: no word
+  std::vector<PromisedEpoch> promised = {};  // with that word
   bool operator==(const Beat&) const = default;
 };
 
@@ -97,6 +100,7 @@ struct Ack {
   std::uint64_t counter = 0;
   std::vector<AckedClaim> accepted;
   std::vector<RefusedClaim> refused;
+  std::vector<VoterSet> set = {};  // the one that voter_set names, if the beat named another
   bool operator==(const Ack&) const = default;
 };
 

@@ -13,6 +13,8 @@ constexpr Duration kConflictRetry = std::chrono::milliseconds(500);
 constexpr Duration kUnknownRetry = std::chrono::milliseconds(200);
 // The same event again, after it was stored and folded without effect: a bound against a loop of appends.
 constexpr Duration kSameAgain = std::chrono::seconds(5);
+// How long the log must end before the voter set that this voter's record names until it counts as lost: many looks at its head.
+constexpr Duration kSetLacking = std::chrono::seconds(3);
 // A majority of the voters must have been heard within this part of a lease for a voter to append: several beats, and less than the time after
 // which the lease of one that is cut off runs out, since that is when it has something to say.
 constexpr int kHeardPart = 2;
@@ -315,6 +317,10 @@ void NodeCore::send_beat(Instant now) {
   }
   if (refolding_) beat.applied = {}, beat.digest = {}, beat.chain = {};
   beat.promises = voter_.promises(*state_, now);
+  if (auto word = voter_.word(*state_, now); word && !refolding_) {
+    beat.ready_for = voter_.record().voters.id;
+    beat.promised = std::move(*word);
+  }
   sent_.sent(beat.counter, now);
   beat_now_ = false;
   // The rhythm is the wall's, not the work's: beats sent early for news do not shift it.
@@ -365,9 +371,31 @@ void NodeCore::advance_deciders(Instant now) {
   }
 }
 
+/// The record names a voter set that the log does not reach: it was lost while nobody ran who had folded it and would notice by the fold. Said as
+/// any other loss; voters go back to the log's set when they fold that.
+void NodeCore::notice_lost_set(Instant now) {
+  const VoterRecord& record = voter_.record();
+  const bool lacking = caught_up() && record.log == state_->log.log && record.voters.sequence > state_->applied && log_.exists &&
+                       log_.head.value != 0 && log_.head <= state_->applied;
+  if (!lacking) {
+    set_lacking_ = kNever;
+    return;
+  }
+  set_lacking_ = std::min(set_lacking_, now);
+  if (now < later(set_lacking_, kSetLacking)) return;
+  MARK(kSetLost);
+  housekeeper_.on(LogLost{record.log, record.voters.sequence, state_->applied, "the voter set that the record of " + config_.identity.self.value + " names"},
+                  state_->log.regressions);
+}
+
 void NodeCore::advance_housekeeping(Instant now) {
+  notice_lost_set(now);
   const DeciderContext c = context(now);
-  for (const MemberWish& wish : housekeeper_.advance(c, log_, voter_.wants_return(*state_), now, voter_.record().log)) append(wish.wish, wish.about, {}, now);
+  for (MemberWish& wish : housekeeper_.advance(c, log_, voter_.wants_return(*state_), now, voter_.record().log)) {
+    // What this node has to say of the topology is its own file; the context's is the log's.
+    if (auto* topology = std::get_if<TopologyChanged>(&wish.wish.payload)) topology->spec = config_.spec;
+    append(wish.wish, wish.about, {}, now);
+  }
 }
 
 void NodeCore::follow_wishes(Instant now) {
@@ -408,6 +436,7 @@ std::vector<Wait> NodeCore::waits() const {
   std::vector<Wait> out;
   if (voter_wait_) out.push_back(*voter_wait_);
   if (housekeeper_.wait()) out.push_back(*housekeeper_.wait());
+  if (housekeeper_.set_wait()) out.push_back(*housekeeper_.set_wait());
   for (const auto& [resource, decider] : deciders_)
     if (decider.wait()) out.push_back(*decider.wait());
   for (const auto& [resource, agent] : agents_)

@@ -87,6 +87,7 @@ class NodeCore {
   void advance_agents(Instant now);
   void advance_deciders(Instant now);
   void advance_housekeeping(Instant now);
+  void notice_lost_set(Instant now);
   void send_beat(Instant now);
   void send_votes(Instant now, bool all);
   void hear_ack(const Ack& ack, Instant now);
@@ -118,6 +119,7 @@ class NodeCore {
   bool beat_now_ = false;
   std::map<ResourceId, Sequence> voting_;   // where the last look found the promise over: the lease's newest decision or completion then
   std::optional<Wait> voter_wait_;          // why this voter is silent
+  Instant set_lacking_ = kNever;            // since when the log has ended before the record's voter set
   std::map<Aggregate, InFlight> in_flight_;
   std::uint64_t next_append_ = 1;
   struct Wish {

@@ -7,7 +7,7 @@ namespace daarion {
 namespace {
 
 constexpr Duration kSettle = std::chrono::milliseconds(100);      // a change that is over by then is none
-constexpr Duration kOther = std::chrono::seconds(1);              // for one who is not the speaker: it sees the same a moment later
+constexpr Duration kOther = std::chrono::milliseconds(400);        // for one who is not the speaker, which says it by then if it lives: a lost one was it as often as not
 constexpr Duration kOlder = std::chrono::seconds(5);              // an engine whose count of elections went back: set up anew
 constexpr Duration kFlapWindow = std::chrono::seconds(60);
 constexpr std::size_t kFlapFree = 8;                              // changes in that window without a longer wait: more than a failover makes

@@ -68,7 +68,11 @@ const PrimaryTrack* Peers::primary(const ResourceId& resource) const {
 
 Duration Peers::majority_silent(const VoterSet& voters, Instant now, Instant start) const {
   std::vector<Duration> each;
-  for (const VoterInstance& v : voters.voters) each.push_back(v.node == self_ ? Duration{} : silent(v.node, now, start));
+  for (auto v = voters.voters.begin(); v != voters.voters.end(); ++v) {
+    // A node that is in the set by two installations is heard by one of them at most.
+    const bool again = std::find_if(voters.voters.begin(), v, [&](const VoterInstance& before) { return before.node == v->node; }) != v;
+    each.push_back(again ? now - start : v->node == self_ ? Duration{} : silent(v->node, now, start));
+  }
   if (each.empty()) return {};
   std::ranges::sort(each);
   return each[voters.majority() - 1];

@@ -44,6 +44,9 @@
   X(kNotRearmed, "not_rearmed", "a holder names a Resumed and arms no deadline")                                            \
   X(kNamedUnarmed, "named_unarmed", "a holder names a Resumed before its guard has a deadline")                             \
   X(kReleaseBeforeDemotion, "release_before_demotion", "a switchover says that the session ended before the engine stopped") \
+  X(kWordAtOnce, "word_at_once", "a voter gives its word for a change of its set without having named it for a length")     \
+  X(kWordWhilePaused, "word_while_paused", "a voter gives its word while a promise of its has no end")                      \
+  X(kAcksOfAnySet, "acks_of_any_set", "acks count under whichever set the holder has, not the one that they name")          \
   /* deciding and folding */                                                                                                \
   X(kVotesIgnored, "votes_ignored", "one vote is enough for a decision")                                                    \
   X(kEndedNamed, "ended_named", "a decider names a session that the log knows to have ended")                               \
@@ -136,6 +139,8 @@
   X(kLateVote, "decider: a vote that waited in a buffer", 200)                                                              \
   X(kNominates, "decider: nominates", 200)                                                                                  \
   X(kTwoHosts, "housekeeper: two hosts live under its id", 1000)                                                            \
+  X(kChangesSet, "housekeeper: changes the voter set", 1000)                                                                \
+  X(kSetLost, "node: its record names a voter set that the log has lost", 50000)                                            \
   X(kUnreachable, "housekeeper: a majority suspects a member", 200)                                                         \
   X(kConflict, "node: another's append was first", 200)                                                                     \
   X(kUnknown, "node: an append of unknown outcome", 200)                                                                    \
@@ -146,6 +151,8 @@
   X(kFoldOldEpoch, "fold: a decision that is not higher", 1000)                                                             \
   X(kFoldEndedNamed, "fold: a decision for a session that ended", 1000)                                                     \
   X(kFoldLateCompletion, "fold: the completion of a decision that was overtaken", 1000)                                     \
+  X(kFoldSetRefused, "fold: a change of the voter set that does not follow", 100000)                                             \
+  X(kHolderOtherSet, "holder: goes on under a set that it learnt from an ack", 50000)                                           \
   X(kFoldForeignEnd, "fold: an end that another node or instance said", 200)                                                \
   X(kFoldVoid, "fold: a version that came before its turn, after the log lost events", 5000)                                \
   X(kSaysLeaseAgain, "agent: has a lease decided again that the log lost", 5000)                                            \

@@ -56,6 +56,7 @@ struct VoterSet {
   EventId id;  // of the event that made it; names the set in beats, acks and votes; empty: no set yet
   Sequence sequence;
   std::vector<VoterInstance> voters;
+  std::vector<VoterInstance> next = {};  // of an even number: who joins or leaves it next
   bool operator==(const VoterSet&) const = default;
 
   bool has(const NodeId& node, const InstanceId& instance) const;

@@ -1,6 +1,7 @@
 #include "controlplane/core/voter.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "controlplane/core/check.h"
 #include "controlplane/core/plant.h"
@@ -15,7 +16,8 @@ bool same_holder(const PromiseRecord& promise, const NodeId& node, const Instanc
 }  // namespace
 
 Voter::Voter(NodeId self, const LeaseTimers& timers, VoterRecord record, RunId run, BootId boot, Instant now, Duration uptime)
-    : self_(std::move(self)), boot_(boot), drift_ppm_(PLANTED(kDriftIgnored) ? 0 : timers.drift_ppm), ttl_(timers.ttl), record_(std::move(record)), started_(now) {
+    : self_(std::move(self)), boot_(boot), drift_ppm_(PLANTED(kDriftIgnored) ? 0 : timers.drift_ppm), ttl_(timers.ttl), record_(std::move(record)), started_(now),
+      calm_since_(now) {
   const bool same_boot = record_.boot == boot;
   if (PLANTED(kRecordForgotten)) record_.promises.clear();
   Duration longest = timers.ttl;  // the record may be an old one that lacks promises
@@ -91,8 +93,10 @@ std::optional<Instant> Voter::promised_until(const ResourceId& resource, const S
 }
 
 Ack Voter::answer(const Beat& beat) const {
-  return Ack{.voter = self_, .instance = record_.instance, .log = record_.log, .voter_set = record_.voters.id,
-             .holder = beat.node, .run = beat.run, .counter = beat.counter, .accepted = {}, .refused = {}};
+  Ack ack{.voter = self_, .instance = record_.instance, .log = record_.log, .voter_set = record_.voters.id,
+          .holder = beat.node, .run = beat.run, .counter = beat.counter, .accepted = {}, .refused = {}};
+  if (beat.voter_set != record_.voters.id) ack.set = {record_.voters};
+  return ack;
 }
 
 void Voter::on_beat(const Beat& beat, const State& state, Instant now, VoterOutput& out) {
@@ -131,6 +135,7 @@ void Voter::hear_resumed(const Beat& beat, const Claim& claim, Instant now, Vote
   rec->second.longest = std::max(rec->second.longest, claim.length);  // for so long the holder armed itself, whether this claim is acked or not
   promise.named_paused = {};
   promise.ends = later(now, promise_length(rec->second.longest, drift_ppm_));
+  calm_since_ = now;
   write(out);  // ungated: until it is on disk, the record errs to the longer promise
 }
 
@@ -231,11 +236,13 @@ void Voter::on_recorded(std::uint64_t generation, Instant now, VoterOutput& out)
     const auto& ends = known_ends_[resource];
     record_.promises[resource] = p.next;
     Promise& promise = promises_[resource];
-    promise = Promise{.ends = later(now, promise_length(p.next.longest, drift_ppm_)), .needs_log = false,
+    // The set changed while it was written: the claim has to pass the log again, and there is no ack for it yet.
+    const bool before_set = p.generation < gate_;
+    promise = Promise{.ends = later(now, promise_length(p.next.longest, drift_ppm_)), .needs_log = before_set,
                       .ended = std::ranges::find(ends, p.next.session) != ends.end(), .over_since = now,
                       .named_paused = p.next.paused};
     MARK_IF(kVoterEndedWhileWriting, promise.ended);
-    if (!promise.ended && recorded_ >= gate_ && !clone_heard_) {
+    if (!promise.ended && !before_set && recorded_ >= gate_ && !clone_heard_) {
       Ack ack{.voter = self_, .instance = record_.instance, .log = record_.log, .voter_set = record_.voters.id,
               .holder = p.holder, .run = p.run, .counter = p.counter, .accepted = {}, .refused = {}};
       ack.accepted.push_back({resource, p.next.epoch, p.next.session, p.length, p.next.paused});
@@ -269,17 +276,24 @@ void Voter::hear_end(const ResourceId& resource, const SessionId& session, Insta
   if (rec == record_.promises.end() || rec->second.session != session) return;
   Promise& promise = promises_[resource];
   if (promise.ended) return;
+  if (endless(resource)) calm_since_ = now;
   promise.ended = true;
   promise.over_since = now;
 }
 
 void Voter::on_state(const State& state, Instant now, VoterOutput& out) {
   if (foreign_log(state)) return;
-  adopt(state, now, out);
-  bool changed = false;
+  // First: a record that names a set has the floors of the fold that made it one. With those of before, a voter that is restarted would promise
+  // under the new set what the log had passed.
   for (const auto& [resource, lease] : state.leases) {
     Epoch& floor = record_.floors[resource];
     floor = std::max(floor, lease.epoch);
+  }
+  adopt(state, now, out);
+  const Sequence lost = state.log.regressions.empty() ? Sequence{} : state.log.regressions.back().sequence;
+  if (lost != std::exchange(regressed_, lost)) calm_since_ = now;
+  bool changed = false;
+  for (const auto& [resource, lease] : state.leases) {
     for (const EndedSession& end : lease.ended)
       if (may_end(resource, end.session, end.node, end.instance)) hear_end(resource, end.session, now);
     const auto rec = record_.promises.find(resource);
@@ -309,6 +323,7 @@ bool Voter::fold_pause(const ResourceId& resource, const State& state, Instant n
     rec.paused = {};
     promise.named_paused = {};
     promise.ends = later(now, promise_length(rec.longest, drift_ppm_));
+    calm_since_ = now;
     return true;
   }
   if (fenced || !state.paused(resource) || rec.paused >= paused || promise.resumed > paused || over(resource, now)) return false;
@@ -324,12 +339,15 @@ void Voter::adopt(const State& state, Instant now, VoterOutput& out) {
   // Within one log the set only moves on: a fold that is behind (a store rebuilt, or of an old backup) shows an earlier one, under which
   // this voter could answer beside others that are further (tests/model/voters.pml, SET_KEPT). One that has passed the place where this
   // voter's set stood, and shows another, is of a log that lost it.
+  // So is one that says of an earlier place that it lost events, and did not yet when the set was taken up.
+  const Sequence regressed = state.log.regressions.empty() ? Sequence{} : state.log.regressions.back().sequence;
   const bool new_set = !state.voters.id.empty() && state.voters.id != record_.voters.id &&
-                       (new_log || state.applied >= record_.voters.sequence);
+                       (new_log || state.applied >= record_.voters.sequence || regressed > record_.regressed);
   if (!new_log && !new_set) return;
   MARK(kVoterAdopts);
   record_.log = state.log.log;
-  if (new_set) record_.voters = state.voters;
+  if (new_set) record_.voters = state.voters, record_.regressed = regressed;
+  calm_since_ = now;
   for (auto& [resource, promise] : promises_) {
     promise.needs_log = true;
     promise.over_since = std::max(promise.over_since, now);
@@ -362,6 +380,7 @@ void Voter::try_return(const State& state, Instant now, VoterOutput& out) {
     }
   }
   if (changed) {
+    calm_since_ = now;
     write(out);
     gate_ = generation_;
   }
@@ -427,6 +446,24 @@ Vote Voter::vote(const ResourceId& resource, const State& state, Instant now) co
               .over_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(0, to_ms(now - since))), .heard = {}};
 }
 
+std::optional<std::vector<PromisedEpoch>> Voter::word(const State& state, Instant now) const {
+  if (blank_ || clone_heard_ || recorded_ < gate_ || !pending_.empty() || !withheld_.empty()) return std::nullopt;
+  if (record_.voters.id.empty() || state.voters.id != record_.voters.id || state.log.log != record_.log) return std::nullopt;
+  std::vector<PromisedEpoch> out;
+  Duration longest = ttl_;
+  // What one promised that was a voter once binds only itself; and while it is none, no beat of the holder's ends a promise of its.
+  const bool member = record_.voters.has(self_, record_.instance);
+  for (const auto& [resource, rec] : record_.promises) {
+    const LeaseState* lease = state.lease(resource);
+    const bool endless_now = rec.paused.value != 0 && !promises_.at(resource).ended;
+    if (member && ((endless_now && !PLANTED(kWordWhilePaused)) || rec.epoch > (lease ? lease->epoch : Epoch{}))) return std::nullopt;
+    longest = std::max(longest, rec.longest);
+    out.push_back({resource, rec.epoch});
+  }
+  if (now < later(calm_since_, promise_length(longest, drift_ppm_)) && !PLANTED(kWordAtOnce)) return std::nullopt;
+  return out;
+}
+
 std::vector<PromiseNote> Voter::promises(const State& state, Instant now) const {
   std::vector<PromiseNote> out;
   for (const auto& [resource, rec] : record_.promises)
@@ -438,11 +475,11 @@ std::vector<PromiseNote> Voter::promises(const State& state, Instant now) const 
 }
 
 std::optional<Wait> Voter::silence(const State& state, Instant now) const {
-  const auto member = std::ranges::find(state.voters.voters, self_, &VoterInstance::node);
-  if (member == state.voters.voters.end() || record_.voters.id.empty() || foreign_log(state)) return std::nullopt;
+  const bool member = std::ranges::find(state.voters.voters, self_, &VoterInstance::node) != state.voters.voters.end();
+  if (!member || record_.voters.id.empty() || foreign_log(state)) return std::nullopt;
   const auto says = [&](std::string what, std::string unblock) { return Wait{{}, self_.value + "'s voter is silent: " + std::move(what), std::move(unblock), now}; };
-  if (member->instance != record_.instance)
-    return says("it is not the installation that the voter set names", "bring its own voter.json back: another one does not count, and votes of " + self_.value + " are missing");
+  if (!state.voters.has(self_, record_.instance))
+    return says("it is not the installation that the voter set names; a majority of those that are changes the set", "daarionctl nodes");
   if (blank_)
     return now < blank_until_ ? says("after a reboot it cannot know whether an earlier promise runs, for one lease", "daarionctl status")
                               : says("after a reboot it waits to see its MemberReturned in the log", "daarionctl events");

@@ -33,6 +33,7 @@ struct VoterRecord {
   std::vector<RunId> earlier_runs;  // of this record, newest last
   std::map<ResourceId, PromiseRecord> promises;
   std::map<ResourceId, Epoch> floors;  // the highest epoch folded when the record was written
+  Sequence regressed{};                // the newest LogRegressed folded when the voter set was taken up
   bool operator==(const VoterRecord&) const = default;
 };
 
@@ -69,6 +70,9 @@ class Voter {
   /// Whether the promise for the resource is over and the voter may say so.
   bool may_vote(const ResourceId& resource, const State& state, Instant now) const;
   Vote vote(const ResourceId& resource, const State& state, Instant now) const;
+
+  /// Its word that the set of its record may be changed, with the epochs that it promised; nothing: not now (voter_set.h).
+  std::optional<std::vector<PromisedEpoch>> word(const State& state, Instant now) const;
 
   /// The promises that are not over, and of a resource that is withheld the session that it may owe one: who has it may say that it ended.
   std::vector<PromiseNote> promises(const State& state, Instant now) const;
@@ -144,6 +148,8 @@ class Voter {
   Instant blank_until_{};
   bool clone_heard_ = false;
   Instant started_{};
+  Instant calm_since_{};  // since when it has named one set, not blank, and no promise has been without an end
+  Sequence regressed_;    // the newest LogRegressed folded
 };
 
 }  // namespace daarion

@@ -177,7 +177,7 @@ int serve(const Setup& setup, const sigset_t& ending) {
   const NodeSpec& node = *spec.node(setup.self);
   NodeConfig config{.identity = {.self = setup.self, .run = random_id<RunId>(), .boot = boot_id(), .instance = voter->instance, .role = setup.role,
                                  .address = node.address, .region = node.region, .software = kSoftware, .fresh_log = random_id<LogId>(),
-                                 .topology_hash = setup.file.hash},
+                                 .topology_hash = setup.file.hash, .log_sync = setup.file.log_sync},
                     .spec = spec, .record = *voter, .uptime = node_uptime()};
   const auto notifier = std::make_shared<Notifier>(setup.file.notify, spec.cluster);
   const auto appender = ports.appender = noticed(std::move(ports.appender), notifier);

@@ -81,7 +81,8 @@ std::string record_text(const VoterRecord& r) {
                {"voter_set", voters_json(r.voters)},
                {"earlier_runs", Json::array()},
                {"promises", Json::object()},
-               {"floors", Json::object()}};
+               {"floors", Json::object()},
+               {"regressed", r.regressed.value}};
   for (const RunId& run : r.earlier_runs) body["earlier_runs"].push_back(to_text(run));
   for (const auto& [resource, p] : r.promises)
     body["promises"][resource.value] = {{"epoch", p.epoch.value},         {"session", to_text(p.session)},  {"node", p.node.value},
@@ -114,6 +115,7 @@ Result<VoterRecord> parse_record(const std::string& text) {
                                           .longest = Duration(p.at("longest_ns").get<std::int64_t>()),
                                           .paused = {p.at("paused").get<std::uint64_t>()},
                                           .instance = p.contains("instance") ? id_of<InstanceId>(p, "instance") : InstanceId{}};
+    r.regressed = {file.value("regressed", std::uint64_t{0})};
     for (const auto& [resource, epoch] : file.at("floors").items()) r.floors[ResourceId(resource)] = {epoch.get<std::uint64_t>()};
     return r;
   } catch (const std::exception& e) {  // nlohmann's and id_of's: malformed text

@@ -118,6 +118,7 @@ class FileReader {
     spec.report_interval_ms = static_cast<std::uint64_t>(to_ms(report));
     read_promotions(control);
     read_fencing(control);
+    control.duration("log_sync", file_.log_sync);
     control.number("grpc_port", file_.grpc_port, 1, 65535);
     control.number("http_port", file_.http_port, 1, 65535);
     control.number("beat_port", file_.beat_port, 0, 65535);

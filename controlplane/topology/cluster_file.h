@@ -60,6 +60,7 @@ struct ClusterFile {
   std::vector<DataSystem> systems;
   std::vector<NotifySpec> notify;
   FencingSpec fencing;
+  Duration log_sync = std::chrono::seconds(150);  // how old an event is that no power cut takes: nats-server syncs every 2 min
   std::map<std::string, int> lines;       // of keys that lint speaks of, e.g. "control.lease_ttl"
   std::string hash;                       // XXH3-128 of the bytes, hexadecimal
 

@@ -80,6 +80,9 @@ class Linter {
     if (!broken.empty()) say(Severity::kError, "timer_order", broken.substr(0, broken.find(' ')), broken);
     if (f_.spec.lease.ttl < std::chrono::seconds(1))
       say(Severity::kWarning, "short_lease", "control.lease_ttl", "control.lease_ttl is " + ms(f_.spec.lease.ttl) + ": pauses of a busy machine will fence healthy primaries; 2s is the default");
+    if (f_.log_sync < ClusterFile().log_sync)
+      say(Severity::kWarning, "short_log_sync", "control.log_sync",
+          "control.log_sync is " + ms(f_.log_sync) + ": one power cut can take two changes of the voter set from the log, unless every nats-server has a lower sync_interval (2.10 and later); leave it out for 150s");
     if (f_.spec.lease.ttl > std::chrono::seconds(30))
       say(Severity::kWarning, "long_lease", "control.lease_ttl", "control.lease_ttl is " + ms(f_.spec.lease.ttl) + ": a lost host is an outage for that long");
   }

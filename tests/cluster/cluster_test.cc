@@ -171,6 +171,49 @@ TEST(Cluster, ADaemonThatIsStartedAgainWithoutAnyNatsKeepsItsLease) {
   EXPECT_EQ(started(), began) << "the engine was fenced while NATS was away";
 }
 
+/// node3's voter is another one from then on; the others make it one of the set, and its promise is what node2 needs when node1 is lost.
+TEST(Cluster, AVoterWhoseDiskWasReplacedIsOneAgain) {
+  auto made = test::ScratchCluster::make(3);
+  ASSERT_OK(made);
+  dev::LocalCluster& cluster = **made;
+  std::ifstream in(cluster.config_path());
+  std::string text((std::istreambuf_iterator<char>(in)), {});
+  const std::size_t control = text.find("\ncontrol:\n");
+  ASSERT_NE(control, std::string::npos);
+  std::ofstream(cluster.config_path()) << text.insert(control + 10, "  log_sync: 2s\n");  // no power is cut here, so nobody need wait for the servers' disks
+  ASSERT_OK(cluster.start_all());
+  ASSERT_OK(cluster.await_settled(seconds(60)));
+  ASSERT_OK(cluster.make_application(kOne));
+  ASSERT_OK(dev::make_probe_table(cluster.application(kOne), seconds(5)));
+  dev::ProbeWriter two(cluster.application(kTwo), "two");
+
+  const auto sets = [&] {
+    std::vector<LogEvent> out;
+    const auto view = cluster.view(kOne);
+    const auto log = view ? test::read_log(cluster, Sequence{1}, Sequence{view->sequence}, kThree) : tl::unexpected(view.error());
+    for (const LogEvent& e : log ? log->events : std::vector<LogEvent>{})
+      if (std::holds_alternative<VoterSetChanged>(e.event.payload)) out.push_back(e);
+    return out;
+  };
+  ASSERT_EQ(sets().size(), 1u);
+  ASSERT_OK(cluster.kill(kThree, Part::kDaemon));
+  for (const auto& entry : std::filesystem::directory_iterator(cluster.node_folder(kThree) + "/data")) std::filesystem::remove_all(entry.path());
+  ASSERT_OK(cluster.start(kThree, Part::kDaemon));
+  ASSERT_OK(cluster.await_that("node3's new installation in the voter set", seconds(60), cluster.log_of(kOne, Part::kDaemon), [&] { return sets().size() == 3; }));
+  const auto changes = sets();
+  const auto& first = std::get<VoterSetChanged>(changes[0].event.payload);
+  const auto& last = std::get<VoterSetChanged>(changes[2].event.payload);
+  EXPECT_EQ(std::get<VoterSetChanged>(changes[1].event.payload).voters, (std::vector{first.voters[0], first.voters[1]}));
+  ASSERT_EQ(last.voters.size(), 3u);
+  EXPECT_EQ(last.voters[2].node, kThree);
+  EXPECT_NE(last.voters[2].instance, first.voters[2].instance);
+  EXPECT_NE(changes[1].event.header.reason.find("the disk of node3 was replaced"), std::string::npos) << changes[1].event.header.reason;
+
+  const auto killed = cluster.kill(kOne);
+  ASSERT_OK(killed);
+  ASSERT_OK(cluster.await_that("rows at node2", seconds(30), cluster.log_of(kTwo, Part::kDaemon), [&] { return two.first_after(*killed) != kNever; }));
+}
+
 TEST(Cluster, OfOneNodeWritesStopsInOrderAndComesBack) {
   auto made = test::ScratchCluster::make(1);
   ASSERT_OK(made);

@@ -71,6 +71,9 @@ sets="-DE=2 -DL=1"
 verified sets2_losses1 voters $sets $calm -DLOSSES=1 -DCHANGES=1
 for rule in NAMED ONE_VOTER SET_NAMED SET_LOG SET_KEPT; do missed voters $rule $sets -DREBOOTS=0; done
 missed voters RECORDS $sets $calm -DLOSSES=1
+missed voters NEXT $sets $calm -DLOSSES=1 -DFIRST=3
+# What the implementation has to wait for: two changes that one power cut takes.
+refuted sets2_lost_at_once voters $sets $calm -DLOSSES=2
 missed voters UNPAUSED $sets $calm -DPAUSES=2
 refuted unpaused_by_log voters $sets $calm -DPAUSES=2 -DUNPAUSED_BY_LOG
 refuted unpaused_moment voters $sets $calm -DPAUSES=2 -DUNPAUSED_MOMENT

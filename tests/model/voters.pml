@@ -1,25 +1,31 @@
 /* A change of the voter set of the quorum lease, as a model for spin. The rules of promise, claim, session, record, blank and pause are
  * those of rules.pml, shared with lease.pml; here are the rules of VoterSetChanged (DESIGN, "Voter set").
- * MODELLED BEFORE IT IS BUILT: the C++ core appends the first set only; a voter adopts a later one when it folds it.
+ * Built in controlplane/core/voter_set.h, which argues it.
  *
  * What is modelled. V voters, pairs (node, instance): a replaced disk is another voter. The log holds sets, each differing from the one
  * before by one voter; voters fold them as late as they like. An ack names its voter's set, and counts under that set only. A
  * holder counts under ANY set that ever was: whichever it adopted from acks, or has not left yet. So its own set binds nothing.
- *   - The faults of lease.pml, and LOSSES: the log loses its newest decisions, or its newest set with all that came later; whoever
+ *   - The faults of lease.pml, and LOSSES: the log loses its newest decisions, or its newest set with all that came later (never two
+ *     sets at once: the implementation waits until a set is on the disks before it is changed; with two, two write); whoever
  *     folded that set folds anew, and another may be appended. Other ids, so never mistaken for the lost one.
  *   - Acks are heard at once (a later hearing is worth less), as in lease.pml with PAUSES.
- *   - The conditions and the append are one step: the implementation needs compare-and-append for that, and conditions that stay true.
+ *   - A word and the append that rests on it are two steps, as far from each other as it likes: a word that was given is never taken back,
+ *     whatever its voter does later, and counts for the set that it was given for wherever that set is the present one (again).
  *
- * A set may be appended when a majority of the present set, by their own word,
- *   named          are not blank, and have named the present set for a length,
- *   records        have no promise above the log,
- *   unpaused       have no promise without an end, nor had one in that length.
+ * A set may be appended when a majority of the present set have given their word for it. When it is given, the voter
+ *   named          is not blank, and has named that set for a length,
+ *   unpaused       has no promise without an end, nor had one in that length,
+ * and the word says the epoch that it promised:
+ *   records        when the set is appended, the log is not below it.
  * Besides: one voter   a set differs from the last by one voter;
+ *          next        a set of even number is followed only by the change that it named (or by itself, naming another one): two
+ *                      changes of it, of which the log lost one after it had been acted on, would have majorities apart;
  *   set named      an ack counts only under the set that it names;
  *   set log        after a change of set the voter's old claim has to pass the log too;
  *   set kept       a daemon restarted with a stale fold keeps the set of its record: it moves back only where the log lost it.
  *
  * Where this differs from DESIGN, found here:
+ *   - The conditions need not hold when the set is appended, only when the words were given: they are about promises under earlier sets.
  *   - "Nothing is paused", read in the log, is not enough (UNPAUSED_BY_LOG): a holder that has not folded Resumed holds without an end.
  *     Nor are the promises at the moment of the append (UNPAUSED_MOMENT): a holder that folds Resumed arms for a length without an ack.
  *   - Not needed for safety, and not assumed here: that the newcomer was silent for a length and has folded (two majorities of sets
@@ -31,7 +37,7 @@
  * restarts: 22 million states with raised epochs showed no violation, but did not end. Three voters (-DV=3) were not run to an end.
  * Lengths are equal and never change, in all models.
  *
- * Removable: NO_NAMED NO_RECORDS NO_UNPAUSED NO_ONE_VOTER NO_SET_NAMED NO_SET_LOG NO_SET_KEPT.
+ * Removable: NO_NAMED NO_RECORDS NO_UNPAUSED NO_ONE_VOTER NO_NEXT NO_SET_NAMED NO_SET_LOG NO_SET_KEPT.
  */
 #ifndef V
 #define V 2              /* voters there are: pairs (node, instance), so a replaced disk is another one */
@@ -49,7 +55,8 @@
 #define SLOT(h,v) ((h)*K+voter[v].set)
 #define VOTER_FIELDS \
   byte set;              /* the set that its record names: number of it */ \
-  byte named_for;        /* ticks for which it has named that one, up to L */
+  byte named_for;        /* ticks for which it has named that one, up to L */ \
+  byte said[K];          /* its word for each set: 1 + the epoch promised; 0 none */
 #define IN(v,k) ((mask[k] >> (v)) & 1)
 #define MEMBER(v) IN(v,voter[v].set)
 #ifdef NO_SET_LOG
@@ -116,6 +123,7 @@
 byte mask[K];            /* the sets */
 byte at_epoch[K];        /* the highest epoch in the log when the set was appended */
 byte place[K];           /* where in the log */
+byte after[K];           /* of an even set: the voter that joins or leaves it next */
 byte logged[K];          /* the log: the sets in it, in order */
 byte depth;              /* the place of the newest */
 byte ids;                /* sets ever appended, with the first */
@@ -133,13 +141,10 @@ byte ids;                /* sets ever appended, with the first */
 /* ---- when a set may be appended */
 #ifdef NO_NAMED
 #define LONG_NAMED(v) true
+#define SPOKEN_OF(v) NOW
 #else
-#define LONG_NAMED(v) (voter[v].blank == 0 && voter[v].set == NOW && voter[v].named_for == L)
-#endif
-#if defined(NO_RECORDS) || LOSSES == 0
-#define BELOW_LOG(v) true
-#else
-#define BELOW_LOG(v) (EPOCH(voter[v].promise) <= log_epoch)
+#define LONG_NAMED(v) (voter[v].blank == 0 && voter[v].named_for == L)
+#define SPOKEN_OF(v) voter[v].set
 #endif
 #if PAUSES == 0 || defined(NO_UNPAUSED)
 #define ALL_UNPAUSED true
@@ -151,15 +156,42 @@ byte ids;                /* sets ever appended, with the first */
 #define ALL_UNPAUSED true
 #define UNPAUSED(v) (voter[v].endless == 0)
 #endif
-#define P_READY(v,k,a,b) (IN(v,k) && LONG_NAMED(v) && (voter[v].promise == 0 || BELOW_LOG(v)) && UNPAUSED(v))
+#define PROMISED(v) (voter[v].promise == 0 -> 0 : EPOCH(voter[v].promise))
+#define GIVE_WORD(v) \
+  :: d_step { ids < K && LONG_NAMED(v) && UNPAUSED(v) && voter[v].said[SPOKEN_OF(v)] != 1 + PROMISED(v) -> \
+       voter[v].said[SPOKEN_OF(v)] = 1 + PROMISED(v) }
+#if defined(NO_RECORDS) || LOSSES == 0
+#define BELOW_LOG(v,k) true
+#else
+#define BELOW_LOG(v,k) (voter[v].said[k] - 1 <= log_epoch)
+#endif
+#define P_READY(v,k,a,b) (IN(v,k) && voter[v].said[k] != 0 && BELOW_LOG(v,k))
 #ifdef NO_ONE_VOTER
 #define CHANGED(v) (mask[NOW] ^ ((1 << V) - 1))
 #else
 #define CHANGED(v) (mask[NOW] ^ (1 << (v)))
 #endif
-#define CHANGE(v) \
-  :: d_step { ids < K && ALL_UNPAUSED && CHANGED(v) != 0 && MAJORITY_OF(P_READY,NOW,0,0) -> \
-       mask[ids] = CHANGED(v); at_epoch[ids] = log_epoch; depth++; place[ids] = depth; logged[depth] = ids; ids++ }
+#define P_THERE(v,m,a,b) (((m) >> (v)) & 1)
+#define EVEN(m) (SUM(P_THERE,m,0,0) % 2 == 0)
+#ifdef NO_NEXT
+#define NEXT_IS(v) true
+#else
+#define NEXT_IS(v) (!EVEN(mask[NOW]) || after[NOW] == v)
+#endif
+#define APPEND_SET(m,w) \
+       mask[ids] = m; after[ids] = w; at_epoch[ids] = log_epoch; depth++; place[ids] = depth; logged[depth] = ids; ids++; \
+       if :: ids == K -> for (i : 0 .. V-1) { for (n : 0 .. K-1) { voter[i].said[n] = 0 } } i = 0; n = 0 \
+          :: else fi   /* words are of no use any more: fewer states */
+/* v joins or leaves; if the number is even then, w is named as the next. */
+#define CHANGE(v,w) \
+  :: d_step { ids < K && ALL_UNPAUSED && CHANGED(v) != 0 && NEXT_IS(v) && (w == 0 || EVEN(CHANGED(v))) && MAJORITY_OF(P_READY,NOW,0,0) -> \
+       APPEND_SET(CHANGED(v),w) }
+#ifdef NO_NEXT
+#define RENAME(w)
+#else
+#define RENAME(w) \
+  :: d_step { ids < K && ALL_UNPAUSED && EVEN(mask[NOW]) && after[NOW] != w && MAJORITY_OF(P_READY,NOW,0,0) -> APPEND_SET(mask[NOW],w) }
+#endif
 
 /* The log's tail is lost: decisions since the newest set, or that set and all that came later. */
 #define LOSE \
@@ -192,7 +224,11 @@ init {
 #endif
   VOTERS(HEAR_ALL)
   OPEN(0) OPEN(1) QUIT(0) QUIT(1)
-  VOTERS(HEAR_END) VOTERS(RESTART) VOTERS(REBOOT) VOTERS(RETURN) VOTERS(ADOPT) VOTERS(CHANGE)
+  VOTERS(HEAR_END) VOTERS(RESTART) VOTERS(REBOOT) VOTERS(RETURN) VOTERS(ADOPT) VOTERS(GIVE_WORD) VOTERS(RENAME)
+  VOTERS2(CHANGE,0) VOTERS2(CHANGE,1)
+#if V > 2
+  VOTERS2(CHANGE,2)
+#endif
 #if PAUSES > 0
   PAUSE_EVENT PAUSE_FOLDS(0) PAUSE_FOLDS(1) VOTERS(PAUSE_HEARD) UNLEASH(0) UNLEASH(1) COMPLETE(0) COMPLETE(1)
 #endif

@@ -284,7 +284,7 @@ class ClusterScene {
   /// Sequences and the order of what is not told would only make the story brittle.
   void hear(std::string what) {
     static const Lines kTold = {"writable", "fencing", "host lost", "engine crashed", "daemon killed", "guard killed", "host up",
-                                "second host"};
+                                "second host", "disk replaced"};
     bool told = std::ranges::any_of(kTold, [&](const std::string& word) { return what.find(word) != std::string::npos; });
     if (what.starts_with("stored ")) {
       what = what.substr(what.find(' ', 7) + 1);
@@ -315,6 +315,7 @@ class ClusterScene {
         if (other->id.value != w.at(1)) world_.cut(host(w[1]).index, other->index, true), world_.cut(other->index, host(w[1]).index, true);
       return;
     }
+    if (verb == "replace-disk") return world_.replace_disk(host(w.at(1)));
     if (verb == "second-host") return static_cast<void>(world_.second_host(host(w.at(1))));
     if (verb == "heal") return world_.heal();
     if (verb == "no-log-leader") return world_.lose_log_leader(duration(w.at(1)));

@@ -36,26 +36,36 @@ void Checker::one_writer(const Host& host) {
            ") are writable at once");
 }
 
-/// A writer stands on a majority of promises. A voter that is down, blank, or does not know whom it owes what, is silent, which is as good
-/// as a promise for as long as it lasts.
+/// A writer stands on a majority of promises, of the present set or of the one before it: when a set is made, nobody may hold by an older one.
+/// Where the log lost a set, what came before it there is the one before the present one as well.
 void Checker::majority_promised(const Host& host) {
-  const VoterSet& set = world_.reference().voters;
+  const VoterSet& present = world_.reference().voters;
+  const std::uint32_t now = promises_in(present, host);
+  if (now >= present.majority()) return;
+  for (auto set = sets_.rbegin(); set != sets_.rend(); ++set) {
+    if (set->id == present.id) continue;
+    if (promises_in(*set, host) >= set->majority()) return;
+    if (!world_.tail_lost()) break;
+  }
+  fail("invariant 2: " + host.id.value + " writes under " + text(host.engine.epoch) + " with " + std::to_string(now) + " of " +
+       std::to_string(present.voters.size()) + " promises");
+}
+
+/// A voter that is down, blank, or does not know whom it owes what, is silent, which is as good as a promise for as long as it lasts. So is one whose
+/// record is gone: nothing answers for it ever again.
+std::uint32_t Checker::promises_in(const VoterSet& set, const Host& host) const {
   std::uint32_t for_it = 0;
-  for (const auto& other : world_.hosts()) {
-    bool in_set = false;
-    for (const VoterInstance& v : set.voters) in_set |= v.node == other->id && other->record && v.instance == other->record->instance;
-    if (!in_set) continue;
-    if (!other->core || other->core->voter().blank() || other->core->voter().withholds(kPostgres)) {
+  for (const VoterInstance& v : set.voters) {
+    const auto at = std::ranges::find_if(world_.hosts(), [&](const auto& h) { return h->id == v.node && h->record && h->record->instance == v.instance; });
+    if (at == world_.hosts().end() || !(*at)->core || (*at)->core->voter().blank() || (*at)->core->voter().withholds(kPostgres)) {
       ++for_it;
       continue;
     }
-    const Voter& voter = other->core->voter();
-    const auto until = voter.promised_until(kPostgres, host.engine.session, world_.local(*other));
+    const Voter& voter = (*at)->core->voter();
+    const auto until = voter.promised_until(kPostgres, host.engine.session, world_.local(**at));
     if (until && voter.record().promises.at(kPostgres).epoch >= host.engine.epoch) ++for_it;
   }
-  if (for_it < set.majority())
-    fail("invariant 2: " + host.id.value + " writes under " + text(host.engine.epoch) + " with " + std::to_string(for_it) + " of " +
-         std::to_string(set.voters.size()) + " promises");
+  return for_it;
 }
 
 void Checker::epoch_is_its_own(const Host& host) {
@@ -159,6 +169,15 @@ void Checker::decided_well(const LogEvent& event, const PromotionDecided& decide
 void Checker::folded_well(const LogEvent& event) {
   const State& before = world_.reference_at(Sequence{event.sequence.value - 1});
   const State& after = world_.reference();
+  if (after.voters.id != before.voters.id) {
+    sets_.push_back(after.voters);
+    std::size_t kept = 0;
+    for (const VoterInstance& v : after.voters.voters) kept += before.voters.has(v.node, v.instance) ? 1 : 0;
+    if (!before.voters.id.empty()) {
+      world_.counters().add("voter sets changed");
+      if (before.voters.voters.size() + after.voters.voters.size() - 2 * kept > 1) fail("invariant 2: two voters were changed at once");
+    }
+  }
   const LeaseState* was = before.lease(kPostgres);
   const LeaseState* is = after.lease(kPostgres);
   if (is == nullptr) return;
@@ -185,6 +204,8 @@ void Checker::folded(const Host& host) {
   const MemberState* me = host.state->member(host.id);
   if (me != nullptr && me->boot == host.boot && me->returned.value != 0) owe_silence_.erase(host.index);
 }
+
+void Checker::replaced(const Host& host) { owe_silence_.erase(host.index); }
 
 void Checker::rebooted(const Host& host) {
   if (host.record && !host.record->boot.empty()) owe_silence_.insert(host.index);
@@ -247,6 +268,11 @@ void Checker::finish() {
   if (writer == nullptr) return fail("liveness: no writer " + std::to_string(kLiveWithinMs) + " ms after the heal" + waits);
   if (const std::string who = unfollowed(*writer); !who.empty())
     fail("liveness: " + writer->id.value + " writes, and these do not follow it " + std::to_string(kLiveWithinMs) + " ms after the heal:" + who + waits);
+  if (!world_.set_is_whole() && !world_.one_id_twice()) {
+    std::string set;
+    for (const VoterInstance& v : world_.reference().voters.voters) set += " " + v.node.value;
+    fail("liveness: the voter set has not come to be what is declared:" + set + waits);
+  }
   for (const auto& host : world_.hosts())
     if (host->core && host->state->applied != world_.reference().applied)
       fail("liveness: " + host->id.value + " folded to " + std::to_string(host->state->applied.value) + " of " +

@@ -49,6 +49,8 @@ class Checker {
   void folded(const Host& host);
   /// A voter's record is about to be on its disk.
   void recorded(const Host& host, const VoterRecord& record);
+  /// A host's voter record is gone: its next one owes nothing, and belongs to no set yet.
+  void replaced(const Host& host);
   /// A host was rebooted: its voter owes silence until it has folded its own return.
   void rebooted(const Host& host);
   /// A voter is about to send an ack, or a vote.
@@ -78,6 +80,7 @@ class Checker {
   void fail(const std::string& what);
   void one_writer(const Host& host);
   void majority_promised(const Host& host);
+  std::uint32_t promises_in(const VoterSet& set, const Host& host) const;
   void epoch_is_its_own(const Host& host);
   void decided_well(const LogEvent& event, const PromotionDecided& decided);
   void folded_well(const LogEvent& event);
@@ -88,6 +91,7 @@ class Checker {
   Epoch newest_;
   std::map<Epoch, SessionId> wrote_;          // which session wrote under an epoch
   std::set<SessionId> opened_;
+  std::vector<VoterSet> sets_;                // that ever were, oldest first
   std::map<int, Instant> open_since_;         // by host index
   std::vector<Written> written_;
   std::map<SessionId, NodeId> named_;         // by decisions

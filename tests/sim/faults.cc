@@ -68,9 +68,10 @@ struct Doing {
     if (w.knobs().tail_loss) w.lose_tail(static_cast<std::size_t>(r.between(1, 6)));
   }
 
-  void cut_for(std::vector<std::pair<int, int>> links, Duration length) {
+  void cut_for(std::vector<std::pair<int, int>> links, Duration length) { cut_links(w, links, length); }
+  static void cut_links(World& w, const std::vector<std::pair<int, int>>& links, Duration length) {
     for (const auto& [a, b] : links) w.cut(a, b, true);
-    w.after(length, [&w = w, links] {
+    w.after(length, [&w, links] {
       for (const auto& [a, b] : links) w.cut(a, b, false);
       w.note("partition over");
     });
@@ -273,10 +274,57 @@ struct Doing {
 
   /// A node whose disk was replaced, or that somebody set up twice: the old host may be cut off meanwhile, and comes back.
   void second_host() {
-    if (w.hosts().size() > static_cast<std::size_t>(w.knobs().nodes)) return;
+    if (w.hosts().size() > static_cast<std::size_t>(w.knobs().nodes) || !w.set_is_whole()) return;
     Host& old = victim();
     if (r.chance(0.5)) cut_for(links_of(old, true), r.between(milliseconds(300), seconds(8)));
     w.second_host(old);
+  }
+
+  /// The machine comes back with an empty disk where its voter's record was. Not while the set lacks another voter already: with a majority of the
+  /// records gone nobody but an operator can go on. A record that is gone and a lost tail together are beyond what is promised, as old records are.
+  void disk() {
+    Host& host = victim();
+    if (!w.set_is_whole() || w.hosts().size() > static_cast<std::size_t>(w.knobs().nodes) || w.knobs().tail_loss) return;
+    lose(host, r.chance(0.5), false);
+    w.replace_disk(host);
+  }
+
+  /// An odd number of the nodes.
+  void voters() {
+    if (w.hosts().size() > static_cast<std::size_t>(w.knobs().nodes)) return;
+    std::vector<NodeId> nodes;
+    for (auto& host : w.hosts()) nodes.push_back(host->id);
+    for (std::size_t i = nodes.size(); i > 1; --i) std::swap(nodes[i - 1], nodes[static_cast<std::size_t>(r.between(0, static_cast<std::int64_t>(i) - 1))]);
+    nodes.resize(r.chance(0.3) ? 5 : 3);
+    std::ranges::sort(nodes);
+    if (writer() == nullptr || r.chance(0.4)) return w.declare_voters(nodes);
+    unheard_holder(nodes);
+  }
+
+  /// The same, once nobody but one other node has heard the holder for longer than a lease: who joins owes it nothing. It may be paused first, and
+  /// know nothing of the pause's end.
+  void unheard_holder(const std::vector<NodeId>& nodes) {
+    const Duration ttl = w.knobs().timers.ttl;
+    Host& holder = *writer();
+    Host& other = any_host();
+    std::vector<std::pair<int, int>> links;
+    for (const auto& host : w.hosts())
+      if (host.get() != &holder && host.get() != &other) links.emplace_back(holder.index, host->index);
+    w.note(holder.id.value + " is heard by " + other.id.value + " alone");
+    cut_links(w, links, r.between(3 * ttl, 7 * ttl));
+    const bool paused = r.chance(0.5);
+    const Duration pause = r.between(milliseconds(300), seconds(1));
+    w.after(r.between(ttl + ttl / 10, 2 * ttl), [&w = w, &holder, &other, nodes, paused, pause, ttl] {
+      if (w.healed()) return;
+      if (!paused || w.reference().paused(kPostgres) || w.reference().lease(kPostgres) == nullptr) return w.declare_voters(nodes);
+      w.append_by_hand(Paused{}, kPostgres, {}, "operator:sim", NodeId("node1"));
+      w.after(pause, [&w, &holder, &other, nodes, ttl] {
+        if (w.reference().paused(kPostgres)) w.append_by_hand(Resumed{}, kPostgres, {}, "operator:sim", NodeId("node1"));
+        if (w.healed()) return;
+        cut_links(w, {{holder.index, other.index}, {other.index, holder.index}}, 4 * ttl);
+        w.declare_voters(nodes);
+      });
+    });
   }
 };
 
@@ -330,6 +378,8 @@ void perform_fault(World& w, const Fault& fault) {
     case FaultKind::kFalseEnd: return d.false_end();
     case FaultKind::kKeeper: return d.keeper();
     case FaultKind::kSecondHost: return d.second_host();
+    case FaultKind::kDisk: return d.disk();
+    case FaultKind::kVoters: return d.voters();
     case FaultKind::kCount: return;
   }
 }

@@ -52,6 +52,8 @@ int weight(FaultKind kind) {
     case FaultKind::kFalseEnd: return 2;
     case FaultKind::kKeeper: return 5;
     case FaultKind::kSecondHost: return 2;
+    case FaultKind::kDisk: return 6;
+    case FaultKind::kVoters: return 8;
     case FaultKind::kCount: break;
   }
   return 0;
@@ -79,6 +81,8 @@ const char* text_of(FaultKind kind) {
     case FaultKind::kFalseEnd: return "false end";
     case FaultKind::kKeeper: return "keeper stopped";
     case FaultKind::kSecondHost: return "second host";
+    case FaultKind::kDisk: return "voter's disk replaced";
+    case FaultKind::kVoters: return "other voters declared";
     case FaultKind::kCount: break;
   }
   return "?";
@@ -92,8 +96,9 @@ Knobs deal(std::uint64_t seed) {
   k.safety = r.between(seconds(30), seconds(45));
   k.faults = static_cast<int>(r.between(3, 16));
   k.log_faults_only = r.chance(0.07);
-  for (std::size_t i = 0; i < kFaultKinds; ++i) k.mix[i] = r.chance(0.7) ? weight(static_cast<FaultKind>(i)) : 0;
   const auto index = [](FaultKind kind) { return static_cast<std::size_t>(kind); };
+  // What changes the voter set is dealt last: where there is none of it, a seed is what it was before.
+  for (std::size_t i = 0; i < index(FaultKind::kDisk); ++i) k.mix[i] = r.chance(0.7) ? weight(static_cast<FaultKind>(i)) : 0;
   k.mix[index(FaultKind::kHost)] = weight(FaultKind::kHost);  // never nothing at all
   // Rare worlds: many nominations, pauses at every turn.
   if (r.chance(0.1)) k.mix[index(FaultKind::kNomination)] = 60;
@@ -126,7 +131,11 @@ Knobs deal(std::uint64_t seed) {
     k.loss = k.slow = 0;
     k.mix = {};
     k.mix[index(FaultKind::kElection)] = 1;
+    return k;
   }
+  const bool often = r.chance(0.1);  // one change after the other
+  if (r.chance(0.3)) k.mix[index(FaultKind::kDisk)] = weight(FaultKind::kDisk) * (often ? 8 : 1);
+  if (k.nodes > 3 && r.chance(0.4)) k.mix[index(FaultKind::kVoters)] = weight(FaultKind::kVoters) * (often ? 8 : 1);
   return k;
 }
 

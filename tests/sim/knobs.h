@@ -28,6 +28,8 @@ enum class FaultKind {
   kFalseEnd,         // another node or instance says that the holder's session ended
   kKeeper,           // the guard's keeper gets SIGSTOP for a while, also while a pause ends
   kSecondHost,       // a node is built anew under its id while its old host lives on
+  kDisk,             // a host comes back without its voter's record
+  kVoters,           // other voters are declared, where there are more nodes than voters
   kCount
 };
 inline constexpr std::size_t kFaultKinds = static_cast<std::size_t>(FaultKind::kCount);

@@ -98,14 +98,19 @@ AppendResult World::store(const NodeId& node, const AppendRequest& request) {
   return result;
 }
 
-/// What made the cluster (log, topology, voters) stays: that is older than any sync interval.
+/// What made the cluster (log, topology, the first voter set) stays, and a voter set that was synced.
 void World::lose_tail(std::size_t events) {
-  const std::size_t base = std::max(reference().voters.sequence.value, reference().topology.sequence.value);
-  if (healed_ || reference().voters.id.empty() || log_.size() <= base) return;
+  std::size_t base = 0;
+  for (const LogEvent& e : log_)
+    if (std::holds_alternative<VoterSetChanged>(e.event.payload) && (base == 0 || kLogEpochNs + (now_ - kLogSync).time_since_epoch().count() >= e.stored_ns))
+      base = e.sequence.value;
+  if (base == 0) return;
+  if (healed_ || log_.size() <= base) return;
   const std::size_t keep = std::max(base, log_.size() - std::min(events, log_.size()));
   note("the log lost its events after " + std::to_string(keep));
   counters_.add("tails lost");
   tail_lost_ = true;
+  if (reference().voters.sequence.value > keep) counters_.add("voter sets lost");
   for (std::size_t i = keep; i < log_.size(); ++i) stored_.erase({log_[i].event.header.aggregate, log_[i].event.header.version});
   log_.resize(keep);
   history_.resize(keep + 1);

@@ -140,7 +140,7 @@ bool World::settled() const {
     if (host->engine.writable()) writer = host.get();
   }
   const LeaseState* lease = reference().lease(resource_);
-  return writer != nullptr && lease != nullptr && lease->phase == LeaseState::Phase::kActive && lease->completed.session == writer->engine.session &&
+  return (set_is_whole() || one_id_twice()) && writer != nullptr && lease != nullptr && lease->phase == LeaseState::Phase::kActive && lease->completed.session == writer->engine.session &&
          checker_.unfollowed(*writer).empty();
 }
 
@@ -214,7 +214,7 @@ void World::start_daemon(Host& host) {
   const NodeSpec& spec = spec_.nodes[host.place];
   config.identity = {.self = host.id, .run = random_.id<RunTag>(), .boot = host.boot, .instance = host.record->instance,
                      .role = spec.role, .address = spec.address, .region = spec.region, .software = "sim",
-                     .fresh_log = random_.id<LogIdTag>(), .topology_hash = "sim"};
+                     .fresh_log = random_.id<LogIdTag>(), .topology_hash = "sim", .log_sync = knobs_.tail_loss ? kLogSync : Duration{}};
   config.uptime = now_ - host.booted;
   note(host.id.value + " daemon up");
   host.core = std::make_unique<NodeCore>(config, local(host));
@@ -265,6 +265,38 @@ void World::kill_host(Host& host, bool reboot, bool restore_record) {
   host.boot = random_.id<BootTag>();
   checker_.rebooted(host);
   if (restore_record && host.old_record) host.record = host.old_record;
+}
+
+void World::replace_disk(Host& host) {
+  note(host.id.value + " voter's disk replaced");
+  host.record.reset();
+  host.old_record.reset();
+  host.stored.reset();
+  checker_.replaced(host);
+}
+
+bool World::set_is_whole() const {
+  const VoterSet& set = reference().voters;
+  std::vector<NodeId> nodes;
+  for (const VoterInstance& v : set.voters) {
+    const auto lives = [&](const auto& h) { return !h->gone && h->id == v.node && h->record && h->record->instance == v.instance; };
+    if (std::ranges::none_of(hosts_, lives)) return false;
+    nodes.push_back(v.node);
+  }
+  std::vector<NodeId> declared = reference().topology.spec.voters;
+  std::ranges::sort(declared);
+  return !set.id.empty() && nodes == declared;
+}
+
+bool World::one_id_twice() const {
+  return std::ranges::any_of(hosts_, [&](const auto& h) { return h->index != static_cast<int>(h->place) && !h->gone && !hosts_[h->place]->gone; });
+}
+
+void World::declare_voters(const std::vector<NodeId>& voters) {
+  TopologyChanged changed{reference().topology.spec, reference().topology.file_hash};
+  if (changed.spec.voters.empty() || changed.spec.voters == voters) return;
+  changed.spec.voters = voters;
+  append_by_hand(std::move(changed), {}, {}, "operator:sim", NodeId("node1"));
 }
 
 void World::pause_daemon(Host& host, Duration length) {

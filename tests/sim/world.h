@@ -29,6 +29,10 @@ inline const ResourceId kPostgres("postgres");  // the one whose lease is attack
 /// How often engines write and replicas receive.
 inline constexpr Duration kEngineTick = std::chrono::milliseconds(20);
 
+/// What is as old as this no power loss takes from the log. As short as it is here more changes of the voter set fit into a run; it counts only
+/// where a power loss takes anything.
+inline constexpr Duration kLogSync = std::chrono::seconds(3);
+
 /// An engine's data, as they survive a crash.
 struct EngineData {
   bool exists = false;
@@ -147,6 +151,14 @@ class World {
   Host& second_host(Host& old);
   void kill_daemon(Host& host);
   void kill_host(Host& host, bool reboot, bool restore_record);
+  /// The voter's record and the fold are gone; what comes up again is another voter.
+  void replace_disk(Host& host);
+  /// Every voter of the log's set has a host, and the set is the one declared.
+  bool set_is_whole() const;
+  /// Two hosts live under one id. Which of them votes is an operator's business.
+  bool one_id_twice() const;
+  /// An operator changes `control.voters` everywhere.
+  void declare_voters(const std::vector<NodeId>& voters);
   void kill_guard(Host& host);
   /// SIGSTOP of the keeper; its watcher ends it once a deadline has passed.
   void stop_keeper(Host& host, Duration length);

@@ -128,6 +128,19 @@ TEST(EventCodec, ReadsAndWritesCapabilitiesWithoutEvidenceAsBefore) {
   EXPECT_EQ(hex(encode_event(back->event)), text);
 }
 
+/// A voter set from before it named what it changes and on whose word.
+TEST(EventCodec, ReadsAndWritesVoterSetsWithoutWordsAsBefore) {
+  std::ifstream in(std::string(DAARION_SOURCE_DIR) + "/tests/golden/voter_set_without_words.hex");
+  std::string name, text;
+  ASSERT_TRUE(in >> name >> text);
+  const auto back = decode_event({.sequence = {9}, .stored_ns = 5, .subject = "cluster.log.cluster.log.7", .payload = unhex(text)});
+  ASSERT_TRUE(back) << back.error().message;
+  const auto& set = std::get<VoterSetChanged>(back->event.payload);
+  EXPECT_FALSE(set.voters.empty());
+  EXPECT_TRUE(set.base.empty() && set.next.empty() && set.words.empty());
+  EXPECT_EQ(hex(encode_event(back->event)), text);
+}
+
 /// Topologies and rules of logs from before they had services and capabilities.
 TEST(EventCodec, ReadsAndWritesTopologiesWithoutServicesAsBefore) {
   std::ifstream in(std::string(DAARION_SOURCE_DIR) + "/tests/golden/topology_without_services.hex");

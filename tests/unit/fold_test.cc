@@ -77,6 +77,66 @@ TEST(Fold, VoterSetIsNamedByItsEvent) {
   EXPECT_EQ(log.state.voters.voters, voters_of(3).voters);
 }
 
+/// Whoever appended it and however long it was on its way: a change that does not follow says nothing.
+TEST(Fold, VoterSetChangesByOneOnTheWordOfAMajority) {
+  const Log log = log_with_holder();
+  const auto taken = [](Log from, const VoterSetChanged& change) {
+    const EventId before = from.state.voters.id;
+    from.add(change);
+    return from.state.voters.id != before;
+  };
+  const VoterInstance old{node(3), instance(3)}, fresh{node(3), instance(9)}, fourth{node(4), instance(4)};
+  const VoterSetChanged good = log.changed_set(old, {fresh});
+  EXPECT_TRUE(taken(log, good));
+  auto with = [&](auto&& change) {
+    VoterSetChanged bad = good;
+    change(bad);
+    return taken(log, bad);
+  };
+  EXPECT_FALSE(with([](auto& c) { c.base = {}; })) << "a second first set";
+  EXPECT_FALSE(with([](auto& c) { c.base = EventId{0xE, 99}; })) << "of a set that the log has lost";
+  EXPECT_FALSE(with([](auto& c) { c.next = {}; })) << "an even number that names nothing to follow";
+  EXPECT_FALSE(with([](auto& c) { c.voters = {{node(1), instance(1)}}; })) << "two at once";
+  EXPECT_FALSE(with([&](auto& c) { c.voters.push_back(fresh); })) << "one for another is two at once";
+  EXPECT_FALSE(with([](auto& c) { c.voters.clear(); }));
+  EXPECT_FALSE(with([](auto& c) { std::ranges::reverse(c.voters); })) << "not in order";
+  EXPECT_TRUE(with([](auto& c) { c.words.resize(2); }));
+  EXPECT_FALSE(with([](auto& c) { c.words.resize(1); })) << "no majority";
+  EXPECT_FALSE(with([](auto& c) { c.words.resize(1), c.words.push_back(c.words[0]); })) << "one counted twice";
+  EXPECT_FALSE(with([](auto& c) { c.words[2].instance = instance(9); })) << "of no voter";
+  EXPECT_TRUE(with([](auto& c) { c.words[0].promised = {{kPostgres, Epoch{1}}}; }));
+  EXPECT_FALSE(with([](auto& c) { c.words[0].promised = {{kPostgres, Epoch{2}}}; })) << "the log has lost epoch 2";
+  EXPECT_FALSE(with([](auto& c) { c.words[0].promised = {{ResourceId("other"), Epoch{1}}}; }));
+  EXPECT_FALSE(taken(log, log.changed_set(fourth))) << "an even number";
+  VoterSetChanged same = log.changed_set(fourth);
+  same.voters = log.state.voters.voters;
+  EXPECT_FALSE(taken(log, same)) << "nothing";
+}
+
+TEST(Fold, ASetOfEvenNumberIsFollowedByWhatItNamed) {
+  Log log = log_with_voters();
+  const VoterInstance old{node(3), instance(3)}, fresh{node(3), instance(9)}, newer{node(3), instance(10)};
+  log.change_set(old, {fresh});
+  ASSERT_EQ(log.state.voters.voters.size(), 2u);
+  const auto size_after = [](Log from, const VoterSetChanged& change) {
+    from.add(change);
+    return from.state.voters.voters.size();
+  };
+  EXPECT_EQ(size_after(log, log.changed_set(fresh)), 3u);
+  EXPECT_EQ(size_after(log, log.changed_set(newer)), 2u) << "another was named";
+  EXPECT_EQ(size_after(log, log.changed_set(old)), 2u) << "not even back";
+  EXPECT_EQ(size_after(log, log.changed_set({node(2), instance(2)})), 2u);
+  // To name another one is a change of its own.
+  VoterSetChanged rename = log.changed_set(fresh, {newer});
+  rename.voters = log.state.voters.voters;
+  const EventId before = log.state.voters.id;
+  log.add(rename);
+  EXPECT_NE(log.state.voters.id, before);
+  EXPECT_EQ(log.state.voters.next, std::vector{newer});
+  EXPECT_EQ(size_after(log, log.changed_set(fresh)), 2u);
+  EXPECT_EQ(size_after(log, log.changed_set(newer)), 3u);
+}
+
 TEST(Fold, TopologyReplacesTheWholeSpec) {
   Log log = log_with_voters();
   TopologySpec spec = spec_of_three();

@@ -91,6 +91,48 @@ TEST_F(HolderTest, ShorterPromiseDoesNotCount) {
   EXPECT_FALSE(holder.on_ack(brief, at(0), log.state.voters, log.state, at(1)));
 }
 
+/// The set with node4 as of a later event, and an ack that names it.
+VoterSet set_of_four(const VoterSet& three) {
+  return {.id = {0xE, 77}, .sequence = {77}, .voters = toggled(three.voters, {node(4), instance(4)}), .next = {{node(5), instance(5)}}};
+}
+
+TEST_F(HolderTest, AcksOfTwoSetsDoNotAddUp) {
+  const VoterSet three = log.state.voters, four = set_of_four(three);
+  EXPECT_FALSE(holder.on_ack(ack_of(1, 10, 1, session(1), three), at(0), three, log.state, at(1)));
+  EXPECT_FALSE(holder.on_ack(ack_of(2, 10, 1, session(1), four), at(0), four, log.state, at(1)));
+  EXPECT_FALSE(holder.on_ack(ack_of(4, 10, 1, session(1), four), at(0), four, log.state, at(1))) << "two of four";
+  EXPECT_TRUE(holder.on_ack(ack_of(1, 11, 1, session(1), four), at(5), four, log.state, at(6)));
+  EXPECT_EQ(holder.valid_until(), at(1980)) << "the third newest of four";
+}
+
+TEST_F(HolderTest, AMajorityOfTheSetBeforeIsAsGood) {
+  const VoterSet three = log.state.voters, four = set_of_four(three);
+  holder.on_ack(ack_of(1, 10, 1, session(1), three), at(0), three, log.state, at(1));
+  EXPECT_TRUE(holder.on_ack(ack_of(3, 10, 1, session(1), three), at(0), four, log.state, at(1)));
+}
+
+TEST_F(HolderTest, LearnsALaterSetFromAnAck) {
+  const VoterSet three = log.state.voters, four = set_of_four(three);
+  for (const int voter : {1, 2}) {
+    Ack a = ack_of(voter, 10, 1, session(1), four);
+    EXPECT_FALSE(holder.on_ack(a, at(0), three, log.state, at(1))) << "it does not know who is in it";
+    a.set = {four};
+    EXPECT_FALSE(holder.on_ack(a, at(0), three, log.state, at(1)));
+  }
+  EXPECT_TRUE(holder.on_ack(ack_of(4, 10, 1, session(1), four), at(0), three, log.state, at(1)));
+}
+
+TEST_F(HolderTest, TwoInstallationsOfANodeAreTwoVoters) {
+  VoterSet four = log.state.voters;
+  four.id = {0xE, 77};
+  four.voters.push_back({node(3), instance(9)});
+  EXPECT_FALSE(holder.on_ack(ack_of(1, 10, 1, session(1), four), at(0), four, log.state, at(1)));
+  EXPECT_FALSE(holder.on_ack(ack_of(3, 10, 1, session(1), four), at(0), four, log.state, at(1)));
+  Ack other = ack_of(3, 10, 1, session(1), four);
+  other.instance = instance(9);
+  EXPECT_TRUE(holder.on_ack(other, at(0), four, log.state, at(1)));
+}
+
 TEST_F(HolderTest, AckUnderAnotherVoterSetOrInstanceDoesNotCount) {
   ack(1, 10, 0, 1);
   VoterSet other = log.state.voters;
@@ -193,10 +235,10 @@ TEST_F(HolderTest, ResumedArmsAgainAndAcksOfOlderBeatsDoNotPauseIt) {
   ack(2, 10, 0, 1, 1, paused);
   ASSERT_TRUE(holder.endless());
   const Sequence resumed = log.resume();
-  EXPECT_TRUE(holder.on_state(log.state, at(50'000), 500, log.state.voters));
+  EXPECT_TRUE(holder.on_state(log.state, at(50'000), 500));
   EXPECT_EQ(holder.valid_until(), at(50'000 + 1980));
   EXPECT_EQ(holder.resumed(), resumed);
-  EXPECT_FALSE(holder.on_state(log.state, at(50'001), 501, log.state.voters)) << "once";
+  EXPECT_FALSE(holder.on_state(log.state, at(50'001), 501)) << "once";
   const Sequence again = log.pause();
   ack(1, 499, 50'000, 50'001, 1, again);
   ack(2, 499, 50'000, 50'001, 1, again);
@@ -216,7 +258,7 @@ TEST_F(HolderTest, TheWordThatItIsOffLeavesItWhatItsAcksGive) {
   ack(2, 91, 20'250, 20'251, 1, paused);
   ASSERT_TRUE(holder.endless());
   log.add(FencingConfirmed{session(1), "wrong"}, node(3), kPostgres);
-  EXPECT_TRUE(holder.on_state(log.state, at(20'300), 100, log.state.voters));
+  EXPECT_TRUE(holder.on_state(log.state, at(20'300), 100));
   EXPECT_EQ(holder.valid_until(), at(20'000 + 1980));
   EXPECT_TRUE(ack(1, 100, 20'500, 20'501, 1, paused)) << "a voter that has not folded the word yet";
   ack(2, 100, 20'500, 20'501, 1, paused);
@@ -235,7 +277,7 @@ TEST_F(HolderTest, TheWordThatItIsOffEndsAHolderThatNobodyAcks) {
   Holder next{kPostgres, timers};
   next.resume(Epoch{1}, session(1), kNever, 200, at(60'000));
   log.add(FencingConfirmed{session(1), "powered off"}, node(3), kPostgres);
-  EXPECT_TRUE(next.on_state(log.state, at(60'001), 200, log.state.voters));
+  EXPECT_TRUE(next.on_state(log.state, at(60'001), 200));
   EXPECT_FALSE(next.has_lease(at(60'001)));
 }
 

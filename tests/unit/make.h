@@ -9,6 +9,7 @@
 #include "controlplane/core/health.h"
 #include "controlplane/core/io.h"
 #include "controlplane/core/node_core.h"
+#include "controlplane/core/voter_set.h"
 
 namespace daarion::test {
 
@@ -87,6 +88,13 @@ class Log {
   Sequence release(std::uint64_t epoch, int by, SessionId s, EndCause cause = EndCause::kFenced) {
     return add(LeaseReleased{.session = s, .cause = cause, .instance = instance(by)}, node(by), kPostgres, Epoch{epoch});
   }
+  /// The voter set with this one, or without it, on the word of every voter.
+  VoterSetChanged changed_set(const VoterInstance& one, std::vector<VoterInstance> next = {}) const {
+    VoterSetChanged change{.voters = toggled(state.voters.voters, one), .base = state.voters.id, .next = std::move(next)};
+    for (const VoterInstance& v : state.voters.voters) change.words.push_back({v.node, v.instance, {}});
+    return change;
+  }
+  Sequence change_set(const VoterInstance& one, std::vector<VoterInstance> next = {}) { return add(changed_set(one, std::move(next))); }
   Sequence pause() { return add(Paused{}); }
   Sequence resume() { return add(Resumed{}); }
   const LeaseState& lease() const { return state.leases.at(kPostgres); }

@@ -83,6 +83,26 @@ TEST_F(NodeCoreTest, OneAppendPerAggregateIsInFlight) {
   EXPECT_NE(appends[0].request.id, request.id);
 }
 
+TEST_F(NodeCoreTest, AChangedFileBecomesTheLogsTopologyAsItIs) {
+  NodeConfig changed = config();
+  changed.identity.topology_hash = "new";
+  changed.spec.voters.push_back(node(4));
+  NodeCore other(changed, at(0));
+  other.step(TimerFired{}, at(0));
+  other.step(StateMoved{std::make_shared<State>(log.state), {log.state.applied, {}, "c"}}, at(10));
+  Beat two = beat_of(2, 1, log.state);
+  two.topology_hash = "new";  // node3 is not heard: it may be the one that is to leave
+  other.step(BeatHeard{two}, at(20));
+  for (const Append& a : all<Append>(other.step(TimerFired{}, at(300)))) {
+    const auto* topology = std::get_if<TopologyChanged>(&a.request.payload);
+    if (topology == nullptr) continue;
+    EXPECT_EQ(topology->spec.voters, changed.spec.voters);
+    EXPECT_EQ(topology->file_hash, "new");
+    return;
+  }
+  ADD_FAILURE() << "it was not appended";
+}
+
 TEST_F(NodeCoreTest, AVoterThatHearsNoMajorityAppendsNothing) {
   give(TimerFired{}, at(0));
   const auto first = all<Append>(move(at(10)));

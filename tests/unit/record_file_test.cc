@@ -19,6 +19,7 @@ VoterRecord example() {
   r.promises[ResourceId("postgres")] = {.epoch = {12}, .session = {13, 14}, .node = NodeId("node2"), .longest = std::chrono::seconds(2), .paused = {15},
                                         .instance = {17, 18}};
   r.floors[ResourceId("postgres")] = {16};
+  r.regressed = {17};
   return r;
 }
 

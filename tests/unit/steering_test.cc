@@ -82,7 +82,7 @@ TEST(Steering, NodeThatIsNamedCountsAsHolder) {
 
 TEST(Steering, NotWithoutThreeVoters) {
   Scene s(1);
-  s.log.add(voters_of(1));
+  s.log.state.voters.voters = voters_of(1).voters;
   EXPECT_TRUE(s.advance({node(1), {}}, at(1)).empty());
 }
 

@@ -685,10 +685,10 @@ TEST_F(VoterTest, LogThatNamesItsOwnAsParentIsAdopted) {
 }
 
 TEST_F(VoterTest, NoVoterWithoutItsPlaceInTheSet) {
-  VoterSetChanged without;
-  without.voters = {{node(1), instance(1)}, {node(2), instance(2)}, {node(3), instance(9)}};
-  log.add(without);
+  log.change_set({node(3), instance(3)}, {{node(3), instance(9)}});
+  log.change_set({node(3), instance(9)});
   fold(at(0));
+  ASSERT_EQ(disk.voters.voters.size(), 3u);
   EXPECT_FALSE(votes(at(0))) << "the set names another instance of node3";
   EXPECT_EQ(hear(1, kFirst, at(0)), ' ');
 }
@@ -696,7 +696,7 @@ TEST_F(VoterTest, NoVoterWithoutItsPlaceInTheSet) {
 TEST_F(VoterTest, ChangedSetIsOnDiskBeforeTheNextAckAndTheClaimPassesTheLogAgain) {
   hear(1, kFirst, at(0));
   log.decide(2, 2, session(2));
-  log.add(voters_of(3));
+  log.change_set({node(4), instance(4)}, {{node(5), instance(5)}});
   voter->on_state(log.state, at(10), out);
   EXPECT_EQ(hear(beat(1, kFirst), at(11), false), ' ');
   sync(at(12));
@@ -704,14 +704,157 @@ TEST_F(VoterTest, ChangedSetIsOnDiskBeforeTheNextAckAndTheClaimPassesTheLogAgain
   EXPECT_EQ(hear(1, kFirst, at(13)), 'r');
 }
 
+TEST_F(VoterTest, AClaimThatIsBeingWrittenWhenTheSetChangesPassesTheLogAgain) {
+  EXPECT_EQ(hear(beat(1, kFirst), at(0), false), ' ');
+  log.decide(2, 2, session(2));
+  log.change_set({node(4), instance(4)}, {{node(5), instance(5)}});
+  voter->on_state(log.state, at(1), out);
+  sync(at(2));
+  EXPECT_EQ(answered(), ' ') << "no ack under the new set of a claim that the old one let pass";
+  EXPECT_EQ(hear(1, kFirst, at(3)), 'r');
+}
+
 TEST_F(VoterTest, AFoldThatIsBehindDoesNotTakeItBackToAnEarlierSet) {
   const State before = log.state;
-  log.add(voters_of(3));
+  log.change_set({node(4), instance(4)}, {{node(5), instance(5)}});
   fold(at(0));
   ASSERT_EQ(disk.voters.id, log.state.voters.id);
   voter->on_state(before, at(10), out);
   EXPECT_EQ(voter->record().voters.id, log.state.voters.id);
   EXPECT_EQ(voter->vote(kPostgres, before, at(11)).voter_set, log.state.voters.id);
+}
+
+TEST_F(VoterTest, TheRecordThatNamesASetHasTheFloorsOfItsFold) {
+  log.decide(8, 1, session(8));
+  log.change_set({node(4), instance(4)}, {{node(5), instance(5)}});
+  voter->on_state(log.state, at(0), out);
+  ASSERT_TRUE(out.record);
+  ASSERT_EQ(out.record->voters.id, log.state.voters.id);
+  EXPECT_EQ(out.record->floors.at(kPostgres), Epoch{8}) << "restarted now, it would promise an earlier epoch under the new set";
+}
+
+// ---- its word for a change of the set (voter_set.h)
+TEST_F(VoterTest, GivesItsWordOnceItHasNamedTheSetForALength) {
+  EXPECT_FALSE(voter->word(log.state, at(2019)));
+  ASSERT_TRUE(voter->word(log.state, at(2020)));
+  EXPECT_TRUE(voter->word(log.state, at(2020))->empty()) << "it promised nothing";
+  log.change_set({node(4), instance(4)}, {{node(5), instance(5)}});
+  EXPECT_FALSE(voter->word(log.state, at(3000))) << "the state is ahead of what it names";
+  fold(at(3000));
+  EXPECT_FALSE(voter->word(log.state, at(5019)));
+  EXPECT_TRUE(voter->word(log.state, at(5020)));
+  begin(4, 1, at(6000));
+  EXPECT_FALSE(voter->word(log.state, at(8019))) << "a new run does not know";
+  EXPECT_TRUE(voter->word(log.state, at(8020)));
+}
+
+TEST_F(VoterTest, TheLengthIsTheLongestThatItPromised) {
+  log.decide(1, 1, session(1));
+  fold(at(0));
+  hear(1, claim_of(1, session(1), seconds(10)), at(0));
+  EXPECT_FALSE(voter->word(log.state, at(10'099)));
+  EXPECT_TRUE(voter->word(log.state, at(10'100)));
+}
+
+TEST_F(VoterTest, NoWordBeforeTheChangedSetIsOnDisk) {
+  log.change_set({node(4), instance(4)}, {{node(5), instance(5)}});
+  voter->on_state(log.state, at(0), out);
+  EXPECT_FALSE(voter->word(log.state, at(60'000))) << "a crash would take it back to the set before";
+  sync(at(60'000));
+  EXPECT_TRUE(voter->word(log.state, at(62'020)));
+}
+
+TEST_F(VoterTest, NoWordWhileThePromisedEpochIsAboveTheLog) {
+  hear(1, claim_of(7, session(1)), at(0));
+  EXPECT_FALSE(voter->word(log.state, at(60'000))) << "the log has lost it";
+  log.decide(6, 2, session(2));
+  fold(at(60'000));
+  EXPECT_FALSE(voter->word(log.state, at(60'000)));
+  log.decide(7, 1, session(1));
+  fold(at(60'001));
+  const auto word = voter->word(log.state, at(60'001));
+  ASSERT_TRUE(word);
+  EXPECT_EQ(*word, (std::vector<PromisedEpoch>{{kPostgres, Epoch{7}}}));
+}
+
+TEST_F(VoterTest, NoWordWhileAPromiseHasNoEndNorForALengthAfter) {
+  log.decide(1, 1, session(1));
+  fold(at(0));
+  hear(1, claim_of(1, session(1)), at(0));
+  ASSERT_TRUE(voter->word(log.state, at(2020)));
+  log.pause();
+  fold(at(1000));
+  EXPECT_FALSE(voter->word(log.state, at(60'000)));
+  const Sequence resumed = log.resume();
+  fold(at(60'000));
+  EXPECT_FALSE(voter->word(log.state, at(60'000))) << "the log alone says nothing: the holder may not have folded it";
+  Beat b = beat(1, claim_of(1, session(1)));
+  b.resumed = {{kPostgres, resumed}};
+  hear(b, at(61'000));
+  EXPECT_FALSE(voter->word(log.state, at(63'019))) << "a holder that resumes arms for a length without an ack";
+  EXPECT_TRUE(voter->word(log.state, at(63'020)));
+}
+
+TEST_F(VoterTest, TheEndOfAnEndlessPromiseCountsTheLengthAnew) {
+  log.decide(1, 1, session(1));
+  fold(at(0));
+  hear(1, claim_of(1, session(1)), at(0));
+  log.pause();
+  fold(at(1000));
+  log.release(1, 1, session(1));
+  fold(at(9000));
+  EXPECT_FALSE(voter->word(log.state, at(11'019)));
+  EXPECT_TRUE(voter->word(log.state, at(11'020)));
+}
+
+TEST_F(VoterTest, NoWordOfABlankVoterNorAfterALossUntilALengthHasPassed) {
+  log.add(LogRegressed{log.state.applied, log.state.applied, ""}, node(2));
+  fold(at(9000));
+  EXPECT_FALSE(voter->word(log.state, at(11'019)));
+  EXPECT_TRUE(voter->word(log.state, at(11'020)));
+  disk.boot = boot(1);
+  begin(4, 2, at(12'000));
+  EXPECT_FALSE(voter->word(log.state, at(60'000))) << "blank";
+  log.add(MemberReturned{instance(3), boot(2), run(4)}, node(3));
+  fold(at(60'000));
+  EXPECT_FALSE(voter->word(log.state, at(62'019)));
+  EXPECT_TRUE(voter->word(log.state, at(62'020)));
+}
+
+TEST_F(VoterTest, AcksBringTheSetWhereTheBeatNamesAnother) {
+  hear(1, kFirst, at(0));
+  Beat b = beat(1, kFirst);
+  hear(b, at(1));
+  ASSERT_EQ(out.acks.size(), 1u);
+  EXPECT_TRUE(out.acks[0].set.empty());
+  b = beat(1, kFirst);
+  b.voter_set = EventId{9, 9};
+  hear(b, at(2));
+  ASSERT_EQ(out.acks.size(), 1u);
+  ASSERT_EQ(out.acks[0].set.size(), 1u);
+  EXPECT_EQ(out.acks[0].set[0], log.state.voters);
+}
+
+/// The log lost the set, and does not reach its place again.
+TEST_F(VoterTest, GoesBackToAnEarlierSetWhereTheLogSaysThatItLostEvents) {
+  Log before = log;
+  log.add(LogRegressed{log.state.applied, log.state.applied, ""}, node(2));
+  log.pause();
+  log.change_set({node(4), instance(4)}, {{node(5), instance(5)}});
+  fold(at(0));
+  const EventId lost = log.state.voters.id;
+  ASSERT_EQ(disk.voters.id, lost);
+  Log stale = before;
+  stale.add(LogRegressed{stale.state.applied, stale.state.applied, ""}, node(2));
+  log = stale;
+  fold(at(10));
+  EXPECT_EQ(disk.voters.id, lost) << "that loss was known when the set was taken up: this fold is behind";
+  log = before;
+  log.resume();
+  log.add(LogRegressed{Sequence{6}, log.state.applied, ""}, node(2));
+  ASSERT_LT(log.state.applied, disk.voters.sequence);
+  fold(at(20));
+  EXPECT_EQ(disk.voters.id, log.state.voters.id);
 }
 
 TEST_F(VoterTest, VotesNameTheSetAndTheInstance) {
