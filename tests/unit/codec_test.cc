@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <functional>
 
 #include "proto/daarion/v1/beat.pb.h"
 #include "proto/daarion/v1/event.pb.h"
@@ -80,99 +81,83 @@ std::string unhex(const std::string& text) {
   return out;
 }
 
-/// Events of logs from before decisions named an instance: read as they were, and their bytes are the same if written again.
-TEST(EventCodec, ReadsAndWritesEventsWithoutAnInstanceAsBefore) {
-  std::ifstream in(std::string(DAARION_SOURCE_DIR) + "/tests/golden/events_without_instance.hex");
+/// Events of a log from before, as a golden file has them ("<type> <bytes>" a line): all of them are read, and their bytes are the same if written
+/// again. `check` sees each; returns how many there were.
+int each_of_before(const char* file, const char* subject, const std::function<void(const Payload&)>& check) {
+  std::ifstream in(std::string(DAARION_SOURCE_DIR) + "/tests/golden/" + file);
   std::string name, text;
   int events = 0;
   for (; in >> name >> text; ++events) {
-    const std::string bytes = unhex(text);
-    const auto back = decode_event({.sequence = {9}, .stored_ns = 5, .subject = "cluster.log.lease.postgres.7", .payload = bytes});
-    ASSERT_TRUE(back) << back.error().message;
+    const auto back = decode_event({.sequence = {9}, .stored_ns = 5, .subject = subject, .payload = unhex(text)});
+    EXPECT_TRUE(back) << back.error().message;
+    if (!back) continue;
     EXPECT_EQ(payload_name(back->event.payload), name);
     EXPECT_EQ(hex(encode_event(back->event)), text);
+    check(back->event.payload);
+  }
+  return events;
+}
+
+TEST(EventCodec, ReadsAndWritesEventsWithoutAnInstanceAsBefore) {
+  const int events = each_of_before("events_without_instance.hex", "cluster.log.lease.postgres.7", [](const Payload& payload) {
     std::visit(
         [&](const auto& p) {
           if constexpr (requires { p.instance; }) {
-            EXPECT_TRUE(p.instance.empty()) << name;
+            EXPECT_TRUE(p.instance.empty()) << payload_name(payload);
           } else {
-            ADD_FAILURE() << name;
+            ADD_FAILURE() << payload_name(payload);
           }
         },
-        back->event.payload);
-  }
+        payload);
+  });
   EXPECT_EQ(events, 4);
 }
 
 /// A decision from before reports named who opened an inherited timeline.
 TEST(EventCodec, ReadsAndWritesDecisionsWithoutInheritanceAsBefore) {
-  std::ifstream in(std::string(DAARION_SOURCE_DIR) + "/tests/golden/events_without_inheritance.hex");
-  std::string name, text;
-  ASSERT_TRUE(in >> name >> text);
-  const auto back = decode_event({.sequence = {9}, .stored_ns = 5, .subject = "cluster.log.lease.postgres.7", .payload = unhex(text)});
-  ASSERT_TRUE(back) << back.error().message;
-  const auto& decided = std::get<PromotionDecided>(back->event.payload);
-  ASSERT_FALSE(decided.evidence.candidates.empty());
-  for (const CandidateEvidence& c : decided.evidence.candidates) EXPECT_TRUE(c.engine.inherited.empty() && c.engine.inherited_from.empty());
-  EXPECT_EQ(hex(encode_event(back->event)), text);
+  const int events = each_of_before("events_without_inheritance.hex", "cluster.log.lease.postgres.7", [](const Payload& payload) {
+    const auto& decided = std::get<PromotionDecided>(payload);
+    ASSERT_FALSE(decided.evidence.candidates.empty());
+    for (const CandidateEvidence& c : decided.evidence.candidates) EXPECT_TRUE(c.engine.inherited.empty() && c.engine.inherited_from.empty());
+  });
+  EXPECT_EQ(events, 1);
 }
 
 /// A capability's move from before it had evidence.
 TEST(EventCodec, ReadsAndWritesCapabilitiesWithoutEvidenceAsBefore) {
-  std::ifstream in(std::string(DAARION_SOURCE_DIR) + "/tests/golden/capability_without_evidence.hex");
-  std::string name, text;
-  ASSERT_TRUE(in >> name >> text);
-  const auto back = decode_event({.sequence = {9}, .stored_ns = 5, .subject = "cluster.log.route.vision.7", .payload = unhex(text)});
-  ASSERT_TRUE(back) << back.error().message;
-  EXPECT_TRUE(std::get<CapabilityMoved>(back->event.payload).evidence.empty());
-  EXPECT_EQ(hex(encode_event(back->event)), text);
+  const int events = each_of_before("capability_without_evidence.hex", "cluster.log.route.vision.7",
+                                    [](const Payload& payload) { EXPECT_TRUE(std::get<CapabilityMoved>(payload).evidence.empty()); });
+  EXPECT_EQ(events, 1);
 }
 
 /// A voter set from before it named what it changes and on whose word.
 TEST(EventCodec, ReadsAndWritesVoterSetsWithoutWordsAsBefore) {
-  std::ifstream in(std::string(DAARION_SOURCE_DIR) + "/tests/golden/voter_set_without_words.hex");
-  std::string name, text;
-  ASSERT_TRUE(in >> name >> text);
-  const auto back = decode_event({.sequence = {9}, .stored_ns = 5, .subject = "cluster.log.cluster.log.7", .payload = unhex(text)});
-  ASSERT_TRUE(back) << back.error().message;
-  const auto& set = std::get<VoterSetChanged>(back->event.payload);
-  EXPECT_FALSE(set.voters.empty());
-  EXPECT_TRUE(set.base.empty() && set.next.empty() && set.words.empty());
-  EXPECT_EQ(hex(encode_event(back->event)), text);
+  const int events = each_of_before("voter_set_without_words.hex", "cluster.log.cluster.log.7", [](const Payload& payload) {
+    const auto& set = std::get<VoterSetChanged>(payload);
+    EXPECT_FALSE(set.voters.empty());
+    EXPECT_TRUE(set.base.empty() && set.next.empty() && set.words.empty());
+  });
+  EXPECT_EQ(events, 1);
 }
 
 /// Topologies and rules of logs from before they had services and capabilities.
 TEST(EventCodec, ReadsAndWritesTopologiesWithoutServicesAsBefore) {
-  std::ifstream in(std::string(DAARION_SOURCE_DIR) + "/tests/golden/topology_without_services.hex");
-  std::string name, text;
-  int events = 0;
-  for (; in >> name >> text; ++events) {
-    const auto back = decode_event({.sequence = {9}, .stored_ns = 5, .subject = "cluster.log.topology.spec.7", .payload = unhex(text)});
-    ASSERT_TRUE(back) << back.error().message;
-    EXPECT_EQ(payload_name(back->event.payload), name);
-    EXPECT_EQ(hex(encode_event(back->event)), text);
-    if (const auto* topology = std::get_if<TopologyChanged>(&back->event.payload)) {
+  const int events = each_of_before("topology_without_services.hex", "cluster.log.topology.spec.7", [](const Payload& payload) {
+    if (const auto* topology = std::get_if<TopologyChanged>(&payload)) {
       EXPECT_TRUE(topology->spec.services.empty());
     }
-  }
+  });
   EXPECT_EQ(events, 2);
 }
 
 /// Rules of logs from before they named a service, replicas or consumers.
 TEST(EventCodec, ReadsAndWritesRulesWithoutAServiceAsBefore) {
-  std::ifstream in(std::string(DAARION_SOURCE_DIR) + "/tests/golden/rules_without_service.hex");
-  std::string name, text;
-  int events = 0;
-  for (; in >> name >> text; ++events) {
-    const auto back = decode_event({.sequence = {9}, .stored_ns = 5, .subject = "cluster.log.route.table.7", .payload = unhex(text)});
-    ASSERT_TRUE(back) << back.error().message;
-    EXPECT_EQ(payload_name(back->event.payload), name);
-    EXPECT_EQ(hex(encode_event(back->event)), text);
-    const auto* table = std::get_if<RouteTableChanged>(&back->event.payload);
-    const std::vector<RouteRule>& rules = table ? table->rules : std::get<TopologyChanged>(back->event.payload).spec.routes;
+  const int events = each_of_before("rules_without_service.hex", "cluster.log.route.table.7", [](const Payload& payload) {
+    const auto* table = std::get_if<RouteTableChanged>(&payload);
+    const std::vector<RouteRule>& rules = table ? table->rules : std::get<TopologyChanged>(payload).spec.routes;
     ASSERT_FALSE(rules.empty());
     EXPECT_EQ(rules[0].service + std::to_string(rules[0].replicas), "0");
-  }
+  });
   EXPECT_EQ(events, 2);
 }
 
