@@ -1,11 +1,14 @@
 #include <rocksdb/db.h>
+#include <rocksdb/env.h>
 #include <rocksdb/memtablerep.h>
 #include <rocksdb/slice_transform.h>
 #include <rocksdb/write_batch.h>
+#include <spdlog/spdlog.h>
 #include <xxhash.h>
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <filesystem>
 #include <sstream>
 #include <unordered_map>
@@ -99,51 +102,51 @@ bool parse_head(const std::string& text, EventHead& head) {
   return (in >> head.sequence.value >> id >> head.epoch.value >> head.type >> head.subject) && parse_id_text(id, head.id.hi, head.id.lo);
 }
 
+/// What RocksDB has to say goes to the daemon's log. Its own file would be on the disk that it may have to complain of: 7.8 as Debian builds it ends
+/// the process (an assertion) when it writes a line after one that had no room.
+class DaemonsLog final : public rocksdb::Logger {
+ public:
+  DaemonsLog() : rocksdb::Logger(rocksdb::InfoLogLevel::WARN_LEVEL) {}
+  using rocksdb::Logger::Logv;
+  void Logv(const char* format, va_list values) override {
+    std::array<char, 1024> line;
+    std::vsnprintf(line.data(), line.size(), format, values);
+    spdlog::warn("state store: {}", line.data());
+  }
+};
+
 class RocksStateStore final : public StateStore {
  public:
   ~RocksStateStore() override { close(); }
 
-  /// Empty: it opened and holds what it says. Otherwise why not. `locked` tells a folder in use from a bad one.
-  std::string try_open(const std::string& folder, bool& locked) {
-    rocksdb::Options options;
-    options.create_if_missing = true;
-    options.create_missing_column_families = true;
-    options.atomic_flush = true;
-    options.paranoid_checks = true;
-    options.keep_log_file_num = 2;
-    options.max_open_files = 64;
-    options.write_buffer_size = kMemtableBytes;
-    // One thread writes, nothing reads but at the start: a value is overwritten where it is, and the memtable holds each key once.
-    options.allow_concurrent_memtable_write = false;
-    options.inplace_update_support = true;
-    options.inplace_update_num_locks = kMemtableLocks;
-    // Found by hash, not by search among all keys: a third of the cost of a write. Flushes sort.
-    options.prefix_extractor.reset(rocksdb::NewNoopTransform());
-    options.memtable_factory.reset(rocksdb::NewHashLinkListRepFactory(kMemtableBuckets));
-    std::vector<rocksdb::ColumnFamilyDescriptor> families;
-    for (const std::string& name : kFamilies) families.emplace_back(name, rocksdb::ColumnFamilyOptions(options));
-    rocksdb::DB* db = nullptr;
-    const rocksdb::Status opened = rocksdb::DB::Open(options, folder, families, &handles_, &db);
-    db_.reset(db);
-    if (!opened.ok()) {
-      const std::string text = opened.ToString();
-      locked = opened.IsIOError() && text.find("lock") != std::string::npos;
-      return text;
-    }
-    return read_all();
+  /// What is wrong with a folder that does not open.
+  enum class Fault { kBad, kLocked, kNoRoom };
+
+  /// Empty: it opened and holds what it says. Otherwise why not.
+  std::string try_open(const std::string& folder, Fault& fault) {
+    folder_ = folder;
+    const std::string why = open_database(fault);
+    return why.empty() ? read_all() : why;
   }
 
-  void close() {
-    if (db_) (void)put_heads();  // RocksDB flushes what it has when it is closed
+  /// The state stays in memory, and its folder may be made again from it. After any failure, at once: RocksDB 7.8 then looks for room in a thread
+  /// of its own, and a flush that waits beside that one waits for ever.
+  void drop_database() {
     for (rocksdb::ColumnFamilyHandle* handle : handles_) db_->DestroyColumnFamilyHandle(handle);
     handles_.clear();
     db_.reset();
+    heads_put_ = {};
+  }
+
+  void close() {
+    // What has no room now has none at the end either: the log is folded on from the last flush that had.
+    if (db_) (void)flush();
+    drop_database();
     state_ = {};
     mark_ = {};
     chain_ = ChainDigest();
     hashes_.clear();
     heads_.clear();
-    heads_put_ = {};
   }
 
   void say_rebuilt(std::string why) { rebuilt_ = std::move(why); }
@@ -165,45 +168,103 @@ class RocksStateStore final : public StateStore {
       chain_.add(message);
       if (left-- <= kHeads) remember(event_);
     }
-    if (state_.applied == mark_.sequence) return all;
-    if (const auto written = write(); !written) return written;
+    if (state_.applied != mark_.sequence) write();
     return all;
   }
 
   Result<void> flush() override {
+    std::string why = db_ ? std::string{} : begin_anew();
+    if (why.empty()) why = flush_database();
+    if (why.empty()) return {};
+    drop_database();
+    return fail(Remedy::kRetry, "the folded state is not on disk: " + why + "; it goes on in memory, and a restart folds the log from the last one that is");
+  }
+
+ private:
+  std::string open_database(Fault& fault) {
+    rocksdb::Options options;
+    options.create_if_missing = true;
+    options.create_missing_column_families = true;
+    options.atomic_flush = true;
+    options.paranoid_checks = true;
+    options.avoid_flush_during_shutdown = true;  // close() flushes while all is well; what failed is not tried once more
+    options.info_log = std::make_shared<DaemonsLog>();
+    options.max_open_files = 64;
+    options.write_buffer_size = kMemtableBytes;
+    // One thread writes, nothing reads but at the start: a value is overwritten where it is, and the memtable holds each key once.
+    options.allow_concurrent_memtable_write = false;
+    options.inplace_update_support = true;
+    options.inplace_update_num_locks = kMemtableLocks;
+    // Found by hash, not by search among all keys: a third of the cost of a write. Flushes sort.
+    options.prefix_extractor.reset(rocksdb::NewNoopTransform());
+    options.memtable_factory.reset(rocksdb::NewHashLinkListRepFactory(kMemtableBuckets));
+    std::vector<rocksdb::ColumnFamilyDescriptor> families;
+    for (const std::string& name : kFamilies) families.emplace_back(name, rocksdb::ColumnFamilyOptions(options));
+    rocksdb::DB* db = nullptr;
+    const rocksdb::Status opened = rocksdb::DB::Open(options, folder_, families, &handles_, &db);
+    db_.reset(db);
+    if (opened.ok()) return {};
+    const std::string text = opened.ToString();
+    fault = opened.subcode() == rocksdb::Status::kNoSpace || text.find("No space left") != std::string::npos ? Fault::kNoRoom
+            : opened.IsIOError() && text.find("lock") != std::string::npos                                 ? Fault::kLocked
+                                                                                                           : Fault::kBad;
+    return text;
+  }
+
+  /// A folder with the state as it is in memory, in place of the one that failed.
+  std::string begin_anew() {
+    std::error_code error;
+    fs::remove_all(folder_, error);
+    if (error) return error.message();
+    Fault fault{};
+    if (std::string why = open_database(fault); !why.empty()) return why;
+    batch_.Clear();
+    for (const StateKey& key : keys_of(state_)) {
+      key_text(key, name_);
+      encode_part(state_, key, value_);
+      batch_.Put(handles_[family_of(key.table)], name_, value_);
+    }
+    put_mark();
+    const rocksdb::Status done = put(batch_);
+    return done.ok() ? std::string{} : done.ToString();
+  }
+
+  std::string flush_database() {
     rocksdb::FlushOptions options;
     options.wait = true;
     rocksdb::Status done = put_heads();
     if (done.ok()) done = db_->Flush(options, handles_);
-    if (!done.ok()) return fail(Remedy::kRetry, "flush the state store: " + done.ToString());
-    return {};
+    return done.ok() ? std::string{} : done.ToString();
   }
 
- private:
   /// One batch: the parts touched, and where the fold is. A crash at any byte leaves it whole or absent.
-  Result<void> write() {
+  void write() {
     std::ranges::sort(touched_);
     touched_.erase(std::unique(touched_.begin(), touched_.end()), touched_.end());
     batch_.Clear();
     for (const StateKey& key : touched_) {
       key_text(key, name_);
-      rocksdb::ColumnFamilyHandle* family = handles_[family_of(key.table)];
+      rocksdb::ColumnFamilyHandle* family = db_ ? handles_[family_of(key.table)] : nullptr;
       const auto [at, is_new] = hashes_.try_emplace(key);
       if (!is_new) subtract(mark_.digest, at->second);
       if (!encode_part(state_, key, value_)) {
         hashes_.erase(at);
-        batch_.Delete(family, name_);
+        if (db_) batch_.Delete(family, name_);
         continue;
       }
       at->second = hash_of(name_, value_);
       add(mark_.digest, at->second);
-      batch_.Put(family, name_, value_);
+      if (db_) batch_.Put(family, name_, value_);
     }
     mark_.sequence = state_.applied;
+    if (!db_) return;
+    put_mark();
+    if (!put(batch_).ok()) drop_database();  // the next flush says so
+  }
+
+  void put_mark() {
     mark_bytes(state_, mark_.digest, chain_, value_);
     batch_.Put(handles_[0], kMarkKey, value_);
-    if (const rocksdb::Status done = put(batch_); !done.ok()) return fail(Remedy::kStop, "write the state store: " + done.ToString(), Effect::kMaybe);
-    return {};
   }
 
   void remember(const LogEvent& event) {
@@ -273,7 +334,8 @@ class RocksStateStore final : public StateStore {
     if (!heads_.empty()) heads_put_ = heads_.back().sequence;
   }
 
-  std::unique_ptr<rocksdb::DB> db_;
+  std::string folder_;
+  std::unique_ptr<rocksdb::DB> db_;  // null: it failed, and begins anew with the next flush
   std::vector<rocksdb::ColumnFamilyHandle*> handles_;
   State state_;
   FoldMark mark_;      // without its chain, whose text is made when it is asked for
@@ -303,16 +365,18 @@ Result<std::unique_ptr<StateStore>> StateStore::open(const std::string& folder) 
   std::error_code error;
   fs::create_directories(fs::path(folder).parent_path(), error);
   auto store = std::make_unique<RocksStateStore>();
-  bool locked = false;
-  const std::string why = store->try_open(folder, locked);
+  RocksStateStore::Fault fault{};
+  const std::string why = store->try_open(folder, fault);
   if (why.empty()) return store;
-  if (locked)
+  store->drop_database();
+  if (fault == RocksStateStore::Fault::kNoRoom) return fail(Remedy::kRetry, "open " + folder + ": " + why);
+  if (fault == RocksStateStore::Fault::kLocked)
     return fail(Remedy::kFixInput, "open " + folder + ": another process has it; end the other daariond of this node first");
-  store->close();
+  store = std::make_unique<RocksStateStore>();
   if (!fs::exists(folder)) return fail(Remedy::kFixInput, "open " + folder + ": " + why);
   const std::string aside = move_aside(folder, error);
   if (error) return fail(Remedy::kFixInput, "move " + folder + " aside: " + error.message() + "; it is unusable: " + why);
-  const std::string again = store->try_open(folder, locked);
+  const std::string again = store->try_open(folder, fault);
   if (!again.empty()) return fail(Remedy::kFixInput, "open " + folder + ": " + again);
   store->say_rebuilt("the state store was unusable (" + why + "): moved to " + aside + ", rebuilt by replay of the log");
   return store;

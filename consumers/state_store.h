@@ -20,7 +20,7 @@ class StateStore {
  public:
   virtual ~StateStore() = default;
   /// Opens `folder`, or makes it. A corrupt or foreign one is moved aside to `<folder>.bad-<n>` and begun anew; `rebuilt` then
-  /// says so. Errors: kFixInput if the folder cannot be used at all (locked by another daemon, no space, no right).
+  /// says so. Errors: kFixInput if the folder cannot be used at all (locked by another daemon, no right), kRetry if it has no room.
   static Result<std::unique_ptr<StateStore>> open(const std::string& folder);
 
   /// Moves `folder`, which no store has open, aside to `<folder>.lost`, in place of an earlier one. Returns where it is now.
@@ -36,7 +36,8 @@ class StateStore {
   /// Applies messages in order, as one batch. Pre: messages[0].sequence == mark().sequence + 1, without a gap.
   /// Errors: kStop at the first that cannot be decoded (those before it are applied), with decode_event's message.
   virtual Result<void> apply(std::span<const StoredMessage> messages) = 0;
-  /// Makes all that was applied durable. Called at least every 60 s, and at the end.
+  /// Makes all that was applied durable. Called at least every 60 s, and at the end. Errors: kRetry, no room or a bad disk: the fold goes on
+  /// in memory, and the next call writes all of it anew.
   virtual Result<void> flush() = 0;
 };
 

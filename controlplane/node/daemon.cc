@@ -30,6 +30,7 @@ constexpr Duration kInfoEvery = seconds(1);
 constexpr Duration kInfoLimit = seconds(2);
 // Both bound the tail that a restart folds again; the second is about a second of catch-up.
 constexpr Duration kFlushEvery = seconds(60);
+constexpr Duration kFlushAgain = seconds(5);  // after one that had no room
 constexpr std::uint64_t kFlushEvents = 50'000;
 // A log that lost events is suspected so soon after its first answer, and believed to have lost them a beat later.
 constexpr Duration kJudgeEvery = milliseconds(200);
@@ -138,7 +139,7 @@ void Daemon::run_protocol() {
     std::optional<Input> input = inbox_.pop(wait);
     const Instant now = node_now();
     for (Output& output : core.step(input ? *input : Input(TimerFired{}), now)) perform(std::move(output));
-    const Sequence heard = core.peers().head(core.state().log.log);
+    const Sequence heard = core.peers().head(core.state().log);
     if (heard > head) heads_.push(heard);
     head = heard;  // it goes back with a log that lost events
     if (watch_ && now >= watched + kWatchEvery) {
@@ -332,7 +333,10 @@ Result<void> Daemon::follow_log(StateStore& store) {
     if (node_now() > flushed + kFlushEvery || store.mark().sequence.value >= flushed_at + kFlushEvents) {
       flushed = node_now();
       flushed_at = store.mark().sequence.value;
-      if (const auto done = store.flush(); !done) return done;
+      if (const auto done = store.flush(); !done) {
+        warn(done.error().message);
+        flushed -= kFlushEvery - kFlushAgain;
+      }
     }
   }
   return {};

@@ -1,8 +1,11 @@
-// SIGKILL of the process that folds, at moments that chance picks: what is on disk is always the fold of a prefix, and folding the
-// rest gives the full replay.
+// SIGKILL of the process that folds, at moments that chance picks, and disks that have no room, from each amount of room on: what is on disk is
+// always the fold of a prefix, and folding the rest gives the full replay.
 #include <gtest/gtest.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,14 +45,64 @@ TEST(StoreCrashChild, DISABLED_FoldsUntilKilled) {
   fold_until_killed(folder, the_log(), kReady);
 }
 
-[[noreturn]] void become_child(const std::string& folder, int ready) {
+[[noreturn]] void become_child(const char* which, const std::string& folder, int ready) {
   setenv("CRASH_FOLDER", folder.c_str(), 1);
   dup2(ready, kReady);
   close_range(kReady + 1, ~0U, 0);
   const int null = open("/dev/null", O_WRONLY);
   dup2(null, 1);
-  execl("/proc/self/exe", "crash-child", "--gtest_also_run_disabled_tests", "--gtest_filter=StoreCrashChild.*", nullptr);
+  const std::string filter = std::string("--gtest_filter=StoreCrashChild.DISABLED_") + which;
+  execl("/proc/self/exe", "crash-child", "--gtest_also_run_disabled_tests", filter.c_str(), nullptr);
   _exit(6);
+}
+
+// What the child that folds on a full disk ends with.
+enum Full { kWhole = 0, kNotOpened = 10, kNeverGoesOn, kNotOpenedAgain, kAnotherFold, kNoMount };
+
+/// Folds the log on a file system of its own (a mount that nobody else sees) that has `room` bytes left from a third of the log to two thirds.
+/// Returns one of Full; failures are counted.
+int fold_on_full_disk(const std::string& folder, const std::vector<StoredMessage>& log, std::size_t room, int& failures) {
+  if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return kNoMount;
+  if (mount("daarion-store", folder.c_str(), "tmpfs", 0, "size=24m") != 0) return kNoMount;
+  auto store = StateStore::open(folder + "/state");
+  if (!store) return kNotOpened;
+  const std::string ballast = folder + "/ballast";
+  const auto apply_to = [&](std::size_t end) {
+    for (std::size_t at = (*store)->mark().sequence.value; at < end; at += 40) {
+      if (!(*store)->apply({log.begin() + static_cast<long>(at), log.begin() + static_cast<long>(std::min(end, at + 40))})) return false;
+      failures += (*store)->flush() ? 0 : 1;
+    }
+    return (*store)->mark().sequence.value == end;
+  };
+  if (!apply_to(log.size() / 3)) return kNeverGoesOn;
+  struct statvfs disk {};
+  if (statvfs(folder.c_str(), &disk) != 0) return kNoMount;
+  const std::size_t free = disk.f_bavail * disk.f_bsize;
+  const int fd = open(ballast.c_str(), O_CREAT | O_WRONLY, 0600);
+  if (free > room && posix_fallocate(fd, 0, static_cast<off_t>(free - room)) != 0) return kNoMount;
+  close(fd);
+  if (!apply_to(2 * log.size() / 3)) return kNeverGoesOn;  // memory goes on
+  unlink(ballast.c_str());
+  if (!apply_to(log.size())) return kNeverGoesOn;
+  if (!(*store)->flush()) return kNeverGoesOn;
+  (*store).reset();
+  store = StateStore::open(folder + "/state");
+  if (!store) return kNotOpenedAgain;
+  State state;
+  const std::size_t count = (*store)->mark().sequence.value;
+  for (std::size_t k = 0; k < count; ++k) state = fold(std::move(state), *decode_event(log[k]));
+  const bool right = (*store)->state() == state && (*store)->mark().digest == state_digest(state) && (*store)->heads().back().sequence.value == log.size();
+  return right && count == log.size() && (*store)->rebuilt().empty() ? kWhole : kAnotherFold;
+}
+
+TEST(StoreCrashChild, DISABLED_FoldsOnAFullDisk) {
+  const char* folder = std::getenv("CRASH_FOLDER");
+  ASSERT_NE(folder, nullptr) << "run by StoreCrash only";
+  int failures = 0;
+  const int ended = fold_on_full_disk(folder, the_log(), std::strtoul(std::getenv("CRASH_ROOM"), nullptr, 10), failures);
+  const char said = static_cast<char>(std::min(failures, 100));
+  if (write(kReady, &said, 1) != 1) _exit(3);
+  _exit(ended);
 }
 
 TEST(StoreCrash, WhatIsLeftIsTheFoldOfAPrefix) {
@@ -65,7 +118,7 @@ TEST(StoreCrash, WhatIsLeftIsTheFoldOfAPrefix) {
     ASSERT_EQ(pipe(ready), 0);
     const pid_t child = fork();
     ASSERT_GE(child, 0);
-    if (child == 0) become_child(folder / "state", ready[1]);
+    if (child == 0) become_child("FoldsUntilKilled", folder / "state", ready[1]);
     close(ready[1]);
     char byte = 0;
     ASSERT_EQ(read(ready[0], &byte, 1), 1) << "the child did not open its store";
@@ -105,6 +158,40 @@ TEST(StoreCrash, WhatIsLeftIsTheFoldOfAPrefix) {
               kills, prefixes == static_cast<std::size_t>(kills) ? "ok" : "MISSED");
   std::printf("%zu kills in the middle of the log, %zu full folds\n", partial, restarts);
   EXPECT_GT(partial, static_cast<std::size_t>(kills) / 4) << "the kills came at the ends only: nothing was tested";
+}
+
+/// From no room at all to enough: each step of a flush (file, manifest, CURRENT) is the one that finds none.
+TEST(StoreCrash, AFullDiskStopsNothingForGood) {
+  if (geteuid() != 0) GTEST_SKIP() << "mounts a file system of its own: needs root";
+  const char* asked = std::getenv("CRASH_N");
+  const std::size_t steps = asked ? static_cast<std::size_t>(std::atoi(asked)) : 16;
+  constexpr std::size_t kEnough = 64 << 10;  // for what the folds from one third of the log to the next write
+  std::size_t whole = 0, refused = 0;
+  for (std::size_t i = 0; i < steps; ++i) {
+    const test::TempFolder folder;
+    std::filesystem::create_directories(folder / "disk");
+    const std::size_t room = i * kEnough / steps / 4096 * 4096;
+    setenv("CRASH_ROOM", std::to_string(room).c_str(), 1);
+    int said[2];
+    ASSERT_EQ(pipe(said), 0);
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) become_child("FoldsOnAFullDisk", folder / "disk", said[1]);
+    close(said[1]);
+    char failures = 0;
+    const bool heard = read(said[0], &failures, 1) == 1;
+    close(said[0]);
+    int status = 0;
+    waitpid(child, &status, 0);
+    EXPECT_TRUE(heard && WIFEXITED(status)) << room << " bytes of room: it ended by signal " << WTERMSIG(status);
+    EXPECT_EQ(WEXITSTATUS(status), kWhole) << room << " bytes of room";
+    whole += heard && WIFEXITED(status) && WEXITSTATUS(status) == kWhole ? 1 : 0;
+    refused += failures > 0 ? 1 : 0;
+  }
+  std::printf("figure crash_full_disks_right %zu disks n=%zu min=%zu p50=%zu max=%zu limit=%zu %s\n", whole, steps, whole, whole, whole, steps,
+              whole == steps ? "ok" : "MISSED");
+  std::printf("%zu of them had no room for something\n", refused);
+  EXPECT_GT(refused, steps / 4) << "there was room: nothing was tested";
 }
 
 }  // namespace
