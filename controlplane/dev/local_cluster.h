@@ -84,6 +84,8 @@ class LocalCluster {
   Result<void> start_all();
   /// SIGTERM to the daemon, which hands over; then to the servers. What is left after `limit` is killed, and named in the error.
   Result<void> stop(const NodeId& node, Duration limit);
+  /// Sends it to each of them; 0 sends nothing. Errors: none of them lives.
+  Result<void> signal_part(const NodeId& node, Part part, int signal);
   /// SIGKILL, until none of them lives. Returns the instant of the first signal.
   Result<Instant> kill(const NodeId& node, Part part = Part::kNode);
   Result<void> pause(const NodeId& node, Part part = Part::kNode);
@@ -147,7 +149,6 @@ class LocalCluster {
   std::string netns_of(const NodeId& node) const { return network_ ? network_->name_of(node) : ""; }
   Result<NodeNetwork*> need_network();
   std::string pid_file(const NodeId& node, Part part) const;
-  Result<void> signal_part(const NodeId& node, Part part, int signal);
 
   std::string folder_;
   ClusterFile file_;

@@ -106,7 +106,7 @@ class Run {
         v.broken = true;
         history_.say("VIOLATION", kind.name + ": " + v.violations.front());
       }
-      if (!v.violations.empty()) keep_logs(kind);
+      if (!v.violations.empty()) keep_logs(kind, v.broken);
       if (v.broken) renew();
       if (!v.violations.empty() && v.timing_only && disturbance.disturbed() && i < kTries) {
         history_.say("again", kind.name + ": the machine stood still beside it");
@@ -119,11 +119,13 @@ class Run {
     }
   }
 
-  void keep_logs(const Kind& kind) {
+  /// `last`: the cluster goes after this; its nats-servers write down what each of their goroutines waits for, and end.
+  void keep_logs(const Kind& kind, bool last) {
     if (!world_) return;
-    const std::string kept = o_.history + "-" + kind.name + "-logs";
+    const std::string kept = o_.history + "-" + std::to_string(verdicts_.size() + 1) + "-" + kind.name + "-logs";
     std::error_code ignored;
     std::filesystem::remove_all(kept, ignored);
+    if (last) world_->dump_nats();
     for (const NodeId& node : world_->cluster().nodes()) {
       const std::string from = world_->cluster().node_folder(node);
       std::filesystem::create_directories(kept + "/" + node.value, ignored);

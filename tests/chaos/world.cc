@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <thread>
 
 #include "controlplane/node/clock.h"
 #include "streams/js_request.h"
@@ -208,6 +209,18 @@ void World::fill_disk(const NodeId& node, const std::string& store) {
   for (off_t step = 64 << 20; step >= 4096; step /= 2)
     while (::fallocate(fd, 0, size, step) == 0) size += step;
   ::close(fd);
+}
+
+void World::dump_nats() {
+  const auto each = [&](int signal) {
+    bool any = false;
+    for (const NodeId& node : cluster().nodes())
+      for (const dev::Part part : {dev::Part::kNats, dev::Part::kWitness}) any |= cluster().signal_part(node, part, signal).has_value();
+    return any;
+  };
+  each(SIGQUIT);
+  const Instant end = node_now() + std::chrono::seconds(5);
+  while (each(0) && node_now() < end) std::this_thread::sleep_for(std::chrono::milliseconds(20));
 }
 
 void World::free_disk(const NodeId& node, const std::string& store) { ::unlink((disk_of(node, store) + kFiller).c_str()); }

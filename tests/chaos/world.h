@@ -62,6 +62,8 @@ class World {
   /// Leaves no byte on the disk of this store; free_disk() ends that.
   void fill_disk(const NodeId& node, const std::string& store);
   void free_disk(const NodeId& node, const std::string& store);
+  /// Ends every nats-server by SIGQUIT: its log then says what each of its goroutines was waiting for.
+  void dump_nats();
 
   // ---- the log: an event is known by its id, since one that lost events gives the others new numbers
   /// The log as it is now is what was before the fault, up to 30 events back.
