@@ -14,7 +14,8 @@ template <class A>
 void describe(A& a, Is<VoidVersion> auto& x) { a(1, x.aggregate.kind); a(2, x.aggregate.name); a(3, x.version); }
 template <class A>
 void describe(A& a, Is<LogState> auto& x) {
-  a(1, x.version); a(2, x.log); a(3, x.cluster); a(4, x.parent); a(5, x.feature_level); a(7, x.regressions); a(8, x.voids);
+  a(1, x.version); a(2, x.log); a(3, x.cluster); a(4, x.parent); a(5, x.feature_level); a(7, x.regressions); a(8, x.voids); a(9, x.root);
+  a(10, x.overrides);
 }
 template <class A>
 void describe(A& a, Is<TopologyState> auto& x) { a(1, x.version); a(2, x.sequence); a(3, x.spec); a(4, x.file_hash); }
@@ -52,8 +53,10 @@ void describe(A& a, Is<SwitchoverState> auto& x) {
   a(8, x.valid_ms); a(9, x.actor); a(10, x.reason);
 }
 template <class A>
+void describe(A& a, Is<FencedSession> auto& x) { a(1, x.session); a(2, x.sequence); }
+template <class A>
 void describe(A& a, Is<OperatorState> auto& x) {
-  a(1, x.version); a(2, x.paused); a(3, x.resumed); a(4, x.fencing_confirmed); a(5, x.fencing_sequence); a(6, x.switchover);
+  a(1, x.version); a(2, x.paused); a(3, x.resumed); a(6, x.switchover); a(7, x.fenced);
 }
 template <class A>
 void describe(A& a, Is<RouteState> auto& x) { a(1, x.version); a(2, x.rules); a(3, x.provider); a(4, x.changed); }

@@ -111,7 +111,9 @@ class DaemonsLog final : public rocksdb::Logger {
   void Logv(const char* format, va_list values) override {
     std::array<char, 1024> line;
     std::vsnprintf(line.data(), line.size(), format, values);
-    spdlog::warn("state store: {}", line.data());
+    std::string_view text = line.data();
+    while (text.ends_with('\n') || text.ends_with(' ')) text.remove_suffix(1);
+    spdlog::warn("state store: {}", text);
   }
 };
 
@@ -201,6 +203,8 @@ class RocksStateStore final : public StateStore {
     std::vector<rocksdb::ColumnFamilyDescriptor> families;
     for (const std::string& name : kFamilies) families.emplace_back(name, rocksdb::ColumnFamilyOptions(options));
     rocksdb::DB* db = nullptr;
+    std::error_code error;
+    fs::create_directories(folder_, error);  // or RocksDB complains that it has to; what fails here fails there
     const rocksdb::Status opened = rocksdb::DB::Open(options, folder_, families, &handles_, &db);
     db_.reset(db);
     if (opened.ok()) return {};

@@ -113,6 +113,20 @@ class AdminService final : public v1::Admin::Service {
       return given;
     });
   }
+  Status GrantOverride(ServerContext*, const v1::GrantOverrideRequest* in, v1::Mutation* out) override {
+    std::vector<NodeId> left;
+    for (const std::string& name : in->voters()) {
+      auto node = node_named(name);
+      if (!node) return status_of(node.error());
+      left.push_back(std::move(*node));
+    }
+    std::string gone;
+    for (const VoterInstance& v : ports_.view()->state->voters.voters)
+      if (std::ranges::find(left, v.node) == left.end()) gone += (gone.empty() ? "" : ",") + v.node.value;
+    const Status given = give(ports_.operations->grant_override(left, in->others_off(), intent_of(in->intent())), out);
+    if (given.ok()) out->mutable_event()->set_to(gone);
+    return given;
+  }
   Status Drain(ServerContext*, const v1::DrainRequest* in, v1::Mutation* out) override {
     return set_intent(in->node(), MemberIntent::kDraining, in->intent(), out);
   }

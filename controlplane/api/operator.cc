@@ -4,6 +4,7 @@
 
 #include "controlplane/api/views.h"
 #include "controlplane/core/decide.h"
+#include "controlplane/core/override.h"
 #include "streams/codec.h"
 
 namespace daarion {
@@ -151,36 +152,90 @@ Result<OperatorAnswer> Operator::resume(const ResourceId& resource, const Operat
   return append(Resumed{}, {}, resource, intent, "failover is automatic again");
 }
 
+namespace {
+/// With a majority of the voters gone nobody's promises show who is waited for: an override asks for word of whoever may have one without an end.
+std::optional<LostHolder> lost_before_override(const StatusView& view, const ResourceId& resource, const NodeId& holder) {
+  if (view.voters_heard.size() >= view.state->voters.majority()) return std::nullopt;
+  for (const EndlessSession& endless : endless_sessions(*view.state, resource)) {
+    const auto& nodes = view.status->nodes();
+    const auto node = std::ranges::find(nodes, endless.node.value, &v1::NodeStatus::id);
+    if ((!holder.empty() && endless.node != holder) || (node != nodes.end() && node->state() == "reachable")) continue;
+    return LostHolder{.node = endless.node, .session = endless.session};
+  }
+  return std::nullopt;
+}
+}  // namespace
+
 Result<OperatorAnswer> Operator::confirm_fencing(const ResourceId& resource, const NodeId& holder, const OperatorIntent& intent, const std::string& how,
                                                  const SessionId& session) {
   if (const auto spec = resource_of(resource, "confirm-fencing"); !spec) return tl::unexpected(spec.error());
   const auto view = ports_.view();
   const LeaseState* lease = view->state->lease(resource);
   const std::string what = "confirm-fencing " + resource.value;
-  const auto lost = view->lost.find(resource);
-  if (lost == view->lost.end()) {
+  const auto waited_for = view->lost.find(resource);
+  const auto lost = waited_for != view->lost.end() ? std::optional(waited_for->second) : lost_before_override(*view, resource, holder);
+  if (!lost) {
     const std::string who = lease && lease->has_holder() ? lease->completed.node.value : "its holder";
     return fail(Remedy::kStepDown, what + " refused: nothing waits for it; it is for a holder that was paused and is lost for longer than a lease, and " + who +
                                        " is not known to be; see `daarionctl why-not " + resource.value + "`");
   }
-  const NodeId& node = lost->second.node;
-  if ((!holder.empty() && holder != node) || (!session.empty() && session != lost->second.session))
+  const NodeId& node = lost->node;
+  if ((!holder.empty() && holder != node) || (!session.empty() && session != lost->session))
     return fail(Remedy::kRefold, what + ": what is waited for is word of " + node.value + (session.empty() ? "" : " and its newest session") + ", not of " +
                                      (holder.empty() ? "another one" : holder.value));
   const CompletedLease none;
-  const bool writer = (lease ? lease->completed : none).session == lost->second.session;
-  Evidence evidence = view->if_holder_dies.at(resource).evidence;
-  evidence.kind = DecisionKind::kForced;
-  evidence.votes.clear();
-  for (const VoterInstance& voter : view->state->voters.voters) evidence.votes.push_back({voter.node, evidence.log_epoch, 0, 0});
-  const Decision then = decide(evidence);
+  const bool writer = (lease ? lease->completed : none).session == lost->session;
+  const Decision then = decision_of(resource, view->state->voters.voters);
   const bool waits = view->state->paused(resource);
   const std::string next = !then.to ? "nobody can be promoted yet: " + then.reason
                                     : then.to->value + " can be promoted, expected loss at most " + std::to_string(then.loss_bytes) + " B";
-  return append(FencingConfirmed{lost->second.session, how}, {}, resource, intent,
+  return append(FencingConfirmed{lost->session, how}, {}, resource, intent,
                 "one lease from then the promises to " + node.value + (writer ? "" : ", which had not said yet that it writes,") + " are over; " + next +
                     (waits ? "; it is paused, so `daarionctl resume` or `daarionctl failover` comes after" : "") + ". If " + node.value +
                     " still runs, two nodes write from then on, and what one of them took is lost");
+}
+
+Decision Operator::decision_of(const ResourceId& resource, const std::vector<VoterInstance>& voters) const {
+  Evidence evidence = ports_.view()->if_holder_dies.at(resource).evidence;
+  evidence.kind = DecisionKind::kForced;
+  evidence.voters = static_cast<std::uint32_t>(voters.size());
+  evidence.votes.clear();
+  for (const VoterInstance& voter : voters) evidence.votes.push_back({voter.node, evidence.log_epoch, 0, 0});
+  return decide(evidence);
+}
+
+Result<OperatorAnswer> Operator::grant_override(const std::vector<NodeId>& left, const std::string& others_off, const OperatorIntent& intent) {
+  if (auto taken = taken_before(intent)) return *taken;
+  const auto view = ports_.view();
+  const State& state = *view->state;
+  if (others_off.empty()) return fail(Remedy::kFixInput, "override: say how the others were made sure to be off; the log keeps it");
+  OverrideGranted granted{.parent = state.log.log, .voters = {}, .others_off = others_off};
+  std::vector<std::string> voters, gone;
+  for (const VoterInstance& v : state.voters.voters) {
+    voters.push_back(v.node.value);
+    const bool stays = std::ranges::find(left, v.node) != left.end();
+    const bool heard = std::ranges::find(view->voters_heard, v) != view->voters_heard.end();
+    if (stays && !heard) return fail(Remedy::kStepDown, "override refused: " + v.node.value + " is not heard as the voter that it was; it leaves those that are");
+    if (!stays && heard) return fail(Remedy::kStepDown, "override refused: " + v.node.value + " is heard: it is not off; name every voter that is left");
+    if (stays) granted.voters.push_back(v);
+    else gone.push_back(v.node.value);
+  }
+  for (const NodeId& node : left)
+    if (std::ranges::find(voters, node.value) == voters.end()) return fail(Remedy::kFixInput, "override: " + node.value + " is no voter; these are: " + known(voters));
+  if (const std::string why = objection(state, granted); !why.empty())
+    return fail(Remedy::kStepDown, "override refused: " + why + "; see `daarionctl status`");
+  std::string next;
+  for (const ResourceSpec& r : ports_.spec.resources) {
+    if (!r.leased || !view->if_holder_dies.contains(r.id)) continue;
+    const Decision then = decision_of(r.id, granted.voters);
+    next += "; " + r.id.value + ": " +
+            (then.to ? then.to->value + " can be promoted, expected loss at most " + std::to_string(then.loss_bytes) + " B of what this node knows of" : "nobody can be promoted yet: " + then.reason);
+  }
+  std::vector<std::string> stay;
+  for (const VoterInstance& v : granted.voters) stay.push_back(v.node.value);
+  return append(std::move(granted), {}, {}, intent,
+                "the voters are " + known(stay) + " alone, and decide one lease later" + next + ". If " + known(gone) + " still run" + (gone.size() == 1 ? "s" : "") +
+                    " and hear each other, two nodes write until they hear of this, and what one of them took is lost");
 }
 
 Result<OperatorAnswer> Operator::set_member_intent(const NodeId& node, MemberIntent wanted, const OperatorIntent& intent) {

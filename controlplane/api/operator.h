@@ -54,9 +54,14 @@ class Operator {
   /// for. Refused where nothing waits for it: it would change nothing now, and might later.
   Result<OperatorAnswer> confirm_fencing(const ResourceId& resource, const NodeId& holder, const OperatorIntent& intent,
                                          const std::string& how = "an operator's word", const SessionId& session = {});
+  /// The word that of the voters only `left` are left, and the others off for good: in place of a majority (core/override.h). `left` are all voters
+  /// that are heard. Refused where they are a majority, and where some session may have no end that this word does not cover.
+  Result<OperatorAnswer> grant_override(const std::vector<NodeId>& left, const std::string& others_off, const OperatorIntent& intent);
   Result<OperatorAnswer> set_member_intent(const NodeId& node, MemberIntent wanted, const OperatorIntent& intent);
 
  private:
+  /// What would be decided of the resource once its lease has ended, if all of these voted.
+  Decision decision_of(const ResourceId& resource, const std::vector<VoterInstance>& voters) const;
   /// The answer to a request that the log has already; nothing if it is a new one, or has no id.
   std::optional<OperatorAnswer> taken_before(const OperatorIntent& intent) const;
   Result<OperatorAnswer> append(Payload payload, const NodeId& about, const ResourceId& resource, const OperatorIntent& intent,

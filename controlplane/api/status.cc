@@ -144,22 +144,26 @@ std::vector<std::string> not_ready(const NodeCore& core) {
     reasons.push_back("nothing of the log is folded yet");
   else if (!core.caught_up())
     reasons.push_back("folded to " + std::to_string(core.state().applied.value) + " of " +
-                      std::to_string(core.peers().head(core.state().log.log).value));
+                      std::to_string(core.peers().head(core.state().log).value));
   const MemberState* me = core.state().member(core.identity().self);
   if (me != nullptr && me->intent != MemberIntent::kActive) reasons.push_back(std::string("this node is ") + text_of(me->intent));
   return reasons;
 }
 
-void fill_quorum(const NodeCore& core, Instant now, v1::Status& out) {
-  const VoterSet& set = core.state().voters;
-  std::uint32_t reachable = 0;
-  // Another installation under a voter's id is heard, and does not vote.
-  const auto is_itself = [&](const VoterInstance& v) {
+/// Another installation under a voter's id is heard, and does not vote.
+std::vector<VoterInstance> voters_heard(const NodeCore& core, Instant now) {
+  const auto is_heard = [&](const VoterInstance& v) {
     if (v.node == core.identity().self) return v.instance == core.identity().instance;
     const Peer* peer = core.peers().find(v.node);
-    return peer != nullptr && peer->beat.instance == v.instance;
+    return peer != nullptr && peer->beat.instance == v.instance && is_reachable(core, v.node, now);
   };
-  for (const VoterInstance& v : set.voters) reachable += is_itself(v) && is_reachable(core, v.node, now) ? 1 : 0;
+  std::vector<VoterInstance> out;
+  std::ranges::copy_if(core.state().voters.voters, std::back_inserter(out), is_heard);
+  return out;
+}
+
+void fill_quorum(const VoterSet& set, const std::vector<VoterInstance>& heard, v1::Status& out) {
+  const auto reachable = static_cast<std::uint32_t>(heard.size());
   v1::Quorum& quorum = *out.mutable_quorum();
   quorum.set_voters(static_cast<std::uint32_t>(set.voters.size()));
   quorum.set_reachable(reachable);
@@ -237,7 +241,7 @@ v1::Status status_of(const NodeCore& core, const StatusView& view, const std::ve
   out.set_digest(to_text(core.mark().digest));
   out.set_chain(core.mark().chain);
   out.set_feature_level(core.state().log.feature_level);
-  fill_quorum(core, now, out);
+  fill_quorum(core.state().voters, view.voters_heard, out);
   fill_margin(core, out);
   fill_nodes(core, now, out);
   bool paused = false, writable = true;
@@ -297,6 +301,7 @@ StatusView make_status(const NodeCore& core, const std::vector<std::string>& war
   view.reasons = not_ready(core);
   view.ready = view.reasons.empty();
   view.state = core.state_ptr();
+  view.voters_heard = voters_heard(core, now);
   for (const ResourceSpec& spec : core.spec().resources)
     if (spec.leased) {
       view.if_holder_dies[spec.id] = core.preview(spec.id, true, now);

@@ -22,6 +22,7 @@ struct StatusView {
   std::shared_ptr<const State> state;
   std::map<ResourceId, Decider::Nomination> if_holder_dies;  // the decision as it would be
   std::map<ResourceId, LostHolder> lost;  // paused holders that are lost
+  std::vector<VoterInstance> voters_heard;  // of the set, those that are heard in their installation
   std::shared_ptr<const v1::Status> status;
   std::string status_json;
   std::string peers_json;

@@ -116,6 +116,7 @@ class Client final : public AdminClient {
   Answer<v1::Mutation> call(const v1::FailoverRequest& in) override { return unary(&Stub::Failover, in); }
   Answer<v1::Mutation> call(const v1::PauseRequest& in) override { return unary(&Stub::Pause, in); }
   Answer<v1::Mutation> call(const v1::ConfirmFencingRequest& in) override { return unary(&Stub::ConfirmFencing, in); }
+  Answer<v1::Mutation> call(const v1::GrantOverrideRequest& in) override { return unary(&Stub::GrantOverride, in); }
   Answer<v1::Mutation> call(const v1::ResumeRequest& in) override { return unary(&Stub::Resume, in); }
   Answer<v1::Mutation> call(const v1::DrainRequest& in) override { return unary(&Stub::Drain, in); }
   Answer<v1::Mutation> call(const v1::UndrainRequest& in) override { return unary(&Stub::Undrain, in); }

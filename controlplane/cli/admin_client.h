@@ -43,6 +43,7 @@ class AdminClient {
   virtual Answer<v1::Mutation> call(const v1::PauseRequest&) = 0;
   virtual Answer<v1::Mutation> call(const v1::ResumeRequest&) = 0;
   virtual Answer<v1::Mutation> call(const v1::ConfirmFencingRequest&) = 0;
+  virtual Answer<v1::Mutation> call(const v1::GrantOverrideRequest&) = 0;
   virtual Answer<v1::Mutation> call(const v1::DrainRequest&) = 0;
   virtual Answer<v1::Mutation> call(const v1::UndrainRequest&) = 0;
   virtual Answer<v1::Explanation> call(const v1::ExplainRequest&) = 0;

@@ -35,6 +35,8 @@ constexpr auto kLookAgain = std::chrono::milliseconds(200);
 struct Change {
   std::string name;                // of the resource or node; empty: the cluster
   std::string to, from, holder;
+  std::vector<std::string> voters;
+  std::string others_off;
   bool yes = false;
   bool allow_data_loss = false;
   std::string reason, request_id, actor;
@@ -177,28 +179,41 @@ CLI::App* add(CLI::App& app, const std::shared_ptr<Change>& change, const char* 
   return command;
 }
 
-/// A wrong word is worse than a late one: whoever gives it says again whom it is of, after reading what it does.
+/// A wrong word is worse than a late one: whoever gives it says again whom it is of, after reading what it does. `whom`: of the answer to a look.
+template <class Request>
+ExitCode give_word(const Globals& globals, const Change& change, const Request& request, const char* verb,
+                   const std::function<std::string(const v1::Mutation&)>& whom, const char* state) {
+  if (!change.yes && !change.dry_run) {
+    if (isatty(STDIN_FILENO) == 0)
+      return say({ExitCode::kUsage, std::string(verb) + " asks before it acts and there is no terminal: give --yes, or look first with --dry-run"});
+    auto client = AdminClient::connect(globals);
+    if (!client) return say(client.error());
+    Request look = request;
+    look.mutable_intent()->set_dry_run(true);
+    const auto asked = (*client)->call(look);
+    if (!asked) return say(asked.error());
+    const std::string name = clean(whom(*asked));
+    std::fprintf(stderr, "You give your word that %s %s.\n%s.\nType %s to go on: ", name.c_str(), state, clean(asked->outcome()).c_str(), name.c_str());
+    std::string typed;
+    std::getline(std::cin, typed);
+    if (typed != name) return say({ExitCode::kFailed, "not confirmed: nothing was done"});
+  }
+  return ask(globals, change, request, false);
+}
+
 ExitCode confirm_fencing(const Globals& globals, const Change& change) {
   auto request = change.request<v1::ConfirmFencingRequest>();
   request.set_resource(change.name);
   request.set_holder(change.holder);
-  if (!change.yes && !change.dry_run) {
-    if (isatty(STDIN_FILENO) == 0)
-      return say({ExitCode::kUsage, "confirm-fencing asks before it acts and there is no terminal: give --yes, or look first with --dry-run"});
-    auto client = AdminClient::connect(globals);
-    if (!client) return say(client.error());
-    v1::ConfirmFencingRequest look = request;
-    look.mutable_intent()->set_dry_run(true);
-    const auto asked = (*client)->call(look);
-    if (!asked) return say(asked.error());
-    const std::string holder = clean(asked->event().to());
-    std::fprintf(stderr, "You give your word that %s is off, or can reach neither its disk nor its clients, and stays so.\n%s.\nType %s to go on: ",
-                 holder.c_str(), clean(asked->outcome()).c_str(), holder.c_str());
-    std::string typed;
-    std::getline(std::cin, typed);
-    if (typed != holder) return say({ExitCode::kFailed, "not confirmed: nothing was done"});
-  }
-  return ask(globals, change, request, false);
+  return give_word(globals, change, request, "confirm-fencing", [](const v1::Mutation& asked) { return asked.event().to(); },
+                   "is off, or can reach neither its disk nor its clients, and stays so");
+}
+
+ExitCode grant_override(const Globals& globals, const Change& change) {
+  auto request = change.request<v1::GrantOverrideRequest>();
+  for (const std::string& voter : change.voters) request.add_voters(voter);
+  request.set_others_off(change.others_off);
+  return give_word(globals, change, request, "override", [](const v1::Mutation& asked) { return asked.event().to(); }, "are off for good: nothing of them runs, or will be started as it was");
 }
 
 constexpr const char* kWaitsForPromotion = "Wait until the promotion completed or failed (the default), at most --timeout; exit code 7 if neither is seen";
@@ -269,6 +284,15 @@ void add_change(CLI::App& app, const Globals& globals, ExitCode& code) {
   confirm->footer("Needed only where `status` waits for it: promises to a paused holder have no end, and it cannot be asked any more. Make sure first: power\n"
                   "it off, or cut its disk and its clients off. The promises end one lease later. A holder that was not paused needs no word.");
   confirm->callback([word, &globals, &code] { code = confirm_fencing(globals, *word); });
+  auto granted = std::make_shared<Change>();
+  CLI::App* override_ = add(app, granted, "override", "Go on with the voters that are left, when a majority of them is gone for good. A wrong word makes two nodes write.", kWaitsForFold);
+  override_->add_option("--voters", granted->voters, "Those that are left: every voter that is heard")->required()->delimiter(',')->type_name("NODE[,NODE]");
+  override_->add_option("--others-off", granted->others_off, "How the others were made sure to be off; the log keeps it")->required()->type_name("TEXT");
+  override_->add_flag("--yes", granted->yes, "Do not ask again");
+  override_->footer("Needed only where disks of a majority are gone, or their hosts: of three voters, two. Hosts that come back by themselves need nothing. The log must\n"
+                    "take an event first: see \"A majority of the voters is gone\" in docs/operator-guide.md. One lease later those that are left decide, and new\n"
+                    "installations of the others join them one by one.");
+  override_->callback([granted, &globals, &code] { code = grant_override(globals, *granted); });
   add_for_node(app, globals, code, "drain", "The node is not promoted any more; what it holds stays until a switchover.", true);
   add_for_node(app, globals, code, "undrain", "The node may be promoted again.", false);
 }

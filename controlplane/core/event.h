@@ -244,9 +244,10 @@ struct FencingConfirmed {
   std::string how;
   bool operator==(const FencingConfirmed&) const = default;
 };
+/// A person's word in place of a lost majority (override.h). The log goes by another name from here on.
 struct OverrideGranted {
-  LogId parent;
-  std::vector<VoterInstance> voters;
+  LogId parent;                       // the log's name until here
+  std::vector<VoterInstance> voters;  // of the set before, those that are left; by node id
   std::string others_off;  // how the others were made sure to be off
   bool operator==(const OverrideGranted&) const = default;
 };

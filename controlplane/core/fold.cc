@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "controlplane/core/check.h"
+#include "controlplane/core/override.h"
 #include "controlplane/core/plant.h"
 #include "controlplane/core/voter_set.h"
 
@@ -237,12 +238,40 @@ struct Step {
                                 .actor = h.actor, .reason = h.reason};
     remember(p.request);
   }
-  void on(const FencingConfirmed& p) {
-    OperatorState& o = by_operator();
-    o.fencing_confirmed = p.session;
-    o.fencing_sequence = log.sequence;
+  void on(const FencingConfirmed& p) { is_off(by_operator(), p.session); }
+  void is_off(OperatorState& said, const SessionId& session) {
+    std::erase_if(said.fenced, [&](const FencedSession& f) { return f.session == session; });
+    said.fenced.push_back({session, log.sequence});
+    keep_newest(said.fenced, kMaxFenced);
   }
-  void on(const OverrideGranted&) {}
+  void on(const OverrideGranted& p) {
+    if (!objection(s, p).empty()) {
+      MARK(kFoldOverrideRefused);
+      return ignore();
+    }
+    MARK(kFoldOverride);
+    for (const auto& [resource, l] : s.leases)
+      for (const EndlessSession& endless : endless_sessions(s, resource)) {
+        is_off(s.operators[resource.value], endless.session);
+        touch(Table::kOperator, resource.value);
+      }
+    if (s.log.root.empty()) s.log.root = s.log.log;
+    s.log.parent = s.log.log;
+    s.log.log = log_after(h.id);
+    ++s.log.overrides;
+    s.voters = {.id = h.id, .sequence = log.sequence, .voters = p.voters, .next = {}};
+    touch(Table::kLog);
+    touch(Table::kVoters);
+    // Who was decided last is decided no more; whose data the others follow stays.
+    for (auto& [resource, l] : s.leases) {
+      l.epoch.value += kOverrideEpochs;
+      l.holder = {};
+      l.instance = {};
+      l.session = {};
+      l.phase = LeaseState::Phase::kEnded;
+      touch(Table::kLease, resource.value);
+    }
+  }
   void remember(const std::string& request) {
     if (request.empty()) return;
     s.requests.push_back({request, h.id, log.sequence});

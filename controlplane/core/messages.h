@@ -70,6 +70,8 @@ struct Beat {
   std::string region;
   EventId ready_for{};              // the voter set that it gives its word for: it may be changed (voter_set.h); empty: no word
   std::vector<PromisedEpoch> promised = {};  // with that word
+  LogId root = {};                  // as in LogState
+  std::uint64_t overrides = 0;
   bool operator==(const Beat&) const = default;
 };
 

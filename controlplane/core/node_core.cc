@@ -43,7 +43,7 @@ NodeCore::NodeCore(NodeConfig config, Instant now)
 bool NodeCore::state_loaded() const { return state_->applied.value != 0; }
 
 bool NodeCore::caught_up() const {
-  return state_loaded() && !refolding_ && state_->applied >= peers_.head(state_->log.log);
+  return state_loaded() && !refolding_ && state_->applied >= peers_.head(state_->log);
 }
 
 DeciderContext NodeCore::context(Instant now) const {
@@ -145,7 +145,7 @@ void NodeCore::on(const StateMoved& in, Instant now) {
 
 void NodeCore::on(const LogHead& in, Instant) {
   log_ = in;
-  if (in.exists && in.asked != kNever) peers_.log_ends(state_->log.log, in.head, in.asked);
+  if (in.exists && in.asked != kNever) peers_.log_ends(state_->log, in.head, in.asked);
 }
 
 void NodeCore::on(const LogLost& in, Instant) {
@@ -316,6 +316,8 @@ void NodeCore::send_beat(Instant now) {
     beat.engines.push_back(agent.engine(now));
   }
   if (refolding_) beat.applied = {}, beat.digest = {}, beat.chain = {};
+  beat.root = state_loaded() ? state_->log.root : voter_.record().root;
+  beat.overrides = state_loaded() ? state_->log.overrides : voter_.record().overrides;
   beat.promises = voter_.promises(*state_, now);
   if (auto word = voter_.word(*state_, now); word && !refolding_) {
     beat.ready_for = voter_.record().voters.id;

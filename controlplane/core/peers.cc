@@ -2,9 +2,14 @@
 
 #include <algorithm>
 
+#include "controlplane/core/override.h"
+
 namespace daarion {
 namespace {
 constexpr Duration kRateWindow = std::chrono::seconds(1);
+
+/// Whether the beat's node folds this log, also where it is past an override that is not folded here yet.
+bool is_of(const Beat& beat, const LogState& log) { return beat.log == log.log || (!log.log.empty() && goes_on_from(beat, log)); }
 }
 
 bool Peers::hear(const Beat& beat, Instant now) {
@@ -42,16 +47,16 @@ Duration Peers::silent(const NodeId& node, const InstanceId& instance, Instant n
   return now - (heard == peer->instances.end() ? start : heard->second);
 }
 
-Sequence Peers::head(const LogId& log) const {
+Sequence Peers::head(const LogState& log) const {
   Sequence head;
   for (const auto& [node, peer] : peers_)
-    if (peer.beat.log == log) head = std::max(head, peer.beat.applied);
+    if (is_of(peer.beat, log)) head = std::max(head, peer.beat.applied);
   return head;
 }
 
-void Peers::log_ends(const LogId& log, Sequence head, Instant asked) {
+void Peers::log_ends(const LogState& log, Sequence head, Instant asked) {
   for (auto& [node, peer] : peers_)
-    if (peer.beat.log == log && peer.heard < asked && peer.beat.applied > head) peer.beat.applied = head;
+    if (is_of(peer.beat, log) && peer.heard < asked && peer.beat.applied > head) peer.beat.applied = head;
   std::erase_if(ahead_, [&](const auto& entry) { return entry.second.sequence > head && peers_[entry.first].heard < asked; });
 }
 

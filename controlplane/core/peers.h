@@ -65,9 +65,9 @@ class Peers {
   Duration majority_silent(const VoterSet& voters, Instant now, Instant start) const;
 
   /// The highest sequence that any beat of this log names.
-  Sequence head(const LogId& log) const;
+  Sequence head(const LogState& log) const;
   /// The log ended at `head` when it was asked: beats from before that name more speak of events that it has lost.
-  void log_ends(const LogId& log, Sequence head, Instant asked);
+  void log_ends(const LogState& log, Sequence head, Instant asked);
 
   const PrimaryTrack* primary(const ResourceId& resource) const;
 

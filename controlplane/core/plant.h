@@ -45,6 +45,7 @@
   X(kNamedUnarmed, "named_unarmed", "a holder names a Resumed before its guard has a deadline")                             \
   X(kReleaseBeforeDemotion, "release_before_demotion", "a switchover says that the session ended before the engine stopped") \
   X(kWordAtOnce, "word_at_once", "a voter gives its word for a change of its set without having named it for a length")     \
+  X(kOverrideAtOnce, "override_at_once", "a voter takes up the set of an override before the leases by the one before have run out")  \
   X(kWordWhilePaused, "word_while_paused", "a voter gives its word while a promise of its has no end")                      \
   X(kAcksOfAnySet, "acks_of_any_set", "acks count under whichever set the holder has, not the one that they name")          \
   /* deciding and folding */                                                                                                \
@@ -151,6 +152,10 @@
   X(kFoldOldEpoch, "fold: a decision that is not higher", 1000)                                                             \
   X(kFoldEndedNamed, "fold: a decision for a session that ended", 1000)                                                     \
   X(kFoldLateCompletion, "fold: the completion of a decision that was overtaken", 1000)                                     \
+  X(kFoldOverride, "fold: a person's word in place of a lost majority", 20000)                                              \
+  X(kFoldOverrideRefused, "fold: an override that does not follow", 20000)                                                  \
+  X(kVoterRenamed, "voter: takes up the set of an override", 20000)                                                         \
+  X(kVoterOverridden, "voter: hears of an override that its own log has not shown", 20000)                                  \
   X(kFoldSetRefused, "fold: a change of the voter set that does not follow", 100000)                                             \
   X(kHolderOtherSet, "holder: goes on under a set that it learnt from an ack", 50000)                                           \
   X(kFoldForeignEnd, "fold: an end that another node or instance said", 200)                                                \

@@ -66,12 +66,28 @@ Sequence State::newest_resumed(const ResourceId& r) const {
 
 bool State::fenced(const ResourceId& r, const SessionId& session) const {
   const auto* said = operator_of(r);
-  return said && !session.empty() && said->fencing_confirmed == session && said->fencing_sequence > newest_paused(r);
+  return said && std::ranges::any_of(said->fenced, [&](const FencedSession& f) { return f.session == session && f.sequence > newest_paused(r); });
 }
 
 bool State::paused(const ResourceId& r) const {
   const auto stands = [](const OperatorState* o) { return o && o->paused > o->resumed; };
   return stands(find_or_null(operators, kWholeCluster)) || stands(operator_of(r));
+}
+
+bool State::may_be_endless(const ResourceId& r) const {
+  const LeaseState* l = lease(r);
+  if (l == nullptr || newest_paused(r).value == 0) return false;
+  const Sequence decided = l->completed.decided;
+  return !l->has_holder() || paused(r) || newest_paused(r) > decided || newest_resumed(r) > decided;
+}
+
+const OpenDecision* State::in_doubt(const ResourceId& r) const {
+  const LeaseState* l = lease(r);
+  if (l == nullptr) return nullptr;
+  const auto open = std::ranges::find_if(l->open, [&](const OpenDecision& d) {
+    return d.epoch > l->completed.epoch && d.session != l->completed.session && !fenced(r, d.session);
+  });
+  return open == l->open.end() ? nullptr : &*open;
 }
 
 }  // namespace daarion

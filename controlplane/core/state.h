@@ -22,6 +22,7 @@ inline constexpr std::size_t kMaxTimelines = 64;      // a candidate on an older
 inline constexpr std::size_t kMaxPromotions = 64;     // more than any sensible max_promotions
 inline constexpr std::size_t kMaxRequests = 64;       // idempotency keys
 inline constexpr std::size_t kMaxRegressions = 16;    // what `status` can still name
+inline constexpr std::size_t kMaxFenced = 16;         // an older word is asked for again
 inline constexpr std::size_t kMaxVoids = 256;         // each regression leaves a few; one forgotten stops its aggregate where it stands
 
 /// A LogRegressed of this log: the events after `head`, up to `folded`, were lost.
@@ -49,6 +50,8 @@ struct LogState {
   std::uint32_t feature_level = 1;
   std::vector<Regression> regressions;  // newest last
   std::vector<VoidVersion> voids;       // not yet stepped over
+  LogId root = {};                      // the log's first name, if overrides gave it others (override.h); empty: none did
+  std::uint64_t overrides = 0;          // how many did
   bool operator==(const LogState&) const = default;
 };
 
@@ -175,13 +178,19 @@ struct SwitchoverState {
   bool operator==(const SwitchoverState&) const = default;
 };
 
+/// Somebody's word that a session's engine is off.
+struct FencedSession {
+  SessionId session;
+  Sequence sequence;  // where it stands
+  bool operator==(const FencedSession&) const = default;
+};
+
 /// What operators said of one resource, or of the cluster (key "cluster").
 struct OperatorState {
   Version version;
   Sequence paused;   // the newest Paused, 0: never
   Sequence resumed;  // the newest Resumed, 0: never
-  SessionId fencing_confirmed;
-  Sequence fencing_sequence;
+  std::vector<FencedSession> fenced;  // newest last
   SwitchoverState switchover;
   bool operator==(const OperatorState&) const = default;
 };
@@ -269,6 +278,13 @@ struct State {
   bool fenced(const ResourceId& r, const SessionId& session) const;
   /// Whether a Paused stands: of the cluster or of the resource.
   bool paused(const ResourceId& r) const;
+  /// Whether a promise of the resource may be without an end as far as the log shows: a Paused was not over when the newest completed holder was
+  /// decided, or came since; or nobody holds, and there ever was one.
+  bool may_be_endless(const ResourceId& r) const;
+  /// A decision that is open beside the holder that the log shows: its session may have been opened, under a pause. Any of them, not the newest
+  /// alone: one that was overtaken may have opened its engine, and its completion be on its way. One that names the holder's own session
+  /// again leaves no doubt, nor does one whose engine somebody said to be off.
+  const OpenDecision* in_doubt(const ResourceId& r) const;
 };
 
 /// The parts of the state that are stored under keys of their own.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "controlplane/core/check.h"
+#include "controlplane/core/override.h"
 #include "controlplane/core/plant.h"
 
 namespace daarion {
@@ -13,6 +14,8 @@ constexpr std::size_t kMaxKnownEnds = 64;  // an end forgotten: the promise runs
 bool same_holder(const PromiseRecord& promise, const NodeId& node, const InstanceId& instance) {
   return promise.node == node && (promise.instance.empty() || promise.instance == instance || PLANTED(kInstanceIgnored));
 }
+
+Sequence newest_regression(const State& state) { return state.log.regressions.empty() ? Sequence{} : state.log.regressions.back().sequence; }
 }  // namespace
 
 Voter::Voter(NodeId self, const LeaseTimers& timers, VoterRecord record, RunId run, BootId boot, Instant now, Duration uptime)
@@ -45,13 +48,13 @@ Voter::Voter(NodeId self, const LeaseTimers& timers, VoterRecord record, RunId r
 }
 
 bool Voter::answers(const State& state, Instant) const {
-  return !blank_ && !clone_heard_ && recorded_ >= gate_ && !record_.voters.id.empty() &&
+  return !blank_ && !clone_heard_ && overridden_by_.empty() && recorded_ >= gate_ && !record_.voters.id.empty() &&
          (record_.voters.has(self_, record_.instance) || PLANTED(kStrangerAnswers)) && !foreign_log(state) &&
          (state.voters.id.empty() || state.voters.id == record_.voters.id);
 }
 
 bool Voter::foreign_log(const State& state) const {
-  return !record_.log.empty() && !state.log.log.empty() && state.log.log != record_.log && state.log.parent != record_.log;
+  return !record_.log.empty() && !state.log.log.empty() && root_of(state.log) != root_of(record_);
 }
 
 void Voter::start(VoterOutput& out) {
@@ -102,6 +105,10 @@ Ack Voter::answer(const Beat& beat) const {
 void Voter::on_beat(const Beat& beat, const State& state, Instant now, VoterOutput& out) {
   const bool own_run = beat.run == record_.run || std::ranges::find(record_.earlier_runs, beat.run) != record_.earlier_runs.end();
   if (beat.instance == record_.instance && !own_run) clone_heard_ = true;
+  if (!record_.log.empty() && goes_on_from(beat, record_) && beat.node != self_) {
+    MARK(kVoterOverridden);
+    overridden_by_ = beat.node;
+  }
   if (beat.log.empty() || beat.log != record_.log) return;
   for (const SessionNote& note : beat.ended) {
     const auto rec = record_.promises.find(note.resource);
@@ -290,8 +297,10 @@ void Voter::on_state(const State& state, Instant now, VoterOutput& out) {
     floor = std::max(floor, lease.epoch);
   }
   adopt(state, now, out);
-  const Sequence lost = state.log.regressions.empty() ? Sequence{} : state.log.regressions.back().sequence;
-  if (lost != std::exchange(regressed_, lost)) calm_since_ = now;
+  if (const Sequence lost = newest_regression(state); lost != std::exchange(regressed_, lost)) {
+    calm_since_ = now;
+    overridden_by_ = {};  // it may be the override that was lost; if not, it is heard again
+  }
   bool changed = false;
   for (const auto& [resource, lease] : state.leases) {
     for (const EndedSession& end : lease.ended)
@@ -332,21 +341,50 @@ bool Voter::fold_pause(const ResourceId& resource, const State& state, Instant n
   return true;
 }
 
+/// No promise of any voter lasts longer, as far as this one knows.
+Duration Voter::longest_promised() const {
+  Duration longest = ttl_;
+  for (const auto& [resource, rec] : record_.promises) longest = std::max(longest, rec.longest);
+  return longest;
+}
+
+/// Whether the log's name that is folded here is taken up. After an override only when every lease by the set before has run out, and until then
+/// this voter says nothing under either. As with the set, not by a fold that is behind: it shows the names that the log had.
+bool Voter::adopts_name(const State& state, Instant now) {
+  if (record_.log.empty()) return true;
+  if (state.log.log == record_.log || is_behind(state)) {
+    renamed_ = {};
+    return false;
+  }
+  if (renamed_ != state.log.log) {
+    renamed_ = state.log.log;
+    renamed_at_ = later(now, promise_length(longest_promised(), drift_ppm_));
+  }
+  return now >= renamed_at_ || PLANTED(kOverrideAtOnce);
+}
+
+/// Within one log the set only moves on: a fold that is behind (a store rebuilt, or of an old backup) shows an earlier one, under which
+/// this voter could answer beside others that are further (tests/model/voters.pml, SET_KEPT). One that has passed the place where this
+/// voter's set stood, and shows another, is of a log that lost it.
+/// So is one that says of an earlier place that it lost events, and did not yet when the set was taken up.
+bool Voter::is_behind(const State& state) const {
+  return state.applied < record_.voters.sequence && newest_regression(state) <= record_.regressed;
+}
+
 /// The voter set and log id of the state become those of the record, on disk before the next ack.
 void Voter::adopt(const State& state, Instant now, VoterOutput& out) {
   if (state.log.log.empty()) return;
-  const bool new_log = state.log.log != record_.log;
-  // Within one log the set only moves on: a fold that is behind (a store rebuilt, or of an old backup) shows an earlier one, under which
-  // this voter could answer beside others that are further (tests/model/voters.pml, SET_KEPT). One that has passed the place where this
-  // voter's set stood, and shows another, is of a log that lost it.
-  // So is one that says of an earlier place that it lost events, and did not yet when the set was taken up.
-  const Sequence regressed = state.log.regressions.empty() ? Sequence{} : state.log.regressions.back().sequence;
-  const bool new_set = !state.voters.id.empty() && state.voters.id != record_.voters.id &&
-                       (new_log || state.applied >= record_.voters.sequence || regressed > record_.regressed);
+  const bool new_log = adopts_name(state, now);
+  if (!new_log && state.log.log != record_.log) return;
+  const bool new_set = !state.voters.id.empty() && state.voters.id != record_.voters.id && !is_behind(state);
   if (!new_log && !new_set) return;
   MARK(kVoterAdopts);
+  MARK_IF(kVoterRenamed, new_log && !record_.log.empty());
   record_.log = state.log.log;
-  if (new_set) record_.voters = state.voters, record_.regressed = regressed;
+  record_.root = state.log.root;
+  record_.overrides = state.log.overrides;
+  if (new_log) overridden_by_ = {}, renamed_ = {};
+  if (new_set) record_.voters = state.voters, record_.regressed = newest_regression(state);
   calm_since_ = now;
   for (auto& [resource, promise] : promises_) {
     promise.needs_log = true;
@@ -356,7 +394,10 @@ void Voter::adopt(const State& state, Instant now, VoterOutput& out) {
   gate_ = generation_;
 }
 
-void Voter::on_time(const State& state, Instant now, VoterOutput& out) { try_return(state, now, out); }
+void Voter::on_time(const State& state, Instant now, VoterOutput& out) {
+  if (!renamed_.empty() && now >= renamed_at_ && !foreign_log(state)) adopt(state, now, out);
+  try_return(state, now, out);
+}
 
 /// Ends the silence after a reboot, resource by resource.
 void Voter::try_return(const State& state, Instant now, VoterOutput& out) {
@@ -386,30 +427,14 @@ void Voter::try_return(const State& state, Instant now, VoterOutput& out) {
   }
 }
 
-/// A decision that is open beside the holder that the log shows: its session may have been opened, under a pause. Any of them, not the newest
-/// alone: one that was overtaken may have opened its engine, and its completion be on its way. One that names the holder's own session
-/// again leaves no doubt, nor does one whose engine somebody said to be off.
-const OpenDecision* Voter::in_doubt(const ResourceId& resource, const State& state) const {
-  const LeaseState* lease = state.lease(resource);
-  if (lease == nullptr) return nullptr;
-  const auto open = std::ranges::find_if(lease->open, [&](const OpenDecision& d) {
-    return d.epoch > lease->completed.epoch && d.session != lease->completed.session && !state.fenced(resource, d.session);
-  });
-  return open == lease->open.end() ? nullptr : &*open;
-}
-
 /// What a voter owes that was blank (lease.h, "pause"). Returns whether it may answer for the resource now.
 bool Voter::settle(const ResourceId& resource, const State& state) {
   const LeaseState* lease = state.lease(resource);
   if (lease == nullptr) return true;
   const CompletedLease& holder = lease->completed;
-  const bool has_holder = lease->has_holder();
-  const bool ever_paused = state.newest_paused(resource).value != 0;
-  const bool paused_since = !has_holder || state.paused(resource) || state.newest_paused(resource) > holder.decided ||
-                            state.newest_resumed(resource) > holder.decided;
-  if (!ever_paused || !paused_since || PLANTED(kBlankForgetsPause)) return true;
-  if (in_doubt(resource, state) != nullptr) return false;
-  if (!has_holder) return true;
+  if (!state.may_be_endless(resource) || PLANTED(kBlankForgetsPause)) return true;
+  if (state.in_doubt(resource) != nullptr) return false;
+  if (!lease->has_holder()) return true;
   PromiseRecord& rec = record_.promises[resource];
   // A promise of that very epoch to another session (the log lost its decision, and named the epoch again): this voter never promised the
   // holder anything, and owes it nothing.
@@ -447,20 +472,18 @@ Vote Voter::vote(const ResourceId& resource, const State& state, Instant now) co
 }
 
 std::optional<std::vector<PromisedEpoch>> Voter::word(const State& state, Instant now) const {
-  if (blank_ || clone_heard_ || recorded_ < gate_ || !pending_.empty() || !withheld_.empty()) return std::nullopt;
+  if (blank_ || clone_heard_ || !overridden_by_.empty() || recorded_ < gate_ || !pending_.empty() || !withheld_.empty()) return std::nullopt;
   if (record_.voters.id.empty() || state.voters.id != record_.voters.id || state.log.log != record_.log) return std::nullopt;
   std::vector<PromisedEpoch> out;
-  Duration longest = ttl_;
   // What one promised that was a voter once binds only itself; and while it is none, no beat of the holder's ends a promise of its.
   const bool member = record_.voters.has(self_, record_.instance);
   for (const auto& [resource, rec] : record_.promises) {
     const LeaseState* lease = state.lease(resource);
     const bool endless_now = rec.paused.value != 0 && !promises_.at(resource).ended;
     if (member && ((endless_now && !PLANTED(kWordWhilePaused)) || rec.epoch > (lease ? lease->epoch : Epoch{}))) return std::nullopt;
-    longest = std::max(longest, rec.longest);
     out.push_back({resource, rec.epoch});
   }
-  if (now < later(calm_since_, promise_length(longest, drift_ppm_)) && !PLANTED(kWordAtOnce)) return std::nullopt;
+  if (now < later(calm_since_, promise_length(longest_promised(), drift_ppm_)) && !PLANTED(kWordAtOnce)) return std::nullopt;
   return out;
 }
 
@@ -469,7 +492,7 @@ std::vector<PromiseNote> Voter::promises(const State& state, Instant now) const 
   for (const auto& [resource, rec] : record_.promises)
     if (!over(resource, now)) out.push_back({resource, rec.node, rec.session, rec.instance, endless(resource)});
   for (const ResourceId& resource : withheld_)
-    if (const OpenDecision* d = in_doubt(resource, state); d && std::ranges::find(out, resource, &PromiseNote::resource) == out.end())
+    if (const OpenDecision* d = state.in_doubt(resource); d && std::ranges::find(out, resource, &PromiseNote::resource) == out.end())
       out.push_back({resource, d->node, d->session, d->instance, true});
   return out;
 }
@@ -483,10 +506,13 @@ std::optional<Wait> Voter::silence(const State& state, Instant now) const {
   if (blank_)
     return now < blank_until_ ? says("after a reboot it cannot know whether an earlier promise runs, for one lease", "daarionctl status")
                               : says("after a reboot it waits to see its MemberReturned in the log", "daarionctl events");
+  if (!renamed_.empty()) return says("an override was granted; whatever was promised before runs out, for one lease", "daarionctl status");
+  if (!overridden_by_.empty())
+    return says("an override was granted: " + overridden_by_.value + " goes on with this log under another name, and this node has not folded why", "daarionctl nodes");
   if (state.voters.id != record_.voters.id && state.applied < record_.voters.sequence)
     return says("its fold has not reached the voter set of event " + std::to_string(record_.voters.sequence.value), "daarionctl status");
   for (const ResourceId& resource : withheld_)
-    if (const OpenDecision* d = in_doubt(resource, state))
+    if (const OpenDecision* d = state.in_doubt(resource))
       return says("epoch " + std::to_string(d->epoch.value) + " of " + resource.value + " was decided for " + d->node.value + ", which may write under it without an end",
                   "start " + d->node.value + ", or daarionctl confirm-fencing " + resource.value + " --holder " + d->node.value + " --reason TEXT");
   return std::nullopt;
@@ -494,6 +520,7 @@ std::optional<Wait> Voter::silence(const State& state, Instant now) const {
 
 Instant Voter::next_change(Instant now) const {
   Instant next = blank_ && blank_until_ > now ? blank_until_ : kNever;
+  if (!renamed_.empty() && renamed_at_ > now) next = std::min(next, renamed_at_);
   for (const auto& [resource, promise] : promises_)
     if (!promise.ended && !endless(resource) && promise.ends > now) next = std::min(next, promise.ends);
   return next;

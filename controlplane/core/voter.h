@@ -34,6 +34,8 @@ struct VoterRecord {
   std::map<ResourceId, PromiseRecord> promises;
   std::map<ResourceId, Epoch> floors;  // the highest epoch folded when the record was written
   Sequence regressed{};                // the newest LogRegressed folded when the voter set was taken up
+  LogId root{};                        // of the log, as in LogState
+  std::uint64_t overrides = 0;
   bool operator==(const VoterRecord&) const = default;
 };
 
@@ -89,7 +91,9 @@ class Voter {
   /// Whether it is silent about this resource alone: it was blank, and the log does not show yet who holds.
   bool withholds(const ResourceId& resource) const { return withheld_.contains(resource); }
   bool clone_heard() const { return clone_heard_; }
-  /// Whether the log that is folded here is neither the record's nor its child: somebody else's, or made anew.
+  /// Who was heard that goes on with this log under another name: an override was granted there, and this voter is silent. Empty: nobody.
+  const NodeId& overridden_by() const { return overridden_by_; }
+  /// Whether the log that is folded here is not the record's, by whatever name: somebody else's, or made anew.
   bool foreign_log(const State& state) const;
   /// Whether it waits for its own MemberReturned (blank, or returned in an earlier boot).
   bool wants_return(const State& state) const;
@@ -127,9 +131,11 @@ class Voter {
   void write(VoterOutput& out);
   void try_return(const State& state, Instant now, VoterOutput& out);
   bool fold_pause(const ResourceId& resource, const State& state, Instant now);
-  const OpenDecision* in_doubt(const ResourceId& resource, const State& state) const;
   bool settle(const ResourceId& resource, const State& state);
   void adopt(const State& state, Instant now, VoterOutput& out);
+  bool adopts_name(const State& state, Instant now);
+  bool is_behind(const State& state) const;
+  Duration longest_promised() const;
   Ack answer(const Beat& beat) const;
 
   NodeId self_;
@@ -147,6 +153,9 @@ class Voter {
   bool blank_ = false;
   Instant blank_until_{};
   bool clone_heard_ = false;
+  NodeId overridden_by_;
+  LogId renamed_;            // the log's name that is folded here, and taken up at renamed_at_; empty: it is the record's
+  Instant renamed_at_{};
   Instant started_{};
   Instant calm_since_{};  // since when it has named one set, not blank, and no promise has been without an end
   Sequence regressed_;    // the newest LogRegressed folded

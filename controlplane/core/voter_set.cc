@@ -161,11 +161,20 @@ class Planner {
     return {};
   }
 
+  /// What helps where words are missing: a majority whose installations are not heard any more gives none.
+  std::string words_from() const {
+    std::string left;
+    std::size_t heard = 0;
+    for (const VoterInstance& v : set_.voters)
+      if (!lost(v)) ++heard, left += (left.empty() ? "" : ",") + v.node.value;
+    return is_majority(heard, set_) ? "daarionctl nodes" : "daarionctl override --voters " + left + " --others-off TEXT --reason TEXT";
+  }
+
   SetPlan carry_out(const Step& step, const Step* next, bool renamed) const {
     for (const auto& [name, said] : c_.state.operators)
       if (said.paused > said.resumed && (name == "cluster" || c_.spec.resource(ResourceId(name)) != nullptr))
         return waits("the end of the pause of " + name, step, "daarionctl resume " + (name == "cluster" ? std::string{} : name + " ") + "--reason TEXT");
-    if (!renamed && tolerance_after(step) < 0) return waits("a majority of the voters that there would be then", step);
+    if (!renamed && tolerance_after(step) < 0) return waits("a majority of the voters that there would be then", step, words_from());
     VoterSetChanged change{.voters = renamed ? set_.voters : toggled(set_.voters, step.one), .base = set_.id};
     if (next != nullptr) change.next = {next->one};
     std::string missing;
@@ -175,7 +184,7 @@ class Planner {
       else
         missing += (missing.empty() ? "" : ", ") + v.node.value + without_end(v);
     }
-    if (!is_majority(change.words.size(), set_)) return waits("the word of a majority; missing: " + missing, step);
+    if (!is_majority(change.words.size(), set_)) return waits("the word of a majority; missing: " + missing, step, words_from());
     if (now_ < synced_) return waits("the present set to be on the disks of the log's servers", step);
     // Who joins has been silent for as long, and has folded the set: it says so itself.
     if (step.joins && !renamed && !gives_word(step.one)) return waits("the word of " + name_of(step.one), step);

@@ -92,14 +92,29 @@ Result<ClusterView> LocalCluster::await_settled(Duration limit) const {
   }
 }
 
+/// Monitors are on the node's loopback only, unless the node itself is.
+Result<LeadersView> LocalCluster::leaders_by(const NatsServerPlan& server) const {
+  Result<LeadersView> out = fail(Remedy::kRetry, "ask " + server.name + " who leads: its node is not there");
+  if (!network_) out = ask_leaders(server.address, server.monitor, kAnswer);
+  else (void)inside(network_->name_of(server.node), [&] { out = ask_leaders("127.0.0.1", server.monitor, kAnswer); });
+  return out;
+}
+
 Result<LeadersView> LocalCluster::leaders() const {
   Result<LeadersView> out = fail(Remedy::kRetry, "ask a nats-server who leads: none of the core is known");
   for (const NatsServerPlan& server : servers()) {
     if (server.kind == NatsServerPlan::Kind::kLeaf) continue;
-    // Monitors are on the node's loopback only, unless the node itself is.
-    if (!network_) out = ask_leaders(server.address, server.monitor, kAnswer);
-    else if (!inside(network_->name_of(server.node), [&] { out = ask_leaders("127.0.0.1", server.monitor, kAnswer); })) continue;
+    out = leaders_by(server);
     if (out && !out->meta.empty()) return out;
+  }
+  return out;
+}
+
+std::vector<NatsServerPlan> LocalCluster::servers_that_hang() const {
+  std::vector<NatsServerPlan> out;
+  for (const NatsServerPlan& server : servers()) {
+    const auto said = leaders_by(server);
+    if (!said || !said->jetstream) out.push_back(server);
   }
   return out;
 }

@@ -82,7 +82,9 @@ std::string record_text(const VoterRecord& r) {
                {"earlier_runs", Json::array()},
                {"promises", Json::object()},
                {"floors", Json::object()},
-               {"regressed", r.regressed.value}};
+               {"regressed", r.regressed.value},
+               {"log_root", text_or_empty(r.root)},
+               {"log_overrides", r.overrides}};
   for (const RunId& run : r.earlier_runs) body["earlier_runs"].push_back(to_text(run));
   for (const auto& [resource, p] : r.promises)
     body["promises"][resource.value] = {{"epoch", p.epoch.value},         {"session", to_text(p.session)},  {"node", p.node.value},
@@ -116,6 +118,8 @@ Result<VoterRecord> parse_record(const std::string& text) {
                                           .paused = {p.at("paused").get<std::uint64_t>()},
                                           .instance = p.contains("instance") ? id_of<InstanceId>(p, "instance") : InstanceId{}};
     r.regressed = {file.value("regressed", std::uint64_t{0})};
+    if (file.contains("log_root")) r.root = id_of<LogId>(file, "log_root");
+    r.overrides = file.value("log_overrides", std::uint64_t{0});
     for (const auto& [resource, epoch] : file.at("floors").items()) r.floors[ResourceId(resource)] = {epoch.get<std::uint64_t>()};
     return r;
   } catch (const std::exception& e) {  // nlohmann's and id_of's: malformed text

@@ -86,8 +86,7 @@ class Run {
     }
     if (world_)
       for (const std::string& what : check_end(*world_, lost_)) violations_.push_back(what);
-    if (world_)
-      for (const dev::ProbeWriter* w : world_->writers()) rows_ += w->count();
+    if (world_) count();
     const bool ok = figures();
     return test::append_ledger(o_.ledger, ledger_line(ok)) && ok ? 0 : 1;
   }
@@ -135,10 +134,15 @@ class Run {
     history_.say("logs", kept);
   }
 
+  void count() {
+    for (const dev::ProbeWriter* w : world_->writers()) rows_ += w->count();
+    hands_ += world_->hands();
+  }
+
   /// The next fault has a new cluster.
   void renew() {
     if (!world_) return;
-    for (const dev::ProbeWriter* w : world_->writers()) rows_ += w->count();
+    count();
     world_.reset();
     lost_.clear();
   }
@@ -174,6 +178,7 @@ class Run {
     test::say({.name = "chaos_rows_acknowledged", .value = double(rows_), .unit = "rows", .samples = {}, .limit = "", .ok = true});
     test::say({.name = "chaos_rows_lost", .value = double(lost), .unit = "rows", .samples = {}, .limit = "announced", .ok = true});
     test::say({.name = "chaos_rows_of_late_wakes", .value = double(strays), .unit = "rows", .samples = {}, .limit = "declared", .ok = true});
+    test::say({.name = "chaos_nats_restarted_by_hand", .value = double(hands_), .unit = "restarts", .samples = {}, .limit = "declared", .ok = true});
     ok = test::say({.name = "chaos_violations", .value = double(violations_.size()), .unit = "violations", .samples = {}, .limit = "0", .ok = violations_.empty()}) && ok;
     for (const std::string& what : violations_) std::printf("violation: %s\n", what.substr(0, what.find('\n')).c_str());
     std::printf("history: %s\n", history_.path().c_str());
@@ -198,7 +203,7 @@ class Run {
   LostRows lost_;
   std::vector<Verdict> verdicts_;
   std::vector<std::string> violations_;
-  std::size_t rows_ = 0;
+  std::size_t rows_ = 0, hands_ = 0;
   int repeated_ = 0;
 };
 

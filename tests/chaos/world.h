@@ -62,6 +62,8 @@ class World {
   /// Leaves no byte on the disk of this store; free_disk() ends that.
   void fill_disk(const NodeId& node, const std::string& store);
   void free_disk(const NodeId& node, const std::string& store);
+  /// How often somebody had to restart a nats-server, so far.
+  std::size_t hands() const { return hands_; }
   /// Ends every nats-server by SIGQUIT: its log then says what each of its goroutines was waiting for.
   void dump_nats();
 
@@ -89,6 +91,8 @@ class World {
   Sequence head() { return Sequence{test::need(cluster_->view(edge_)).sequence}; }
 
  private:
+  void restart_what_hangs();
+  std::size_t hands_ = 0;
   void make_disks();
   bool log_is_whole();
   void watch();

@@ -204,5 +204,31 @@ TEST_F(ChangeTest, TheServerMayGoAwayWhileItIsWaitedFor) {
   EXPECT_NE(ran.out.find("node2 holds postgres since epoch 2"), std::string::npos) << ran.out;
 }
 
+TEST_F(ChangeTest, OverrideIsForAMajorityThatIsGoneAndAsksFirst) {
+  const std::vector<std::string> word = {"override", "--voters", "NODE3", "--others-off", "the rack burnt down", "--reason", "fire"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), word.begin(), word.end());
+    return more;
+  };
+  expect_refusal(ctl({"override", "--voters", "node3", "--reason", "x"}), 2, {"--others-off"});
+  expect_refusal(ctl({"override", "--voters", "node9", "--others-off", "x", "--reason", "x", "--yes"}), 2, {"unknown node node9"});
+  expect_refusal(ctl(with({"--yes"})), 5, {"override refused: node1 is heard: it is not off"});
+  expect_refusal(ctl({"override", "--voters", "node1,node2,node3", "--others-off", "x", "--reason", "x", "--yes"}), 5, {"are a majority"});
+  cluster.pass(seconds(5));
+  expect_refusal(ctl({"override", "--voters", "node3,node2", "--others-off", "x", "--reason", "x", "--yes"}), 5, {"node2 is not heard as the voter that it was"});
+  expect_refusal(ctl(word), 2, {"--yes", "--dry-run"});
+  const Ran dry = ctl(with({"--dry-run"}));
+  EXPECT_EQ(dry.code, 0) << dry.err;
+  EXPECT_NE(dry.out.find("the voters are node3 alone, and decide one lease later; postgres: "), std::string::npos) << dry.out;
+  EXPECT_NE(dry.out.find("If node1, node2 still run and hear each other, two nodes write until they hear of this"), std::string::npos) << dry.out;
+  EXPECT_EQ(cluster.log().size(), 8u);
+  const Ran other = daarionctl_typed("yes", word, {"DAARION_SERVER=" + address});
+  EXPECT_EQ(other.code, 1);
+  EXPECT_TRUE(other.err.starts_with("You give your word that node1,node2 are off for good")) << other.err;
+  EXPECT_EQ(daarionctl_typed("node1,node2", word, {"DAARION_SERVER=" + address}).code, 0);
+  ASSERT_EQ(cluster.log().size(), 9u);
+  expect_refusal(ctl(with({"--yes"})), 5, {"those that are left are a majority"});
+}
+
 }  // namespace
 }  // namespace daarion::test

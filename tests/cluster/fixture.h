@@ -3,11 +3,15 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/wait.h>
+
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "controlplane/core/types.h"
+#include "controlplane/dev/local_cluster.h"
 
 #define ASSERT_OK(result) \
   if (const auto& r = (result); !r) GTEST_FAIL() << r.error().message
@@ -16,6 +20,12 @@ namespace daarion::test {
 
 inline const NodeId kOne("node1"), kTwo("node2"), kThree("node3");
 inline constexpr const char* kPostgres = "postgres";
+
+/// daarionctl's exit code, asked of that node; what it prints goes to stderr.
+inline int ctl(const dev::LocalCluster& cluster, const NodeId& node, const std::string& words) {
+  const int status = std::system((dev::program("daarionctl") + " --server " + cluster.server_of(node) + " " + words + " >&2 < /dev/null").c_str());
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
 
 /// A shell script at `path`, in one step also where it is in use.
 inline void write_script(const std::string& path, const std::string& body) {

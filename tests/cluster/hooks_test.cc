@@ -32,11 +32,6 @@ bool any_has(const std::vector<std::string>& lines, const std::string& text) {
   return std::ranges::any_of(lines, [&](const std::string& line) { return line.find(text) != std::string::npos; });
 }
 
-int ctl(const dev::LocalCluster& cluster, const std::string& words) {
-  const int status = std::system((dev::program("daarionctl") + " --server " + cluster.server_of(kTwo) + " " + words + " >&2 < /dev/null").c_str());
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
 TEST(Hooks, APausedHolderThatIsLostIsFencedByTheCommandAndPeopleAreToldOnce) {
   auto made = test::ScratchCluster::make(3);
   ASSERT_OK(made);
@@ -51,7 +46,7 @@ TEST(Hooks, APausedHolderThatIsLostIsFencedByTheCommandAndPeopleAreToldOnce) {
   ASSERT_OK(cluster.start_all());
   ASSERT_OK(cluster.await_settled(seconds(60)));
 
-  ASSERT_EQ(ctl(cluster, "pause --reason test"), 0);
+  ASSERT_EQ(test::ctl(cluster, kTwo, "pause --reason test"), 0);
   std::this_thread::sleep_for(seconds(2));  // until the voters' acks name the pause, and the holder has dropped its deadline
   ASSERT_OK(cluster.kill(kOne));
   ASSERT_OK(cluster.await(kTwo, "the wait with its command", seconds(20), [](const dev::ClusterView& v) {
@@ -60,7 +55,7 @@ TEST(Hooks, APausedHolderThatIsLostIsFencedByTheCommandAndPeopleAreToldOnce) {
   std::this_thread::sleep_for(seconds(4));  // longer than a case must stand
   EXPECT_EQ(contents(fenced), "") << "the pause stands: nothing is run";
 
-  ASSERT_EQ(ctl(cluster, "resume --reason test"), 0);
+  ASSERT_EQ(test::ctl(cluster, kTwo, "resume --reason test"), 0);
   ASSERT_OK(cluster.await(kTwo, "a warning of the failing command", seconds(20), [](const dev::ClusterView& v) {
     return any_has(v.warnings, "node1 is not fenced") && any_has(v.warnings, "the switch does not answer") && any_has(v.warnings, "daarionctl confirm-fencing");
   }));
@@ -85,15 +80,15 @@ TEST(Hooks, APersonsWordDoesTheSame) {
   dev::LocalCluster& cluster = **made;
   ASSERT_OK(cluster.start_all());
   ASSERT_OK(cluster.await_settled(seconds(60)));
-  EXPECT_EQ(ctl(cluster, "confirm-fencing postgres --holder node1 --reason early --yes"), 5) << "nothing waits for it";
-  ASSERT_EQ(ctl(cluster, "pause --reason test"), 0);
+  EXPECT_EQ(test::ctl(cluster, kTwo, "confirm-fencing postgres --holder node1 --reason early --yes"), 5) << "nothing waits for it";
+  ASSERT_EQ(test::ctl(cluster, kTwo, "pause --reason test"), 0);
   std::this_thread::sleep_for(seconds(2));
   ASSERT_OK(cluster.kill(kOne));
   ASSERT_OK(cluster.await(kTwo, "the wait", seconds(20), [](const dev::ClusterView& v) { return any_has(v.waits, "word that node1 is off"); }));
-  EXPECT_EQ(ctl(cluster, "failover postgres --to node2 --reason test"), 5) << "it would wait for ever";
-  EXPECT_EQ(ctl(cluster, "confirm-fencing postgres --holder node1 --reason \"powered off\" --yes"), 0);
+  EXPECT_EQ(test::ctl(cluster, kTwo, "failover postgres --to node2 --reason test"), 5) << "it would wait for ever";
+  EXPECT_EQ(test::ctl(cluster, kTwo, "confirm-fencing postgres --holder node1 --reason \"powered off\" --yes"), 0);
   ASSERT_OK(cluster.await(kTwo, "the pause alone to be waited for", seconds(20), [](const dev::ClusterView& v) { return any_has(v.waits, "automatic failover is paused; daarionctl resume"); }));
-  EXPECT_EQ(ctl(cluster, "failover postgres --to node2 --reason test"), 0);
+  EXPECT_EQ(test::ctl(cluster, kTwo, "failover postgres --to node2 --reason test"), 0);
   ASSERT_OK(cluster.await(kTwo, "node2 writing", seconds(20), [](const dev::ClusterView& v) { return v.holder_of(kPostgres) == "node2"; }));
 }
 

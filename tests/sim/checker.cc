@@ -174,8 +174,10 @@ void Checker::folded_well(const LogEvent& event) {
     std::size_t kept = 0;
     for (const VoterInstance& v : after.voters.voters) kept += before.voters.has(v.node, v.instance) ? 1 : 0;
     if (!before.voters.id.empty()) {
-      world_.counters().add("voter sets changed");
-      if (before.voters.voters.size() + after.voters.voters.size() - 2 * kept > 1) fail("invariant 2: two voters were changed at once");
+      const bool overridden = std::holds_alternative<OverrideGranted>(event.event.payload);
+      world_.counters().add(overridden ? "overrides granted" : "voter sets changed");
+      if (overridden && (kept != after.voters.voters.size() || kept >= before.voters.majority())) fail("invariant 2: an override left a majority, or strangers");
+      if (!overridden && before.voters.voters.size() + after.voters.voters.size() - 2 * kept > 1) fail("invariant 2: two voters were changed at once");
     }
   }
   const LeaseState* was = before.lease(kPostgres);

@@ -289,6 +289,51 @@ struct Doing {
     w.replace_disk(host);
   }
 
+  /// An operator says that all but some are off while they are not few enough, of another log, or of hosts that are no voters.
+  void hasty_override() {
+    const State& state = w.reference();
+    OverrideGranted granted{.parent = r.chance(0.7) ? state.log.log : LogId{r.bits() | 1, r.bits()}, .voters = state.voters.voters, .others_off = "not looked"};
+    if (granted.voters.empty()) return;
+    if (granted.parent != state.log.log) granted.voters.resize(1);
+    else if (r.chance(0.5)) granted.voters = {{any_host().id, InstanceId{r.bits() | 1, 1}}};
+    w.append_by_hand(std::move(granted), {}, {}, "operator:chance", NodeId("node1"));
+  }
+
+  /// Of a majority of the voters the records are gone for good, and an operator looks who is left. Who held by the promises of those that are gone
+  /// may live, and the ones that are left may not have heard of him for longer than a lease.
+  void records() {
+    if (r.chance(0.3)) hasty_override();
+    if (!w.set_is_whole() || w.hosts().size() > static_cast<std::size_t>(w.knobs().nodes) || w.knobs().tail_loss) return;
+    const VoterSet set = w.reference().voters;
+    std::vector<Host*> voters;
+    for (auto& host : w.hosts())
+      if (host->record && set.has(host->id, host->record->instance)) voters.push_back(host.get());
+    for (std::size_t i = voters.size(); i > 1; --i) std::swap(voters[i - 1], voters[static_cast<std::size_t>(r.between(0, static_cast<std::int64_t>(i) - 1))]);
+    const std::size_t left = static_cast<std::size_t>(r.between(1, set.majority() - 1));
+    const Duration ttl = w.knobs().timers.ttl;
+    Duration from_now{};
+    if (Host* holder = writer(); holder != nullptr && r.chance(0.6)) {
+      std::vector<std::pair<int, int>> links;
+      for (std::size_t i = 0; i < left; ++i)
+        if (voters[i] != holder) links.emplace_back(holder->index, voters[i]->index);
+      w.note(holder->id.value + " is not heard by those that will be left");
+      cut_links(w, links, r.between(3 * ttl, 6 * ttl));
+      from_now = r.between(ttl + ttl / 10, 2 * ttl);
+    }
+    const std::vector<Host*> gone(voters.begin() + static_cast<std::ptrdiff_t>(left), voters.end());
+    const Duration looks = r.between(milliseconds(1), r.chance(0.5) ? milliseconds(300) : seconds(4));
+    const bool reboot = r.chance(0.5);
+    w.after(from_now, [&w = w, gone, looks, reboot, chance = r.bits()] {
+      if (w.healed() || !w.set_is_whole()) return;
+      Doing then{w, Random(chance)};
+      for (Host* host : gone) {
+        then.lose(*host, reboot, false);
+        w.replace_disk(*host);
+      }
+      w.after(looks, [&w] { w.grant_overrides(); });
+    });
+  }
+
   /// An odd number of the nodes.
   void voters() {
     if (w.hosts().size() > static_cast<std::size_t>(w.knobs().nodes)) return;
@@ -380,6 +425,7 @@ void perform_fault(World& w, const Fault& fault) {
     case FaultKind::kSecondHost: return d.second_host();
     case FaultKind::kDisk: return d.disk();
     case FaultKind::kVoters: return d.voters();
+    case FaultKind::kRecords: return d.records();
     case FaultKind::kCount: return;
   }
 }

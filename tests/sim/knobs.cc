@@ -54,6 +54,7 @@ int weight(FaultKind kind) {
     case FaultKind::kSecondHost: return 2;
     case FaultKind::kDisk: return 6;
     case FaultKind::kVoters: return 8;
+    case FaultKind::kRecords: return 6;
     case FaultKind::kCount: break;
   }
   return 0;
@@ -83,6 +84,7 @@ const char* text_of(FaultKind kind) {
     case FaultKind::kSecondHost: return "second host";
     case FaultKind::kDisk: return "voter's disk replaced";
     case FaultKind::kVoters: return "other voters declared";
+    case FaultKind::kRecords: return "a majority's records gone";
     case FaultKind::kCount: break;
   }
   return "?";
@@ -136,6 +138,7 @@ Knobs deal(std::uint64_t seed) {
   const bool often = r.chance(0.1);  // one change after the other
   if (r.chance(0.3)) k.mix[index(FaultKind::kDisk)] = weight(FaultKind::kDisk) * (often ? 8 : 1);
   if (k.nodes > 3 && r.chance(0.4)) k.mix[index(FaultKind::kVoters)] = weight(FaultKind::kVoters) * (often ? 8 : 1);
+  if (r.chance(0.15)) k.mix[index(FaultKind::kRecords)] = weight(FaultKind::kRecords) * (often ? 8 : 1);
   return k;
 }
 

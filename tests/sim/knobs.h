@@ -30,6 +30,7 @@ enum class FaultKind {
   kSecondHost,       // a node is built anew under its id while its old host lives on
   kDisk,             // a host comes back without its voter's record
   kVoters,           // other voters are declared, where there are more nodes than voters
+  kRecords,          // a majority of the voters' records is gone, and an operator says who is left
   kCount
 };
 inline constexpr std::size_t kFaultKinds = static_cast<std::size_t>(FaultKind::kCount);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "controlplane/core/override.h"
 #include "tests/sim/plants.h"
 
 namespace daarion::sim {
@@ -15,6 +16,7 @@ constexpr Duration kLiveness = seconds(30);
 // All is well, and stays so: longer than any lease, so that one that is about to run out does not pass.
 constexpr Duration kStaysWell = seconds(5);
 constexpr Duration kLookAgain = milliseconds(250);
+constexpr Duration kOperatorWaits = seconds(9);
 constexpr Duration kWatchLeader = milliseconds(100);
 constexpr std::size_t kMaxBacklog = 4096;
 
@@ -157,8 +159,55 @@ void World::give_word() {
   }
 }
 
+/// What an operator does when a majority of the voters is gone for good: he says who is left, and before that whatever the cluster asks for.
+/// Returns whether it is so.
+bool World::grant_override() {
+  const State& state = reference();
+  OverrideGranted granted{.parent = state.log.log, .voters = {}, .others_off = "looked"};
+  for (const VoterInstance& v : state.voters.voters) {
+    const auto is_it = [&](const auto& h) { return !h->gone && h->id == v.node && h->record && h->record->instance == v.instance; };
+    if (std::ranges::any_of(hosts_, is_it)) granted.voters.push_back(v);
+  }
+  if (granted.voters.empty() || granted.voters.size() >= state.voters.majority()) return false;
+  if (objection(state, granted).empty()) {
+    append_by_hand(std::move(granted), {}, {}, "operator:sim", NodeId("node1"));
+    return true;
+  }
+  for (const ResourceId& what : {ResourceId{}, resource_}) {
+    const auto said = state.operators.find(what.empty() ? "cluster" : what.value);
+    if (said == state.operators.end() || said->second.paused <= said->second.resumed) continue;
+    append_by_hand(Resumed{}, what, {}, "operator:sim", NodeId("node1"));
+    return true;
+  }
+  for (const EndlessSession& endless : endless_sessions(state, resource_)) {
+    const auto runs = [&](const auto& h) { return !h->gone && h->guard.taken && h->guard.taken->session == endless.session; };
+    if (covers(granted, state.voters, endless) || std::ranges::any_of(hosts_, runs)) continue;
+    append_by_hand(FencingConfirmed{endless.session}, resource_, {}, "operator:sim", NodeId("node1"));
+    return true;
+  }
+  return true;
+}
+
+/// With a majority nobody was promoted for as long as it was gone, and what is left may be older than the limits allow: an operator takes it.
+void World::accept_loss(Instant began) {
+  const LeaseState* lease = reference().lease(resource_);
+  const auto writes = [](const auto& h) { return !h->gone && h->engine.writable(); };
+  if (reference().log.overrides == 0 || lease == nullptr || now_ - began < kOperatorWaits || std::ranges::any_of(hosts_, writes)) return;
+  if (loss_accepted_ != Instant{} && now_ - loss_accepted_ < kOperatorWaits) return;
+  loss_accepted_ = now_;
+  append_by_hand(SwitchoverRequested{.from = lease->completed.node, .to = {}, .forced = true, .allow_data_loss = true, .valid_ms = 8000, .request = {}}, resource_,
+                 {}, "operator:sim", NodeId("node1"));
+}
+
+void World::grant_overrides() {
+  if (healed_ || !grant_override()) return;  // once all is healed it is done with the other words
+  after(kLookAgain, [this] { grant_overrides(); });
+}
+
 void World::await_settled(Instant began, Instant well_since) {
   give_word();
+  grant_override();
+  accept_loss(began);
   if (!settled()) {
     well_since = kNever;
   } else if (well_since == kNever) {

@@ -157,6 +157,8 @@ class World {
   bool set_is_whole() const;
   /// Two hosts live under one id. Which of them votes is an operator's business.
   bool one_id_twice() const;
+  /// An operator looks again and again who is left of the voters, and says so until a majority of them lives.
+  void grant_overrides();
   /// An operator changes `control.voters` everywhere.
   void declare_voters(const std::vector<NodeId>& voters);
   void kill_guard(Host& host);
@@ -194,6 +196,8 @@ class World {
   void give_shared(Host& host, const std::shared_ptr<const Input>& input);
   bool settled() const;
   void give_word();
+  bool grant_override();
+  void accept_loss(Instant began);
   void await_settled(Instant began, Instant well_since);
   void perform(Host& host, std::vector<Output> outputs);
   void set_timer(Host& host);
@@ -248,6 +252,7 @@ class World {
   std::vector<std::shared_ptr<const State>> history_;  // the log folded up to each sequence
   Duration settled_after_{-1};
   std::vector<SessionId> words_given_;
+  Instant loss_accepted_{};
   bool healed_ = false;            // the phase with faults is over
   bool done_ = false;
   TopologySpec spec_;

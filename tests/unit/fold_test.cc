@@ -1,5 +1,7 @@
 #include "controlplane/core/fold.h"
 
+#include "controlplane/core/override.h"
+
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
@@ -17,7 +19,8 @@ void expect_ignored(Log& log, const LogEvent& event, bool counted = true) {
   ++wanted.ignored;
   wanted.applied = event.sequence;
   wanted.applied_ns = event.stored_ns;
-  if (counted) wanted.leases[kPostgres].version = event.event.header.version;
+  const Aggregate& of = event.event.header.aggregate;
+  if (counted) (of.kind == "operator" ? wanted.operators[of.name].version : wanted.leases[kPostgres].version) = event.event.header.version;
   log.add(event);
   EXPECT_EQ(log.state, wanted) << payload_name(event.event.payload);
 }
@@ -290,18 +293,70 @@ TEST(Fold, RequestKeysAreBounded) {
 TEST(Fold, FencingConfirmedNamesTheSession) {
   Log log = log_with_holder();
   const Sequence at = log.add(FencingConfirmed{session(1), "powered off"}, node(1), kPostgres);
-  EXPECT_EQ(log.state.operator_of(kPostgres)->fencing_confirmed, session(1));
-  EXPECT_EQ(log.state.operator_of(kPostgres)->fencing_sequence, at);
+  EXPECT_EQ(log.state.operator_of(kPostgres)->fenced, (std::vector<FencedSession>{{session(1), at}}));
 }
 
-TEST(Fold, OverrideGrantedOnlyCounts) {
+TEST(Fold, OverrideLeavesTheVotersNamedUnderANewNameAndHigherEpochs) {
   Log log = log_with_holder();
-  State wanted = log.state;
-  log.add(OverrideGranted{});
-  wanted.applied = log.state.applied;
-  wanted.applied_ns = log.state.applied_ns;
-  wanted.operators["cluster"].version = Version{1};
-  EXPECT_EQ(log.state, wanted);
+  const State before = log.state;
+  const Sequence at = log.add(log.override_for({2}));
+  const State& s = log.state;
+  EXPECT_EQ(s.voters.voters, (std::vector<VoterInstance>{{node(2), instance(2)}}));
+  EXPECT_EQ(s.voters.id, log.events.back().event.header.id);
+  EXPECT_EQ(s.voters.sequence, at);
+  EXPECT_NE(s.log.log, before.log.log);
+  EXPECT_EQ(s.log.parent, before.log.log);
+  EXPECT_EQ(s.log.root, before.log.log);
+  EXPECT_EQ(s.log.overrides, 1u);
+  EXPECT_EQ(log.lease().epoch.value, 1 + kOverrideEpochs);
+  EXPECT_EQ(log.lease().phase, LeaseState::Phase::kEnded);
+  EXPECT_EQ(log.lease().completed, before.leases.at(kPostgres).completed) << "whose data the others follow";
+  log.add(log.override_for({2}));
+  EXPECT_EQ(s.log.overrides, 1u) << "one voter is a majority of one";
+}
+
+TEST(Fold, OverrideNamesItsLogAndFewerThanAMajorityOfItsVoters) {
+  Log log = log_with_holder();
+  OverrideGranted other_log = log.override_for({2}), stranger = log.override_for({2}), twice = log.override_for({2, 2}), silent = log.override_for({2});
+  other_log.parent = log_id(9);
+  stranger.voters[0].instance = instance(9);
+  silent.others_off = {};
+  expect_ignored(log, log.make(other_log, node(1)));
+  expect_ignored(log, log.make(stranger, node(1)));
+  expect_ignored(log, log.make(twice, node(1)));
+  expect_ignored(log, log.make(silent, node(1)));
+  expect_ignored(log, log.make(log.override_for({}), node(1)));
+  expect_ignored(log, log.make(log.override_for({2, 3}), node(1)));
+}
+
+TEST(Fold, OverrideIsTheWordOnASessionWithoutAnEndOfALostVoter) {
+  Log log = log_with_holder();
+  log.pause();
+  log.resume();
+  ASSERT_EQ(endless_sessions(log.state, kPostgres).size(), 1u) << "node1 may not have folded that it is over";
+  log.add(log.override_for({2}));
+  EXPECT_TRUE(log.state.fenced(kPostgres, session(1)));
+  EXPECT_TRUE(endless_sessions(log.state, kPostgres).empty());
+}
+
+TEST(Fold, OverrideWaitsForWordOnASessionWithoutAnEndOfAVoterThatIsLeft) {
+  Log log = log_with_holder();
+  log.pause();
+  log.resume();
+  EXPECT_NE(objection(log.state, log.override_for({1})).find("word that node1 is off"), std::string::npos);
+  expect_ignored(log, log.make(log.override_for({1}), node(1)));
+  log.add(FencingConfirmed{session(1), "its engine is off"}, node(1), kPostgres);
+  EXPECT_EQ(objection(log.state, log.override_for({1})), "");
+}
+
+TEST(Fold, WordsOnTwoSessionsStandBesideEachOther) {
+  Log log = log_with_holder();
+  log.pause();
+  log.decide(2, 2, session(2));
+  log.add(FencingConfirmed{session(1), "off"}, node(3), kPostgres);
+  log.add(FencingConfirmed{session(2), "off"}, node(3), kPostgres);
+  EXPECT_TRUE(log.state.fenced(kPostgres, session(1)));
+  EXPECT_TRUE(log.state.fenced(kPostgres, session(2)));
 }
 
 // ---- what no rule accepts

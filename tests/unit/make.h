@@ -95,6 +95,12 @@ class Log {
     return change;
   }
   Sequence change_set(const VoterInstance& one, std::vector<VoterInstance> next = {}) { return add(changed_set(one, std::move(next))); }
+  /// An operator's word that of the voters only these nodes are left.
+  OverrideGranted override_for(std::initializer_list<int> left) const {
+    OverrideGranted granted{.parent = state.log.log, .voters = {}, .others_off = "burnt"};
+    for (const int n : left) granted.voters.push_back({node(n), instance(n)});
+    return granted;
+  }
   Sequence pause() { return add(Paused{}); }
   Sequence resume() { return add(Resumed{}); }
   const LeaseState& lease() const { return state.leases.at(kPostgres); }

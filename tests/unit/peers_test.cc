@@ -65,7 +65,7 @@ TEST(Peers, HeadIsOfThisLogOnly) {
   other.applied = Sequence{99};
   peers.hear(ours, at(0));
   peers.hear(other, at(0));
-  EXPECT_EQ(peers.head(log_id(1)), Sequence{7});
+  EXPECT_EQ(peers.head({.log = log_id(1)}), Sequence{7});
 }
 
 TEST(Peers, PrimaryIsWhoClaimsAndWrites) {
@@ -143,10 +143,10 @@ TEST(Peers, BeatsFromBeforeTheLogEndedEarlierNameNoMore) {
   Beat beat = beat_of(2, 1, log.state);
   beat.applied = Sequence{50};
   peers.hear(beat, at(0));
-  peers.log_ends(log_id(), Sequence{40}, at(0));
-  EXPECT_EQ(peers.head(log_id()), Sequence{50}) << "asked no later than it was heard";
-  peers.log_ends(log_id(), Sequence{40}, at(1));
-  EXPECT_EQ(peers.head(log_id()), Sequence{40});
+  peers.log_ends({.log = log_id()}, Sequence{40}, at(0));
+  EXPECT_EQ(peers.head({.log = log_id()}), Sequence{50}) << "asked no later than it was heard";
+  peers.log_ends({.log = log_id()}, Sequence{40}, at(1));
+  EXPECT_EQ(peers.head({.log = log_id()}), Sequence{40});
 }
 
 }  // namespace

@@ -20,6 +20,8 @@ VoterRecord example() {
                                         .instance = {17, 18}};
   r.floors[ResourceId("postgres")] = {16};
   r.regressed = {17};
+  r.root = LogId{8, 1};
+  r.overrides = 2;
   return r;
 }
 

@@ -676,12 +676,119 @@ TEST_F(VoterTest, ForeignLogSilencesIt) {
   EXPECT_EQ(voter->record().log, log_id(1));
 }
 
-TEST_F(VoterTest, LogThatNamesItsOwnAsParentIsAdopted) {
-  log.state.log.log = log_id(2);
-  log.state.log.parent = log_id(1);
-  fold(at(0));
+// ---- an override
+TEST_F(VoterTest, OverrideIsTakenUpOnlyWhenWhatWasPromisedBeforeHasRunOut) {
+  hear(1, claim_of(1, session(1), seconds(3)), at(0));
+  log.add(log.override_for({3}));
+  fold(at(100));
+  const Claim next = claim_of(log.lease().epoch.value + 1, session(2));
   EXPECT_FALSE(voter->foreign_log(log.state));
-  EXPECT_EQ(disk.log, log_id(2));
+  EXPECT_EQ(disk.log, log_id()) << "a daemon that is restarted meanwhile waits again";
+  EXPECT_EQ(hear(2, next, at(3129)), ' ');
+  EXPECT_FALSE(votes(at(3129)));
+  EXPECT_NE(voter->silence(log.state, at(200))->what.find("an override was granted"), std::string::npos);
+  EXPECT_EQ(voter->next_change(at(3100)), at(100 + 3030)) << "the longest length that it promised";
+  voter->on_time(log.state, at(3130), out);
+  sync(at(3130));
+  EXPECT_EQ(disk.log, log.state.log.log);
+  EXPECT_EQ(disk.root, log_id());
+  EXPECT_EQ(disk.overrides, 1u);
+  EXPECT_EQ(hear(2, next, at(3131)), 'a');
+}
+
+TEST_F(VoterTest, OverrideIsWaitedForAnewByANewRun) {
+  log.add(log.override_for({3}));
+  fold(at(100));
+  begin(4, 1, at(1500));
+  fold(at(1500));
+  EXPECT_FALSE(votes(at(2200)));
+  voter->on_time(log.state, at(1500 + 2020), out);
+  sync(at(1500 + 2020));
+  EXPECT_TRUE(votes(at(1500 + 2020)));
+}
+
+TEST_F(VoterTest, WhoIsLeftOutByAnOverrideAnswersNobodyUnderIt) {
+  log.add(log.override_for({1}));
+  fold(at(0));
+  fold(at(5000));
+  EXPECT_EQ(disk.log, log.state.log.log);
+  EXPECT_EQ(hear(1, claim_of(5000, session(5)), at(5001)), ' ');
+}
+
+TEST_F(VoterTest, HearingOfAnOverrideSilencesOneThatHasNotFoldedIt) {
+  ASSERT_EQ(hear(1, kFirst, at(0)), 'a');
+  const Log cut_off = log;
+  log.add(log.override_for({1}));
+  Beat theirs = beat_of(1, ++counter, log.state);
+  theirs.root = log.state.log.root;
+  theirs.overrides = 1;
+  log = cut_off;
+  hear(theirs, at(100));
+  EXPECT_EQ(voter->overridden_by(), node(1));
+  EXPECT_EQ(hear(1, kFirst, at(200)), ' ') << "what it held is fenced within a lease";
+  EXPECT_FALSE(votes(at(5000)));
+  EXPECT_NE(voter->silence(log.state, at(200))->what.find("node1 goes on with this log under another name"), std::string::npos);
+  EXPECT_EQ(voter->word(log.state, at(9000)), std::nullopt);
+}
+
+TEST_F(VoterTest, ABeatFromBeforeTheOverrideSilencesNobody) {
+  Beat old = beat(1, kFirst);
+  log.add(log.override_for({3}));
+  fold(at(0));
+  fold(at(5000));
+  hear(old, at(5001));
+  EXPECT_TRUE(voter->overridden_by().empty());
+  EXPECT_TRUE(votes(at(5002)));
+}
+
+TEST_F(VoterTest, OfTwoOverridesOfOneLogTheOneWithTheHigherIdGoesOn) {
+  log.add(log.override_for({3}));
+  fold(at(0));
+  fold(at(5000));
+  Beat theirs = beat_of(1, ++counter, log.state);
+  theirs.root = log_id();
+  theirs.overrides = 1;
+  theirs.log.hi = 0;
+  hear(theirs, at(5001));
+  EXPECT_TRUE(votes(at(5002))) << "it is the other one that falls silent";
+  theirs = beat_of(1, ++counter, log.state);
+  theirs.root = log_id();
+  theirs.overrides = 1;
+  theirs.log.hi = ~0ULL;
+  hear(theirs, at(5003));
+  EXPECT_FALSE(votes(at(5004)));
+}
+
+TEST_F(VoterTest, AFoldThatIsBehindAnOverrideIsNotGoneBackTo) {
+  const Log before = log;
+  log.add(log.override_for({3}));
+  fold(at(0));
+  fold(at(5000));
+  const LogId name = disk.log;
+  log = before;
+  fold(at(6000));
+  fold(at(12'000));
+  EXPECT_EQ(disk.log, name);
+  EXPECT_FALSE(votes(at(12'001)));
+}
+
+TEST_F(VoterTest, AnOverrideThatTheLogLostIsGoneBackFromAndGrantedAgain) {
+  const Log before = log;
+  log.add(log.override_for({3}));
+  fold(at(0));
+  fold(at(5000));
+  log = before;
+  log.add(LogRegressed{.folded = Sequence{disk.voters.sequence}, .head = before.state.applied}, node(3));
+  fold(at(6000));
+  EXPECT_EQ(hear(1, kFirst, at(6001)), ' ');
+  fold(at(9000));
+  EXPECT_EQ(disk.log, log_id());
+  EXPECT_EQ(disk.voters.id, log.state.voters.id);
+  log.add(log.override_for({3}));
+  fold(at(9100));
+  fold(at(12'000));
+  EXPECT_EQ(disk.log, log.state.log.log);
+  EXPECT_TRUE(votes(at(12'001)));
 }
 
 TEST_F(VoterTest, NoVoterWithoutItsPlaceInTheSet) {
