@@ -195,7 +195,13 @@ void World::accept_loss(Instant began) {
   if (reference().log.overrides == 0 || lease == nullptr || now_ - began < kOperatorWaits || std::ranges::any_of(hosts_, writes)) return;
   if (loss_accepted_ != Instant{} && now_ - loss_accepted_ < kOperatorWaits) return;
   loss_accepted_ = now_;
-  append_by_hand(SwitchoverRequested{.from = lease->completed.node, .to = {}, .forced = true, .allow_data_loss = true, .valid_ms = 8000, .request = {}}, resource_,
+  // Who has the most, and runs: named, for what has parted from the history that the log shows is taken only where a person names it.
+  const Host* best = nullptr;
+  for (const auto& h : hosts_)
+    if (!h->gone && h->engine.running && (best == nullptr || std::pair(h->engine.data.position.timeline, h->engine.data.position.lsn) > std::pair(best->engine.data.position.timeline, best->engine.data.position.lsn)))
+      best = h.get();
+  if (best == nullptr) return;
+  append_by_hand(SwitchoverRequested{.from = lease->completed.node, .to = best->id, .forced = true, .allow_data_loss = true, .valid_ms = 8000, .request = {}}, resource_,
                  {}, "operator:sim", NodeId("node1"));
 }
 
