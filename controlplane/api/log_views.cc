@@ -179,6 +179,12 @@ Result<v1::Explanation> explain_at(const OpenReader& open, Sequence at, Sequence
     before.push_back(std::move(*event));
   }
   const LogEvent decision = before.back();
+  if (std::holds_alternative<VoterSetChanged>(decision.event.payload) || std::holds_alternative<OverrideGranted>(decision.event.payload)) {
+    // Its evidence is in part what the log said before it: who voted, what was decided, who was paused.
+    const auto folded = at.value == 1 ? Result<Folded>(Folded{}) : fold_log(open, {.sequence = Sequence{at.value - 1}}, {});
+    if (!folded) return tl::unexpected(folded.error());
+    return explain_set(decision, folded->state);
+  }
   auto out = explain(decision);
   if (!out) return out;
   if (const LogEvent* event = trigger_of(decision, before))

@@ -7,6 +7,8 @@
 
 #include "controlplane/core/capability.h"
 #include "controlplane/core/decide.h"
+#include "controlplane/core/override.h"
+#include "controlplane/core/voter_set.h"
 #include "controlplane/core/services.h"
 
 namespace daarion {
@@ -223,14 +225,8 @@ v1::EventView view_of(const LogEvent& event, const std::string& subject) {
   return out;
 }
 
-Result<v1::Explanation> explain(const LogEvent& event) {
-  v1::Explanation out;
-  if (const auto* decided = std::get_if<PromotionDecided>(&event.event.payload)) out = explain_promotion(*decided);
-  else if (const auto* service = std::get_if<ServiceMoved>(&event.event.payload)) out = explain_service(*service);
-  else if (const auto* capability = std::get_if<CapabilityMoved>(&event.event.payload)) out = explain_capability(*capability);
-  else
-    return fail(Remedy::kFixInput, "explain " + number(event.sequence.value) + ": it is a " + payload_name(event.event.payload) +
-                                       ", not a decision; `daarionctl events` lists PromotionDecided, ServiceMoved and CapabilityMoved events");
+namespace {
+void fill_header(const LogEvent& event, v1::Explanation& out) {
   const EventHeader& h = event.event.header;
   out.set_sequence(event.sequence.value);
   out.set_time(time_text(event.stored_ns));
@@ -240,6 +236,72 @@ Result<v1::Explanation> explain(const LogEvent& event) {
   out.set_actor(h.actor);
   if (out.decider().empty()) out.set_decider(h.node.value);
   out.set_agrees(out.differences().empty());
+}
+
+/// Every voter of before and after: whether it stays, joins or leaves, and what was said of it.
+void add_voters(const std::vector<VoterInstance>& before, const std::vector<VoterInstance>& after, const std::function<std::string(const VoterInstance&)>& said,
+                v1::Explanation& out) {
+  std::vector<VoterInstance> all = before;
+  std::ranges::copy_if(after, std::back_inserter(all), [&](const VoterInstance& v) { return std::ranges::find(before, v) == before.end(); });
+  std::ranges::sort(all, {}, [](const VoterInstance& v) { return std::pair(v.node, v.instance); });
+  for (const VoterInstance& v : all) {
+    const bool was = std::ranges::find(before, v) != before.end(), is = std::ranges::find(after, v) != after.end();
+    const std::string more = said(v);
+    add_candidate(out, v.node.value, is, was && is ? "stays" : is ? "joins" : "leaves", "instance " + short_id(v.instance) + (more.empty() ? "" : "; " + more));
+  }
+}
+
+void add_words(const VoterSetChanged& change, const State& before, v1::Explanation& out) {
+  add_voters(before.voters.voters, change.voters, [&](const VoterInstance& v) {
+    const auto word = std::ranges::find_if(change.words, [&](const SetWord& w) { return w.voter == v.node && w.instance == v.instance; });
+    std::string said = word == change.words.end() ? (before.voters.has(v.node, v.instance) ? "gave no word" : "") : "gave its word";
+    if (word != change.words.end())
+      for (const PromisedEpoch& p : word->promised) said += ", promised " + p.resource.value + " up to epoch " + number(p.epoch.value);
+    if (std::ranges::find(change.next, v) != change.next.end()) said += std::string(said.empty() ? "" : ", ") + "is the next to leave";
+    return said;
+  }, out);
+  for (const VoterInstance& v : change.next)
+    if (!before.voters.has(v.node, v.instance) && std::ranges::find(change.voters, v) == change.voters.end())
+      add_candidate(out, v.node.value, false, "next", "instance " + short_id(v.instance) + "; is the next to join");
+}
+}  // namespace
+
+Result<v1::Explanation> explain_set(const LogEvent& event, const State& before) {
+  v1::Explanation out;
+  std::string refused;
+  if (const auto* change = std::get_if<VoterSetChanged>(&event.event.payload)) {
+    out.set_kind("voter_set");
+    out.set_to(names(change->voters));
+    add_words(*change, before, out);
+    refused = objection(before, *change);
+  } else if (const auto* granted = std::get_if<OverrideGranted>(&event.event.payload)) {
+    out.set_kind("override");
+    out.set_to(names(granted->voters));
+    add_voters(before.voters.voters, granted->voters, [&](const VoterInstance& v) {
+      return std::ranges::find(granted->voters, v) == granted->voters.end() ? "said to be off: " + granted->others_off : std::string{};
+    }, out);
+    refused = objection(before, *granted);
+  } else {
+    return fail(Remedy::kFixInput, "explain " + number(event.sequence.value) + ": it is a " + payload_name(event.event.payload) + ", not of who votes");
+  }
+  out.set_voters(static_cast<std::uint32_t>(before.voters.voters.size()));
+  fill_header(event, out);
+  v1::Phase& taken = *out.add_phases();
+  taken.set_name(refused.empty() ? "taken" : "refused");
+  taken.set_sequence(event.sequence.value);
+  taken.set_detail(refused.empty() ? "by the fold: it follows from the state before" : "by the fold: " + refused);
+  return out;
+}
+
+Result<v1::Explanation> explain(const LogEvent& event) {
+  v1::Explanation out;
+  if (const auto* decided = std::get_if<PromotionDecided>(&event.event.payload)) out = explain_promotion(*decided);
+  else if (const auto* service = std::get_if<ServiceMoved>(&event.event.payload)) out = explain_service(*service);
+  else if (const auto* capability = std::get_if<CapabilityMoved>(&event.event.payload)) out = explain_capability(*capability);
+  else
+    return fail(Remedy::kFixInput, "explain " + number(event.sequence.value) + ": it is a " + payload_name(event.event.payload) +
+                                       ", not a decision; `daarionctl events` lists PromotionDecided, ServiceMoved, CapabilityMoved, VoterSetChanged and OverrideGranted events");
+  fill_header(event, out);
   return out;
 }
 

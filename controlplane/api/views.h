@@ -25,6 +25,9 @@ v1::EventView view_of(const LogEvent& event, const std::string& subject);
 /// who provides a capability. Errors: kFixInput if the event is none of these, naming what it is.
 Result<v1::Explanation> explain(const LogEvent& event);
 
+/// `why` of who votes: a VoterSetChanged or OverrideGranted, with what the fold made of it in the state before. Errors: kFixInput if it is neither.
+Result<v1::Explanation> explain_set(const LogEvent& event, const State& before);
+
 /// A preview's text with the holder's own part said as what it is: "node1: never heard in this log" -> "node1: taken as dead".
 std::string as_hypothesis(std::string text, const NodeId& holder, const std::string& says = "taken as dead");
 

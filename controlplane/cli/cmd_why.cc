@@ -33,19 +33,21 @@ void add_loss(const v1::Explanation& e, Lines& out) {
   out.add("loss       at most " + bytes_text(e.loss_bytes()) + because);
 }
 
-/// The places of a service or the providers of a capability: `*` is where it went.
+bool is_of_voters(const v1::Explanation& e) { return e.kind() == "voter_set" || e.kind() == "override"; }
+
+/// The places of a service, the providers of a capability, or the voters: `*` is where it went.
 void add_places(const v1::Explanation& e, Lines& out) {
   const std::string to = " " + e.to() + " ";
-  Table table({" ", e.kind() == "service" ? "NODE" : "PROVIDER", "RULE", "DETAIL"});
-  for (const v1::CandidateVerdict& c : e.candidates()) table.row({to.find(" " + c.node() + " ") == std::string::npos ? "" : "*", c.node(), c.rule(), c.detail()});
-  out.add(e.kind() == "service" ? "places" : "chain");
+  Table table({" ", e.kind() == "service" ? "NODE" : is_of_voters(e) ? "VOTER" : "PROVIDER", "RULE", "DETAIL"});
+  for (const v1::CandidateVerdict& c : e.candidates()) table.row({is_of_voters(e) ? (c.eligible() ? "*" : "") : to.find(" " + c.node() + " ") == std::string::npos ? "" : "*", c.node(), c.rule(), c.detail()});
+  out.add(e.kind() == "service" ? "places" : is_of_voters(e) ? "voters" : "chain");
   table.empty() ? out.add(kIndent + "none") : out.add(table, kIndent);
 }
 
 void print_why(const v1::Explanation& e) {
-  const bool move = e.kind() == "service" || e.kind() == "capability";
+  const bool move = e.kind() == "service" || e.kind() == "capability" || is_of_voters(e);
   Lines out;
-  out.add("event " + std::to_string(e.sequence()) + ": " + e.kind() + (move ? " " : " of ") + e.resource() + " to " + (e.to().empty() ? "nobody" : e.to()) +
+  out.add("event " + std::to_string(e.sequence()) + ": " + e.kind() + (is_of_voters(e) ? "" : (move ? " " : " of ") + e.resource()) + " to " + (e.to().empty() ? "nobody" : e.to()) +
           (move ? "" : ", epoch " + std::to_string(e.epoch())));
   out.add("when       " + e.time() + " (log time)");
   out.add("reason     " + e.reason());
@@ -108,7 +110,7 @@ ExitCode why_not(const Globals& globals, const std::string& resource) {
 
 void add_why(CLI::App& app, const Globals& globals, ExitCode& code) {
   auto decision = std::make_shared<std::string>(), resource = std::make_shared<std::string>();
-  CLI::App* command = app.add_subcommand("why", "A decision made again from its evidence: who writes, who serves, who provides; every candidate's verdict, and what followed.");
+  CLI::App* command = app.add_subcommand("why", "A decision made again from its evidence: who writes, who serves, who provides, who votes; every candidate's verdict, and what followed.");
   command->add_option("what", *decision, "A sequence of the log, or a resource, service or capability: its newest decision")->required()->type_name("SEQ|NAME");
   command->callback([decision, &globals, &code] { code = why(globals, *decision); });
   CLI::App* now = app.add_subcommand("why-not", "The same rules on this moment: who would be promoted if the holder died, and why the others would not.");

@@ -99,6 +99,40 @@ TEST(ExplainAt, EveryDecisionOfSimulatedClustersHasPhases) {
   EXPECT_GT(triggered, 10u);
 }
 
+TEST(ExplainAt, EveryChangeOfTheVotersSaysWhoGaveItsWordAndWhatTheFoldMadeOfIt) {
+  std::size_t changes = 0, with_words = 0, overrides = 0, refused = 0;
+  for (std::uint64_t seed = 1; seed <= 400 && (overrides < 3 || with_words < 10 || refused < 1); ++seed) {
+    const std::vector<StoredMessage> log = test::sim_log(seed);
+    State before;
+    for (const StoredMessage& m : log) {
+      const auto event = decode_event(m);
+      const State after = fold(before, *event);
+      const auto* change = std::get_if<VoterSetChanged>(&event->event.payload);
+      const auto* granted = std::get_if<OverrideGranted>(&event->event.payload);
+      if (change != nullptr || granted != nullptr) {
+        const auto why = explain_at(reader_of(log), m.sequence, {log.size()});
+        ASSERT_TRUE(why) << why.error().message;
+        const bool taken = after.voters.id == event->event.header.id;
+        EXPECT_EQ(why->phases(0).name(), taken ? "taken" : "refused") << "seed " << seed << " event " << m.sequence.value;
+        EXPECT_EQ(why->kind(), change ? "voter_set" : "override");
+        std::set<std::string> stay;
+        for (const v1::CandidateVerdict& c : why->candidates())
+          if (c.eligible()) stay.insert(c.node());
+        if (taken) EXPECT_EQ(stay.size(), after.voters.voters.size());
+        ++changes;
+        with_words += change && !change->words.empty() ? 1 : 0;
+        overrides += granted && taken ? 1 : 0;
+        refused += taken ? 0 : 1;
+      }
+      before = after;
+    }
+  }
+  EXPECT_GT(changes, 100u);
+  EXPECT_GE(with_words, 10u);
+  EXPECT_GE(overrides, 3u);
+  EXPECT_GE(refused, 1u);
+}
+
 TEST(IncidentAt, EveryFailoverOfSimulatedClustersIsAStory) {
   std::size_t stories = 0, over = 0, promoted = 0;
   for (std::uint64_t seed = 1; seed <= 10; ++seed) {

@@ -29,6 +29,7 @@ constexpr Duration kUp = seconds(90);
 // A replica of the log that came back wrong is taken out and put in anew, and looked at again a minute later: on nats-server 2.9 its catch-up can stop half
 // way. How long it took is of the fault's figures.
 constexpr Duration kLogWhole = seconds(150);
+constexpr Duration kReadable = seconds(40);  // a consumer cannot be made while JetStream elects: 4 to 9 s, and twice at worst
 constexpr Duration kMendsItself = seconds(45);  // several elections; a server that says nothing for longer stays so
 constexpr Duration kLook = milliseconds(250);
 constexpr Duration kQuiet = seconds(2);         // nobody wrote for so long: the nodes are asked what they wait for
@@ -135,7 +136,14 @@ void World::about_to_lose(Sequence head) {
 
 std::vector<LogEvent> World::log_up_to(Sequence head) {
   const Sequence from = remembered_.front().sequence;
-  return head < from ? std::vector<LogEvent>{} : need(test::read_log(*cluster_, from, head, NodeId())).events;
+  if (head < from) return {};
+  std::vector<LogEvent> out;
+  until("a reader of the log", kReadable, [&] {
+    auto log = test::read_log(*cluster_, from, head, NodeId());
+    if (log) out = std::move(log->events);
+    return log.has_value();
+  });
+  return out;
 }
 
 bool World::remembers(const LogEvent& event) const {

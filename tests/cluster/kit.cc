@@ -29,7 +29,7 @@ namespace {
 using std::chrono::seconds;
 using Kind = NatsServerPlan::Kind;
 
-constexpr Duration kRead = seconds(30);  // above two elections of JetStream
+constexpr Duration kRead = seconds(10);
 constexpr Duration kAdmin = seconds(15);  // an append may wait for an election
 
 Result<std::shared_ptr<Connection>> connect(dev::LocalCluster& cluster, const std::vector<NatsServerPlan>& servers, Duration limit, bool sys = false) {
@@ -56,7 +56,7 @@ Result<LogRead> read(LogReader& reader, Sequence from, Sequence to) {
   for (Sequence at = from; at <= to;) {
     const auto message = reader.next(kRead);
     if (!message) return tl::unexpected(message.error());
-    if (!*message) return fail(Remedy::kRetry, "read the log: event " + std::to_string(at.value) + " did not come in 30 s");
+    if (!*message) return fail(Remedy::kRetry, "read the log: event " + std::to_string(at.value) + " did not come in 10 s");
     auto event = decode_event(**message);
     if (!event) return tl::unexpected(event.error());
     out.chain = chain_next(out.chain, **message);
