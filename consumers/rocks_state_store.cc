@@ -122,7 +122,7 @@ class RocksStateStore final : public StateStore {
   ~RocksStateStore() override { close(); }
 
   /// What is wrong with a folder that does not open.
-  enum class Fault { kBad, kLocked, kNoRoom };
+  enum class Fault { kBad, kLocked, kNoRoom };  // no room, or what else may be there later
 
   /// Empty: it opened and holds what it says. Otherwise why not.
   std::string try_open(const std::string& folder, Fault& fault) {
@@ -179,7 +179,7 @@ class RocksStateStore final : public StateStore {
     if (why.empty()) why = flush_database();
     if (why.empty()) return {};
     drop_database();
-    return fail(Remedy::kRetry, "the folded state is not on disk: " + why + "; it goes on in memory, and a restart folds the log from the last one that is");
+    return fail(Remedy::kRetry, "the folded state is not on disk: " + why + "; it goes on in memory, and a restart folds what is missing anew");
   }
 
  private:
@@ -209,9 +209,10 @@ class RocksStateStore final : public StateStore {
     db_.reset(db);
     if (opened.ok()) return {};
     const std::string text = opened.ToString();
-    fault = opened.subcode() == rocksdb::Status::kNoSpace || text.find("No space left") != std::string::npos ? Fault::kNoRoom
-            : opened.IsIOError() && text.find("lock") != std::string::npos                                 ? Fault::kLocked
-                                                                                                           : Fault::kBad;
+    const auto says = [&](const char* what) { return text.find(what) != std::string::npos; };
+    // What the disk or the process lacks now says nothing of the folder. A file that is missing does.
+    const bool lacks = says("No space left") || says("quota exceeded") || says("Too many open files") || says("Input/output error") || says("Permission denied");
+    fault = lacks ? Fault::kNoRoom : opened.IsIOError() && says("lock") ? Fault::kLocked : Fault::kBad;
     return text;
   }
 

@@ -160,7 +160,7 @@ void describe(A& a, Is<SwitchoverRequested> auto& x) {
 template <class A>
 void describe(A& a, Is<FencingConfirmed> auto& x) { a(1, x.session); a(2, x.how); }
 template <class A>
-void describe(A& a, Is<OverrideGranted> auto& x) { a(1, x.parent); a(2, x.voters); a(3, x.others_off); }
+void describe(A& a, Is<OverrideGranted> auto& x) { a(1, x.parent); a(2, x.voters); a(3, x.others_off); a(4, x.base); a(5, x.off); a(6, x.request); }
 template <class A>
 void describe(A& a, Is<ReplicaLagReported> auto& x) {
   a(1, x.node); a(2, x.primary); a(3, x.position); a(4, x.lag_bytes); a(5, x.lag_ms); a(6, x.state);

@@ -120,9 +120,13 @@ class AdminService final : public v1::Admin::Service {
       if (!node) return status_of(node.error());
       left.push_back(std::move(*node));
     }
+    const auto view = ports_.view();
     std::string gone;
-    for (const VoterInstance& v : ports_.view()->state->voters.voters)
-      if (std::ranges::find(left, v.node) == left.end()) gone += (gone.empty() ? "" : ",") + v.node.value;
+    const auto add = [&](const NodeId& node) { gone += (gone.empty() ? "" : ",") + node.value; };
+    for (const VoterInstance& v : view->state->voters.voters)
+      if (std::ranges::find(left, v.node) == left.end()) add(v.node);
+    for (const NodeId& node : ports_.operations->off_by_override(*view))
+      if (std::ranges::find(view->state->voters.voters, node, &VoterInstance::node) == view->state->voters.voters.end()) add(node);
     const Status given = give(ports_.operations->grant_override(left, in->others_off(), intent_of(in->intent())), out);
     if (given.ok()) out->mutable_event()->set_to(gone);
     return given;

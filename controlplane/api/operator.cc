@@ -153,15 +153,12 @@ Result<OperatorAnswer> Operator::resume(const ResourceId& resource, const Operat
 }
 
 namespace {
-/// With a majority of the voters gone nobody's promises show who is waited for: an override asks for word of whoever may have one without an end.
+/// With a majority of the voters gone nobody's promises show who is waited for: an override asks for word of whoever may have one without an end. Also
+/// of one that is heard: it may have ended, and cannot say so in the log (NodeCore::may_append); if it has not, it is fenced when it folds the word.
 std::optional<LostHolder> lost_before_override(const StatusView& view, const ResourceId& resource, const NodeId& holder) {
   if (view.voters_heard.size() >= view.state->voters.majority()) return std::nullopt;
-  for (const EndlessSession& endless : endless_sessions(*view.state, resource)) {
-    const auto& nodes = view.status->nodes();
-    const auto node = std::ranges::find(nodes, endless.node.value, &v1::NodeStatus::id);
-    if ((!holder.empty() && endless.node != holder) || (node != nodes.end() && node->state() == "reachable")) continue;
-    return LostHolder{.node = endless.node, .session = endless.session};
-  }
+  for (const EndlessSession& endless : endless_sessions(*view.state, resource))
+    if (holder.empty() || endless.node == holder) return LostHolder{.node = endless.node, .session = endless.session};
   return std::nullopt;
 }
 }  // namespace
@@ -195,6 +192,16 @@ Result<OperatorAnswer> Operator::confirm_fencing(const ResourceId& resource, con
                     " still runs, two nodes write from then on, and what one of them took is lost");
 }
 
+std::vector<NodeId> Operator::off_by_override(const StatusView& view) const {
+  std::vector<NodeId> off;
+  for (const v1::NodeStatus& node : view.status->nodes()) {
+    const NodeId id(node.id());
+    const bool leads = std::ranges::any_of(ports_.spec.resources, [&](const ResourceSpec& r) { return r.leased && r.has_member(id); });
+    if (leads && id != ports_.self && node.state() != "reachable") off.push_back(id);
+  }
+  return off;
+}
+
 Decision Operator::decision_of(const ResourceId& resource, const std::vector<VoterInstance>& voters) const {
   Evidence evidence = ports_.view()->if_holder_dies.at(resource).evidence;
   evidence.kind = DecisionKind::kForced;
@@ -209,7 +216,7 @@ Result<OperatorAnswer> Operator::grant_override(const std::vector<NodeId>& left,
   const auto view = ports_.view();
   const State& state = *view->state;
   if (others_off.empty()) return fail(Remedy::kFixInput, "override: say how the others were made sure to be off; the log keeps it");
-  OverrideGranted granted{.parent = state.log.log, .voters = {}, .others_off = others_off};
+  OverrideGranted granted{.parent = state.log.log, .voters = {}, .others_off = others_off, .base = state.voters.id, .off = off_by_override(*view), .request = intent.request};
   std::vector<std::string> voters, gone;
   for (const VoterInstance& v : state.voters.voters) {
     voters.push_back(v.node.value);
@@ -231,6 +238,8 @@ Result<OperatorAnswer> Operator::grant_override(const std::vector<NodeId>& left,
     next += "; " + r.id.value + ": " +
             (then.to ? then.to->value + " can be promoted, expected loss at most " + std::to_string(then.loss_bytes) + " B of what this node knows of" : "nobody can be promoted yet: " + then.reason);
   }
+  for (const NodeId& node : granted.off)
+    if (std::ranges::find(gone, node.value) == gone.end()) gone.push_back(node.value);
   std::vector<std::string> stay;
   for (const VoterInstance& v : granted.voters) stay.push_back(v.node.value);
   return append(std::move(granted), {}, {}, intent,

@@ -57,6 +57,8 @@ class Operator {
   /// The word that of the voters only `left` are left, and the others off for good: in place of a majority (core/override.h). `left` are all voters
   /// that are heard. Refused where they are a majority, and where some session may have no end that this word does not cover.
   Result<OperatorAnswer> grant_override(const std::vector<NodeId>& left, const std::string& others_off, const OperatorIntent& intent);
+  /// The members of leased resources that are not heard: an override says of them too that they are off.
+  std::vector<NodeId> off_by_override(const StatusView& view) const;
   Result<OperatorAnswer> set_member_intent(const NodeId& node, MemberIntent wanted, const OperatorIntent& intent);
 
  private:

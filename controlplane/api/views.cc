@@ -93,7 +93,7 @@ struct Summary {
            (p.allow_data_loss ? ", data loss allowed" : "");
   }
   std::string operator()(const FencingConfirmed& p) const { return "session " + short_id(p.session) + ": " + p.how; }
-  std::string operator()(const OverrideGranted& p) const { return "voters " + names(p.voters) + "; the others: " + p.others_off; }
+  std::string operator()(const OverrideGranted& p) const { return "voters " + names(p.voters) + "; the others" + (p.off.empty() ? "" : ", and " + names(p.off)) + ": " + p.others_off; }
   std::string operator()(const ReplicaLagReported& p) const {
     return p.node.value + " is " + number(p.lag_bytes) + " B behind " + p.primary.value + ", " + p.state;
   }

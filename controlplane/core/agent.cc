@@ -155,6 +155,7 @@ void Agent::advance(const AgentContext& c, Instant now, AgentOutput& out) {
   if (c.state_loaded && lease) renew_next(*lease, now, out);
   if (c.state_loaded) {
     if (holder_.on_state(state, now, c.next_counter)) out.beat_now = true;
+    if (c.overridden && holder_.end_endless(now, c.next_counter)) out.beat_now = true;
     if (lease) {
       if (lease->decided != decided_seen_) {
         decided_seen_ = lease->decided;

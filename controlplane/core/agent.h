@@ -35,6 +35,7 @@ struct AgentContext {
   std::uint64_t next_counter;  // of the beat to be sent next
   bool state_loaded = false;   // the state is this log's, not the empty one of a daemon that just started
   bool stopping = false;       // this daemon was asked to stop
+  bool overridden = false;     // the set that voters promised under is over by an override (override.h): no lease is without an end
 };
 
 class Agent {

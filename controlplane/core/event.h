@@ -249,6 +249,9 @@ struct OverrideGranted {
   LogId parent;                       // the log's name until here
   std::vector<VoterInstance> voters;  // of the set before, those that are left; by node id
   std::string others_off;  // how the others were made sure to be off
+  EventId base = {};               // the voter set that it is about
+  std::vector<NodeId> off = {};    // whoever else it says this of: members of leased resources that are not heard
+  std::string request = {};        // idempotency key
   bool operator==(const OverrideGranted&) const = default;
 };
 

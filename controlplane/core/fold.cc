@@ -251,7 +251,7 @@ struct Step {
     }
     MARK(kFoldOverride);
     for (const auto& [resource, l] : s.leases)
-      for (const EndlessSession& endless : endless_sessions(s, resource)) {
+      for (const EndlessSession& endless : endless_sessions(s, resource)) {  // all of them are covered
         is_off(s.operators[resource.value], endless.session);
         touch(Table::kOperator, resource.value);
       }
@@ -262,6 +262,7 @@ struct Step {
     s.voters = {.id = h.id, .sequence = log.sequence, .voters = p.voters, .next = {}};
     touch(Table::kLog);
     touch(Table::kVoters);
+    remember(p.request);
     // Who was decided last is decided no more; whose data the others follow stays.
     for (auto& [resource, l] : s.leases) {
       l.epoch.value += kOverrideEpochs;

@@ -142,14 +142,17 @@ Instant Holder::backed_by(const Tally& tally) const {
   return later(newest[majority - 1], holder_length(timers_.ttl, PLANTED(kDriftIgnored) ? 0 : timers_.drift_ppm));
 }
 
+bool Holder::end_endless(Instant now, std::uint64_t next_counter) {
+  if (!endless()) return false;
+  const Instant until = backed_by();
+  valid_until_ = until == Instant{} ? now : until;  // either way it may be past: the guard fences then
+  armed_counter_ = next_counter;
+  forget(true);
+  return true;
+}
+
 bool Holder::on_state(const State& state, Instant now, std::uint64_t next_counter) {
-  if (endless() && state.fenced(resource_, claim_->session)) {
-    const Instant until = backed_by();
-    valid_until_ = until == Instant{} ? now : until;  // either way it may be past: the guard fences then
-    armed_counter_ = next_counter;
-    forget(true);
-    return true;
-  }
+  if (claim_ && state.fenced(resource_, claim_->session) && end_endless(now, next_counter)) return true;
   const Sequence resumed = state.newest_resumed(resource_);
   if (state.paused(resource_) || resumed <= resumed_) return false;
   resumed_ = resumed;

@@ -52,6 +52,8 @@ class Holder {
   /// The state moved. Returns whether valid_until changed: a Resumed arms it again, and so does the word that its engine is off, which is wrong
   /// then: voters that fold it keep their promises for one length after the newest beat, so no more is left here.
   bool on_state(const State& state, Instant now, std::uint64_t next_counter);
+  /// The set that it counts by was overridden: a lease without an end has the end again that its acks give it. Returns whether it had none.
+  bool end_endless(Instant now, std::uint64_t next_counter);
 
   /// The log lost events, and the state is folded anew: which Resumed this holder was armed for is no longer known by its number, and acks
   /// of beats that named one count towards no pause.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "controlplane/core/override.h"
 #include "controlplane/core/plant.h"
 #include "controlplane/core/routing.h"
 #include "controlplane/core/voter_set.h"
@@ -74,7 +75,7 @@ void Housekeeper::tell_loss(const DeciderContext& c, Instant now, std::vector<Me
   const bool told = std::ranges::any_of(c.state.log.regressions, [&](const Regression& r) {
     return r.sequence > lost_->head && r.head <= lost_->head && r.folded >= lost_->folded && std::ranges::find(told_before_, r) == told_before_.end();
   });
-  if (told || lost_->log != c.state.log.log) {
+  if (told || lost_->log != root_of(c.state.log)) {
     lost_.reset();
     since_.erase("loss");
     return;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "controlplane/core/override.h"
 #include "controlplane/core/plant.h"
 
 namespace daarion {
@@ -276,7 +277,7 @@ void NodeCore::advance(Instant now) {
 void NodeCore::advance_agents(Instant now) {
   const DeciderContext cluster = context(now);
   const AgentContext c{.cluster = cluster, .voters = voter_.record().voters, .next_counter = counter_ + 1,
-                       .state_loaded = state_loaded(), .stopping = stopping_};
+                       .state_loaded = state_loaded(), .stopping = stopping_, .overridden = voter_.overridden()};
   for (const auto& [resource, lease] : state_->leases) {
     if (agents_.contains(resource)) continue;
     for (const OpenDecision& d : lease.open)
@@ -377,7 +378,7 @@ void NodeCore::advance_deciders(Instant now) {
 /// any other loss; voters go back to the log's set when they fold that.
 void NodeCore::notice_lost_set(Instant now) {
   const VoterRecord& record = voter_.record();
-  const bool lacking = caught_up() && record.log == state_->log.log && record.voters.sequence > state_->applied && log_.exists &&
+  const bool lacking = caught_up() && root_of(record) == root_of(state_->log) && record.voters.sequence > state_->applied && log_.exists &&
                        log_.head.value != 0 && log_.head <= state_->applied;
   if (!lacking) {
     set_lacking_ = kNever;
@@ -386,7 +387,7 @@ void NodeCore::notice_lost_set(Instant now) {
   set_lacking_ = std::min(set_lacking_, now);
   if (now < later(set_lacking_, kSetLacking)) return;
   MARK(kSetLost);
-  housekeeper_.on(LogLost{record.log, record.voters.sequence, state_->applied, "the voter set that the record of " + config_.identity.self.value + " names"},
+  housekeeper_.on(LogLost{root_of(record), record.voters.sequence, state_->applied, "the voter set that the record of " + config_.identity.self.value + " names"},
                   state_->log.regressions);
 }
 

@@ -18,12 +18,14 @@ std::vector<EndlessSession> endless_sessions(const State& state, const ResourceI
 
 bool covers(const OverrideGranted& granted, const VoterSet& before, const EndlessSession& session) {
   const auto is_it = [&](const VoterInstance& v) { return v.node == session.node && (session.instance.empty() || v.instance == session.instance); };
-  return std::ranges::any_of(before.voters, is_it) && std::ranges::none_of(granted.voters, is_it);
+  const bool lost_voter = std::ranges::any_of(before.voters, is_it) && std::ranges::none_of(granted.voters, is_it);
+  return lost_voter || std::ranges::find(granted.off, session.node) != granted.off.end();
 }
 
 std::string objection(const State& state, const OverrideGranted& granted) {
   const VoterSet& set = state.voters;
   if (granted.parent != state.log.log || granted.parent.empty()) return "it overrides another log than this one";
+  if (granted.base != set.id) return "it is about another voter set than the present one";
   if (granted.voters.empty()) return "it leaves no voter";
   if (granted.others_off.empty()) return "it does not say how the others were made sure to be off";
   for (auto v = granted.voters.begin(); v != granted.voters.end(); ++v) {
@@ -34,7 +36,7 @@ std::string objection(const State& state, const OverrideGranted& granted) {
   for (const auto& [resource, lease] : state.leases)
     for (const EndlessSession& endless : endless_sessions(state, resource))
       if (!covers(granted, set, endless))
-        return resource.value + " was paused, and what was promised to " + endless.node.value + " may have no end: it needs word that " + endless.node.value + " is off";
+        return resource.value + " was paused, and what was promised to " + endless.node.value + " may have no end: it needs word that " + endless.node.value + " is off (daarionctl resume first, if it is not)";
   return {};
 }
 

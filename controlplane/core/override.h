@@ -8,14 +8,14 @@
 //                  keeps a lease under that set from then on;
 //   none that runs what the others promised before they were off, a holder that still lives counts for one length at most. A voter that folds
 //                  the event is silent for the longest length that it knows (1 + drift), and only then takes up the set;
-//   none without   a promise without an end outlives that. So the event is refused while some session may have one: it was paused, or there was
-//   an end         a pause since, and nobody gave their word that this very session's engine is off. Of the voters that are lost, this is that word
-//                  (as FencingConfirmed is); of any other node it must have been given before;
+//   none without   a promise without an end outlives that. What the lost part of the log said of pauses nobody knows, so the word covers, beside the lost
+//   an end         voters, every member of a leased resource that is not heard (`off`). The event is refused while the log shows a session that may
+//                  have one and that no word covers: it was paused, or there was a pause since;
 //   no old epoch   the others may have promised epochs that nobody knows who is left: what was decided in the part of the log that was lost with
 //                  them. Every resource's epoch is raised by far more than such a part can hold, and joiners fold the log up to their own set.
 // If it is not true, the others go on as before, as a cluster of their own, until one of them hears this one. So the log goes by another name from
 // this event on, and beats say after how many overrides: whoever hears that his own log goes on elsewhere, after more of them, stops acking, and
-// what he held is fenced within a lease. The damage is bounded by the cut; nothing bounds it better, since the others cannot know of the word.
+// what he held is fenced within a lease, also if it was paused. The damage is bounded by the cut; nothing bounds it better, since the others cannot know of the word.
 //
 // WHY NOT A NEW STREAM. The log goes on in its stream, with all that it had: sequences, `why`, replay and every fold stay as they are
 // (docs/adr/0008).
@@ -53,7 +53,7 @@ struct EndlessSession {
 };
 std::vector<EndlessSession> endless_sessions(const State& state, const ResourceId& resource);
 
-/// Whether the session is of an installation that is no voter any more by this override: the word says of it too that it is off.
+/// Whether the word says of the session too that its engine is off: it is of an installation that is no voter any more, or of a node that is named.
 bool covers(const OverrideGranted& granted, const VoterSet& before, const EndlessSession& session);
 
 /// Why the override does not follow in this state; empty: it does. The fold's own rule.

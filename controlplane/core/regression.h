@@ -60,7 +60,7 @@ inline constexpr std::size_t kHeadsNamed = 64;     // of lost ones, in LogRegres
 
 /// This node's fold is not of the log any more: the events after `head`, up to `folded`, are gone or others.
 struct LogLost {
-  LogId log;
+  LogId log;  // its first name: what is lost may be an override, that gave it another
   Sequence folded;
   Sequence head;      // at most: where nothing older is known by name, the log's end
   std::string known;  // one line per event, oldest first

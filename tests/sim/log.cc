@@ -12,6 +12,7 @@
 
 #include <algorithm>
 
+#include "controlplane/core/override.h"
 #include "controlplane/core/fold.h"
 #include "tests/sim/plants.h"
 
@@ -214,8 +215,8 @@ void World::refold(Host& host) {
   counters_.add("folds begun anew");
   note(host.id.value + " notices that the log lost what it folded");
   host.refolding = true;
-  give(host, LogLost{.log = host.state->log.log, .folded = {}, .head = {}, .known = {}});
-  refolded(host, {.log = host.state->log.log, .folded = host.state->applied, .head = host.common, .known = "of the simulator"});
+  give(host, LogLost{.log = root_of(host.state->log), .folded = {}, .head = {}, .known = {}});
+  refolded(host, {.log = root_of(host.state->log), .folded = host.state->applied, .head = host.common, .known = "of the simulator"});
 }
 
 void World::refolded(Host& host, LogLost lost) {

@@ -163,7 +163,7 @@ void World::give_word() {
 /// Returns whether it is so.
 bool World::grant_override() {
   const State& state = reference();
-  OverrideGranted granted{.parent = state.log.log, .voters = {}, .others_off = "looked"};
+  OverrideGranted granted{.parent = state.log.log, .voters = {}, .others_off = "looked", .base = state.voters.id};
   for (const VoterInstance& v : state.voters.voters) {
     const auto is_it = [&](const auto& h) { return !h->gone && h->id == v.node && h->record && h->record->instance == v.instance; };
     if (std::ranges::any_of(hosts_, is_it)) granted.voters.push_back(v);

@@ -317,6 +317,9 @@ TEST(Fold, OverrideLeavesTheVotersNamedUnderANewNameAndHigherEpochs) {
 
 TEST(Fold, OverrideNamesItsLogAndFewerThanAMajorityOfItsVoters) {
   Log log = log_with_holder();
+  OverrideGranted other_set = log.override_for({2});
+  other_set.base = EventId{1, 1};
+  expect_ignored(log, log.make(other_set, node(1)));
   OverrideGranted other_log = log.override_for({2}), stranger = log.override_for({2}), twice = log.override_for({2, 2}), silent = log.override_for({2});
   other_log.parent = log_id(9);
   stranger.voters[0].instance = instance(9);
@@ -347,6 +350,19 @@ TEST(Fold, OverrideWaitsForWordOnASessionWithoutAnEndOfAVoterThatIsLeft) {
   expect_ignored(log, log.make(log.override_for({1}), node(1)));
   log.add(FencingConfirmed{session(1), "its engine is off"}, node(1), kPostgres);
   EXPECT_EQ(objection(log.state, log.override_for({1})), "");
+}
+
+TEST(Fold, OverrideIsTheWordOnWhoeverElseItNames) {
+  Log log = log_with_holder();
+  log.pause();
+  log.resume();
+  OverrideGranted granted = log.override_for({1});
+  granted.off = {node(1)};
+  granted.request = "again";
+  log.add(granted);
+  EXPECT_EQ(log.state.log.overrides, 1u);
+  EXPECT_TRUE(log.state.fenced(kPostgres, session(1)));
+  EXPECT_EQ(log.state.requests.back().request, "again");
 }
 
 TEST(Fold, WordsOnTwoSessionsStandBesideEachOther) {

@@ -270,6 +270,17 @@ TEST_F(HolderTest, TheWordThatItIsOffLeavesItWhatItsAcksGive) {
   EXPECT_TRUE(holder.endless()) << "a Paused that came after the word";
 }
 
+TEST_F(HolderTest, AnOverrideLeavesAnEndlessLeaseWhatItsAcksGive) {
+  EXPECT_FALSE(holder.end_endless(at(0), 5)) << "it has an end";
+  const Sequence paused = log.pause();
+  ack(1, 10, 0, 1, 1, paused);
+  ack(2, 10, 0, 1, 1, paused);
+  ASSERT_TRUE(holder.endless());
+  EXPECT_TRUE(holder.end_endless(at(300), 100));
+  EXPECT_EQ(holder.valid_until(), at(1980));
+  EXPECT_FALSE(holder.end_endless(at(300), 100));
+}
+
 TEST_F(HolderTest, TheWordThatItIsOffEndsAHolderThatNobodyAcks) {
   const Sequence paused = log.pause();
   ack(1, 10, 0, 1, 1, paused);

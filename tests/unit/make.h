@@ -97,7 +97,7 @@ class Log {
   Sequence change_set(const VoterInstance& one, std::vector<VoterInstance> next = {}) { return add(changed_set(one, std::move(next))); }
   /// An operator's word that of the voters only these nodes are left.
   OverrideGranted override_for(std::initializer_list<int> left) const {
-    OverrideGranted granted{.parent = state.log.log, .voters = {}, .others_off = "burnt"};
+    OverrideGranted granted{.parent = state.log.log, .voters = {}, .others_off = "burnt", .base = state.voters.id};
     for (const int n : left) granted.voters.push_back({node(n), instance(n)});
     return granted;
   }

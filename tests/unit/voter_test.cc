@@ -718,17 +718,45 @@ TEST_F(VoterTest, WhoIsLeftOutByAnOverrideAnswersNobodyUnderIt) {
 TEST_F(VoterTest, HearingOfAnOverrideSilencesOneThatHasNotFoldedIt) {
   ASSERT_EQ(hear(1, kFirst, at(0)), 'a');
   const Log cut_off = log;
-  log.add(log.override_for({1}));
-  Beat theirs = beat_of(1, ++counter, log.state);
+  log.add(log.override_for({2}));
+  Beat theirs = beat_of(2, ++counter, log.state);
   theirs.root = log.state.log.root;
   theirs.overrides = 1;
   log = cut_off;
   hear(theirs, at(100));
-  EXPECT_EQ(voter->overridden_by(), node(1));
+  EXPECT_EQ(voter->overridden_by(), node(2));
   EXPECT_EQ(hear(1, kFirst, at(200)), ' ') << "what it held is fenced within a lease";
   EXPECT_FALSE(votes(at(5000)));
-  EXPECT_NE(voter->silence(log.state, at(200))->what.find("node1 goes on with this log under another name"), std::string::npos);
+  EXPECT_NE(voter->silence(log.state, at(200))->what.find("node2 goes on with this log under another name"), std::string::npos);
   EXPECT_EQ(voter->word(log.state, at(9000)), std::nullopt);
+}
+
+TEST_F(VoterTest, AnOverrideThatOthersHaveLostSilencesNobodyAnyMore) {
+  Beat theirs = beat_of(1, ++counter, log.state);
+  theirs.root = log_id();
+  theirs.log = LogId{7, 7};
+  theirs.overrides = 1;
+  hear(theirs, at(0));
+  EXPECT_TRUE(voter->overridden());
+  EXPECT_FALSE(votes(at(1)));
+  hear(beat_of(2, ++counter, log.state), at(2));
+  EXPECT_TRUE(voter->overridden()) << "another one says nothing of it";
+  hear(beat_of(1, ++counter, log.state), at(3));
+  EXPECT_FALSE(voter->overridden());
+  EXPECT_TRUE(votes(at(4)));
+}
+
+TEST_F(VoterTest, ARecordThatOlderSoftwareRewroteIsStillOfItsLog) {
+  log.add(log.override_for({3}));
+  fold(at(0));
+  fold(at(5000));
+  disk.root = {};
+  disk.overrides = 0;
+  begin(4, 1, at(6000));
+  fold(at(6000));
+  EXPECT_FALSE(voter->foreign_log(log.state));
+  EXPECT_EQ(disk.root, log_id());
+  EXPECT_EQ(disk.overrides, 1u);
 }
 
 TEST_F(VoterTest, ABeatFromBeforeTheOverrideSilencesNobody) {
