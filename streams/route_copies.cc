@@ -20,7 +20,7 @@ constexpr Duration kBudget = seconds(5);            // of one call: the plan's s
 constexpr Duration kAsideLimit = seconds(20);       // until what a mirror alone has is kept aside; else again at the next call
 constexpr int kMends = 6;                           // what was mended without any progress is mended again after twice as long each time, up to half an hour
 constexpr int kTriesForServer = 20;                 // consumers made to have one at the server that is asked for, of three
-constexpr std::uint64_t kOverlap = 256;             // of a mirror that counts otherwise: messages before, where ids are looked for too
+constexpr std::uint64_t kOverlap = 4096;            // of a mirror that counts otherwise: messages before, where ids are looked for too
 constexpr const char* kExpected = "Nats-Expected-";
 
 std::vector<std::string> header_names(natsMsg* message) {
