@@ -11,15 +11,12 @@
 namespace daarion {
 namespace {
 
+constexpr std::uint64_t kBack = 32;  // older messages looked at in turn
+
 struct Mirror {
   std::string name, origin;
-  int doubts = 0;              // looks in a row that found it no copy
-  std::uint64_t back = 1;      // how far behind the newest the next older message is that is looked at
-  std::uint64_t suspect = 0;   // an older one that was found to be another than the origin's
+  CopyJudge judge;
 };
-
-constexpr int kDoubtsOfMirror = 2;
-constexpr std::uint64_t kBack = 32;  // older messages looked at in turn
 
 class NatsMirrorKeeper final : public MirrorKeeper {
  public:
@@ -30,10 +27,9 @@ class NatsMirrorKeeper final : public MirrorKeeper {
     if (!leaf_->connected() || !core_->connected()) return std::string();
     std::string done;
     for (Mirror& mirror : mirrors_) {
-      const auto is_copy = look(mirror, limit);
-      if (!is_copy) continue;  // nobody can tell now
-      mirror.doubts = *is_copy ? 0 : mirror.doubts + 1;
-      if (mirror.doubts < kDoubtsOfMirror) continue;
+      const auto last = last_of(mirror.name, limit);
+      if (!last || !mirror.judge.is_copy(*last, limit)) continue;  // nobody can tell now
+      if (!mirror.judge.other()) continue;
       if (auto gone = remove(mirror, limit); !gone) return tl::unexpected(gone.error());
       done += "deleted " + mirror.name + ": " + mirror.origin + " does not have what it has; ";
     }
@@ -57,39 +53,11 @@ class NatsMirrorKeeper final : public MirrorKeeper {
     return info->contains("state") ? info->at("state").value("last_seq", std::uint64_t{0}) : 0;
   }
 
-  /// Whether the mirror's newest message is its origin's, and one of those before it, another one with each look: a mirror may have taken a
-  /// message of a server that did not lead any more, and what came later from the one that leads.
-  Result<bool> look(Mirror& mirror, Duration limit) {
-    const auto last = last_of(mirror.name, limit);
-    if (!last) return tl::unexpected(last.error());
-    if (*last == 0) return true;
-    const auto newest = same_at(mirror, *last, limit);
-    if (!newest || !*newest) return newest;
-    const std::uint64_t at = mirror.suspect != 0 ? mirror.suspect : *last - std::min(*last, mirror.back);
-    mirror.back = mirror.back % kBack + 1;
-    const bool same = at == 0 || same_at(mirror, at, limit).value_or(true);  // not there, or nobody can tell: no reason to doubt
-    mirror.suspect = same ? 0 : at;
-    return same;
-  }
-
-  /// The mirror is asked first: what it has then, its origin had before. Errors: nobody can tell.
-  Result<bool> same_at(const Mirror& mirror, std::uint64_t sequence, Duration limit) {
-    const MsgPtr copy = leaders_message(leaf_->handles().link()->js, mirror.name, sequence, limit).message;
-    if (!copy) return fail(Remedy::kRetry, "look at message " + std::to_string(sequence) + " of " + mirror.name + ": no answer");
-    const MsgPtr original = leaders_message(core_->handles().link()->js, mirror.origin, sequence, limit).message;
-    if (original && natsMsg_GetTime(original.get()) == natsMsg_GetTime(copy.get()) && data_of(original.get()) == data_of(copy.get())) return true;
-    const auto range = range_in_touch(*core_, mirror.origin, limit);
-    if (!range) return tl::unexpected(range.error());
-    // What an origin let go because it was old, its mirror may still have.
-    return !original && sequence < range->first;
-  }
-
   Result<void> remove(Mirror& mirror, Duration limit) {
     const auto gone = js_request(*leaf_, "$JS.API.STREAM.DELETE." + mirror.name, nullptr, limit);
     if (!gone) return tl::unexpected(gone.error());
     if (gone->contains("error")) return fail(Remedy::kRetry, "delete the mirror " + mirror.name + ": " + js_error_text(*gone));
-    mirror.doubts = 0;
-    mirror.suspect = 0;
+    mirror.judge.forget();
     missing_ = true;
     return {};
   }
@@ -105,11 +73,41 @@ class NatsMirrorKeeper final : public MirrorKeeper {
   std::shared_ptr<Connection> leaf_, core_;
   std::string core_domain_;
   NodeId edge_;
-  std::array<Mirror, 2> mirrors_{{{kLogMirror, kClusterLog}, {kTelemetryMirror, kClusterTelemetry}}};
+  Mirror judged(const char* name, const char* origin) const { return {name, origin, CopyJudge({leaf_, name}, {core_, origin})}; }
+  std::array<Mirror, 2> mirrors_{judged(kLogMirror, kClusterLog), judged(kTelemetryMirror, kClusterTelemetry)};
   bool missing_ = false;
 };
 
 }  // namespace
+
+Result<bool> CopyJudge::is_copy(std::uint64_t last, Duration limit) {
+  auto copy = look(last, limit);
+  if (copy) doubts_ = *copy ? 0 : doubts_ + 1;
+  return copy;
+}
+
+/// A mirror may have taken a message of a server that did not lead any more, and what came later from the one that leads.
+Result<bool> CopyJudge::look(std::uint64_t last, Duration limit) {
+  if (last == 0) return true;
+  const auto newest = same_at(last, limit);
+  if (!newest || !*newest) return newest;
+  const std::uint64_t at = suspect_ != 0 ? suspect_ : last - std::min(last, back_);
+  back_ = back_ % kBack + 1;
+  const bool same = at == 0 || same_at(at, limit).value_or(true);  // not there, or nobody can tell: no reason to doubt
+  suspect_ = same ? 0 : at;
+  return same;
+}
+
+Result<bool> CopyJudge::same_at(std::uint64_t sequence, Duration limit) const {
+  const auto of = [&](const StreamAt& at) { return leaders_message(at.connection->handles().link()->js, at.name, sequence, limit, at.domain).message; };
+  const MsgPtr copy = of(copy_);
+  if (!copy) return fail(Remedy::kRetry, "look at message " + std::to_string(sequence) + " of " + copy_.name + ": no answer");
+  const MsgPtr original = of(origin_);
+  if (original && natsMsg_GetTime(original.get()) == natsMsg_GetTime(copy.get()) && data_of(original.get()) == data_of(copy.get())) return true;
+  const auto range = range_in_touch(*origin_.connection, origin_.name, limit, {}, origin_.domain);
+  if (!range) return tl::unexpected(range.error());
+  return !original && sequence < range->first;
+}
 
 std::unique_ptr<MirrorKeeper> make_mirror_keeper(std::shared_ptr<Connection> leaf, std::shared_ptr<Connection> core, std::string core_domain, NodeId edge) {
   return std::make_unique<NatsMirrorKeeper>(std::move(leaf), std::move(core), std::move(core_domain), std::move(edge));

@@ -6,13 +6,44 @@
 // mirror reaches as far (core/regression.h). An origin is never deleted. What is deleted wrongly is copied again.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <string>
 
 #include "controlplane/core/result.h"
 #include "controlplane/core/types.h"
 #include "streams/connection.h"
 
 namespace daarion {
+
+/// A stream where it is asked for. `domain`: of JetStream; empty: the connection's own.
+struct StreamAt {
+  std::shared_ptr<Connection> connection;
+  std::string name, domain = {};
+};
+
+/// Whether a mirror is still a copy, by its newest message and one of those before it, another one with each look. Threads: one.
+class CopyJudge {
+ public:
+  CopyJudge(StreamAt copy, StreamAt origin) : copy_(std::move(copy)), origin_(std::move(origin)) {}
+  /// `last`: the copy's. Errors: kRetry: nobody can tell now.
+  Result<bool> is_copy(std::uint64_t last, Duration limit);
+  /// It was no copy in two looks in a row.
+  bool other() const { return doubts_ >= kDoubts; }
+  void forget() { doubts_ = 0, suspect_ = 0; }
+  /// The copy is asked first: what it has then, its origin had before. What an origin let go because it was old, its copy may still have.
+  /// Errors: kRetry: nobody can tell, the origin's leader is out of touch, or the copy does not have it.
+  Result<bool> same_at(std::uint64_t sequence, Duration limit) const;
+
+ private:
+  static constexpr int kDoubts = 2;
+  Result<bool> look(std::uint64_t last, Duration limit);
+
+  StreamAt copy_, origin_;
+  int doubts_ = 0;               // looks in a row that found it no copy
+  std::uint64_t back_ = 1;       // how far behind the newest the next older message is that is looked at
+  std::uint64_t suspect_ = 0;    // an older one that was found to be another than the origin's
+};
 
 /// Threads: one; calls block for a few requests of at most `limit` each.
 class MirrorKeeper {

@@ -1,5 +1,8 @@
 #include "streams/js_request.h"
 
+#include <cstdio>
+#include <ctime>
+
 #include "streams/nats_handles.h"
 
 namespace daarion {
@@ -22,6 +25,23 @@ Result<Json> js_request(Connection& connection, const std::string& subject, cons
   Json json = Json::parse(data_of(message.get()), nullptr, false);
   if (!json.is_object()) return fail(Remedy::kRetry, "ask JetStream " + subject + ": it answered no JSON", Effect::kMaybe);
   return json;
+}
+
+std::string js_api(const std::string& domain) { return domain.empty() ? "$JS.API" : "$JS." + domain + ".API"; }
+
+std::int64_t server_time_ns(const std::string& text) {
+  tm parts{};
+  int used = 0;
+  if (std::sscanf(text.c_str(), "%d-%d-%dT%d:%d:%d%n", &parts.tm_year, &parts.tm_mon, &parts.tm_mday, &parts.tm_hour, &parts.tm_min,
+                  &parts.tm_sec, &used) != 6)
+    return 0;
+  parts.tm_year -= 1900;
+  parts.tm_mon -= 1;
+  std::int64_t ns = static_cast<std::int64_t>(timegm(&parts)) * 1'000'000'000;
+  std::int64_t unit = 100'000'000;
+  for (std::size_t i = static_cast<std::size_t>(used) + 1; i < text.size() && text[i] >= '0' && text[i] <= '9'; ++i, unit /= 10)
+    ns += (text[i] - '0') * unit;
+  return ns;
 }
 
 int js_error_code(const Json& answer) { return answer.contains("error") ? answer["error"].value("err_code", 0) : 0; }

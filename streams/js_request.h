@@ -1,6 +1,7 @@
 // One request to JetStream's API as JSON: the client library's structs lack fields, and would drop them on update.
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -14,12 +15,20 @@ namespace daarion {
 /// Errors: kRetry, the request may have been carried out.
 Result<nlohmann::json> js_request(Connection& connection, const std::string& subject, const nlohmann::json& body, Duration limit);
 
+/// "$JS.API", or that of another JetStream domain: "$JS.core.API".
+std::string js_api(const std::string& domain);
+
+/// "2026-11-24T01:02:03.123456789Z" in ns since 1970; 0 if it is no such text.
+std::int64_t server_time_ns(const std::string& text);
+
 /// Whether the stream's leader that gave this STREAM.INFO has heard a majority of its group, itself counted, in so short a time (nothing: about two
 /// of raft's heartbeats): one that was cut off or frozen answers for up to 20 s of a log that goes on elsewhere.
 bool in_touch(const nlohmann::json& info, std::optional<Duration> heard_within = {});
 
 /// The "err_code" of a stream that does not exist.
 inline constexpr int kNoSuchStream = 10059;
+/// And of a message that a stream does not have.
+inline constexpr int kNoMessage = 10037;
 
 /// The "err_code" of an answer; 0: it says no error.
 int js_error_code(const nlohmann::json& answer);

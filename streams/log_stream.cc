@@ -11,7 +11,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int kNoMessage = 10037;
 constexpr std::int64_t kTelemetryAgeNs = 7 * 86'400 * kNs;
 constexpr std::int64_t kTelemetryBytes = 1LL << 30;
 // What an edge can report while it is cut off: 7 days of 400 B/s, for ten nodes' worth of reports.
@@ -134,8 +133,9 @@ std::shared_ptr<LogInfo> make_nats_log_info(std::shared_ptr<Connection> connecti
   return std::make_shared<NatsLogInfo>(std::move(connection), std::move(stream));
 }
 
-Result<StreamRange> range_in_touch(Connection& connection, const std::string& stream, Duration limit, std::optional<Duration> heard_within) {
-  const auto info = js_request(connection, "$JS.API.STREAM.INFO." + stream, nullptr, limit);
+Result<StreamRange> range_in_touch(Connection& connection, const std::string& stream, Duration limit, std::optional<Duration> heard_within,
+                                   const std::string& domain) {
+  const auto info = js_request(connection, js_api(domain) + ".STREAM.INFO." + stream, nullptr, limit);
   if (!info) return tl::unexpected(info.error());
   if (!info->contains("state")) return fail(Remedy::kRetry, "look at stream " + stream + ": " + js_error_text(*info));
   if (!in_touch(*info, heard_within)) return fail(Remedy::kRetry, "look at stream " + stream + ": its leader has not heard a majority of its replicas");

@@ -43,11 +43,12 @@ std::shared_ptr<LogInfo> make_nats_log_info(std::shared_ptr<Connection> connecti
 
 /// What a stream has, by the word of a leader that has just heard a majority of its replicas: one that was cut off or frozen answers for up
 /// to 20 s of what was. `heard_within`: in how short a time before it answers; nothing: about two of raft's heartbeats. Errors: kRetry: nobody
-/// answers, or nobody who can know; there is no such stream.
+/// answers, or nobody who can know; there is no such stream. `domain`: JetStream's; empty: the connection's own.
 struct StreamRange {
   std::uint64_t first = 0, last = 0;
 };
-Result<StreamRange> range_in_touch(Connection& connection, const std::string& stream, Duration limit, std::optional<Duration> heard_within = {});
+Result<StreamRange> range_in_touch(Connection& connection, const std::string& stream, Duration limit, std::optional<Duration> heard_within = {},
+                                   const std::string& domain = {});
 
 /// The server that leads `stream`; empty: unknown, or a standalone server.
 std::string stream_leader(Connection& connection, const std::string& stream, Duration limit);

@@ -155,15 +155,17 @@ inline jsOptions js_options(Duration wait) {
   return options;
 }
 
-/// What the stream's leader has at a sequence: by the API that nobody else answers; a direct get may be any replica's.
+/// What the stream's leader has at a sequence: by the API that nobody else answers; a direct get may be any replica's. `domain`: JetStream's; empty:
+/// the connection's own.
 struct LeadersMessage {
   natsStatus status = NATS_OK;
   jsErrCode error{};
   MsgPtr message;  // if the status is NATS_OK
 };
-inline LeadersMessage leaders_message(jsCtx* js, const std::string& stream, std::uint64_t sequence, Duration limit) {
+inline LeadersMessage leaders_message(jsCtx* js, const std::string& stream, std::uint64_t sequence, Duration limit, const std::string& domain = {}) {
   LeadersMessage out;
   jsOptions options = js_options(limit);
+  if (!domain.empty()) options.Domain = domain.c_str();
   natsMsg* raw = nullptr;
   out.status = js_GetMsg(&raw, js, stream.c_str(), sequence, &options, &out.error);
   out.message.reset(raw);

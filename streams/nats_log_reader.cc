@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "streams/bulk_reader.h"
+#include "streams/js_request.h"
 #include "streams/log_stream.h"
 #include "streams/nats_handles.h"
 
@@ -135,27 +136,11 @@ class NatsLogReader final : public LogReader {
     {
       const std::lock_guard lock(mutex_);
       tail_end_ = std::max(tail_end_, at);
-      StoredMessage message{.sequence = {at}, .stored_ns = parse_time(header_of(m, "Nats-Time-Stamp")),
+      StoredMessage message{.sequence = {at}, .stored_ns = server_time_ns(header_of(m, "Nats-Time-Stamp")),
                             .subject = header_of(m, "Nats-Subject"), .payload = data_of(m)};
       if (message.stored_ns != 0 && ahead_.size() < kAhead) ahead_.insert_or_assign(at, std::move(message));
     }
     news_.notify_one();
-  }
-
-  /// "2026-11-24T01:02:03.123456789Z" in ns since 1970; 0 if it is no such text.
-  static std::int64_t parse_time(const std::string& text) {
-    tm parts{};
-    int used = 0;
-    if (std::sscanf(text.c_str(), "%d-%d-%dT%d:%d:%d%n", &parts.tm_year, &parts.tm_mon, &parts.tm_mday, &parts.tm_hour, &parts.tm_min,
-                    &parts.tm_sec, &used) != 6)
-      return 0;
-    parts.tm_year -= 1900;
-    parts.tm_mon -= 1;
-    std::int64_t ns = static_cast<std::int64_t>(timegm(&parts)) * 1'000'000'000;
-    std::int64_t unit = 100'000'000;
-    for (std::size_t i = static_cast<std::size_t>(used) + 1; i < text.size() && text[i] >= '0' && text[i] <= '9'; ++i, unit /= 10)
-      ns += (text[i] - '0') * unit;
-    return ns;
   }
 
   /// What the tail holds from the next one on, without a gap. False: not the next one.

@@ -36,7 +36,7 @@ std::string hint(const Json& answer) {
 
 }  // namespace
 
-Json external_of(const std::string& domain, const std::string& deliver) { return {{"api", "$JS." + domain + ".API"}, {"deliver", deliver}}; }
+Json external_of(const std::string& domain, const std::string& deliver) { return {{"api", js_api(domain)}, {"deliver", deliver}}; }
 
 Result<std::string> provision_stream(Connection& connection, const Json& wanted, const char* if_refused, Duration limit) {
   const std::string name = wanted.at("name");

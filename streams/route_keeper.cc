@@ -24,18 +24,17 @@ using std::chrono::seconds;
 constexpr Duration kLimit = seconds(2);              // of one JetStream request: above a healthy answer, below an election
 constexpr Duration kTableAgain = milliseconds(50);   // after a try that failed: the bucket is being made, or another node was quicker
 constexpr Duration kStreamsAgain = seconds(1);
-constexpr Duration kVerifyEvery = seconds(15);       // streams that somebody else changed are mended by then
 constexpr Duration kWarnAfter = seconds(15);         // longer than two elections
 constexpr int kPuts = 8;                             // more than there are voters: each lost race shows another node's table
 constexpr std::size_t kNewest = 1;
 
 /// Whether the table that is there already stands for `mine`, or for a later one.
-bool there_already(const std::string& text, const Json& mine) {
+bool there_already(const std::string& text, const Json& mine, bool fresh) {
   const Json theirs = Json::parse(text, nullptr, false);
   if (!theirs.is_object() || theirs.value("log_id", "") != mine.value("log_id", "")) return false;
   // A log that lost events goes on at lower sequences. A table of before these fields has none, and gives way.
   const auto age = [](const Json& table) { return std::pair(table.value("regressed", std::uint64_t{0}), table.value("updated", std::uint64_t{0})); };
-  return age(theirs) > age(mine) || (age(theirs) == age(mine) && theirs == mine);
+  return age(theirs) > age(mine) || (age(theirs) == age(mine) && (!fresh || theirs == mine));
 }
 
 /// Trouble that lasts is said; what passes by itself is not.
@@ -66,7 +65,9 @@ class Trouble {
 class NatsRouteKeeper final : public RouteKeeper {
  public:
   NatsRouteKeeper(RouteSite site, std::function<std::string(const State&)> text_of, std::function<void(const std::string&)> say)
-      : site_(std::move(site)), text_of_(std::move(text_of)), say_(std::move(say)), writer_([this] { write(); }), tender_([this] { tend(); }) {}
+      : site_(std::move(site)), text_of_(std::move(text_of)), say_(std::move(say)),
+        copies_(site_.edge ? make_mirror_copies(site_.app, site_.self, site_.core_domain) : make_source_copies(site_.app, site_.self)),
+        writer_([this] { write(); }), tender_([this] { tend(); }) {}
   ~NatsRouteKeeper() override {
     closed_ = true;
     tables_.close();
@@ -93,20 +94,28 @@ class NatsRouteKeeper final : public RouteKeeper {
     std::vector<std::string> out;
     tables_trouble_.tell(out);
     streams_trouble_.tell(out);
+    copies_trouble_.tell(out);
+    for (const CopyView& copy : copies())
+      if (copy.stands_still && copy.behind)
+        out.push_back("routes: " + copy.stream + " takes nothing of " + copy.origin + ", " + std::to_string(*copy.behind) + " messages behind");
     return out;
   }
+  std::vector<CopyView> copies() const override { return copies_->views(); }
 
  private:
   void write() {
-    std::shared_ptr<const State> due;
+    std::shared_ptr<const State> newest;
+    Duration wait = site_.verify_every;
+    bool fresh = false;
     while (!closed_) {
-      if (auto state = tables_.pop(due ? kTableAgain : kVerifyEvery)) due = std::move(*state);
-      if (!due || closed_) continue;
-      const auto put = put_route_table(*site_.app, text_of_(*due), kLimit);
+      // Also what was put once: the bucket may have been deleted, and made anew.
+      if (auto state = tables_.pop(wait)) newest = std::move(*state), fresh = true;
+      if (!newest || closed_) continue;
+      const auto put = put_route_table(*site_.app, text_of_(*newest), kLimit, fresh);
+      fresh &= !put;
       tables_trouble_.on(put ? Result<void>{} : tl::unexpected(put.error()));
-      if (!put) continue;
-      if (*put) announce(*due);
-      due.reset();
+      wait = put ? site_.verify_every : kTableAgain;
+      if (put && *put) announce(*newest);
     }
     nats_ReleaseThreadMemory();
   }
@@ -123,7 +132,7 @@ class NatsRouteKeeper final : public RouteKeeper {
   void tend() {
     RoutePlan plan;
     bool known = false;
-    Duration wait = kVerifyEvery;
+    Duration wait = site_.verify_every;
     while (!closed_) {
       if (auto state = plans_.pop(wait)) {
         plan = plan_of(**state);
@@ -137,7 +146,10 @@ class NatsRouteKeeper final : public RouteKeeper {
       for (const std::string& done : work.done) say_(done);
       if (!servers) work.left = tl::unexpected(servers.error());
       streams_trouble_.on(work.left);
-      wait = work.left ? kVerifyEvery : kStreamsAgain;
+      const RouteWork copies = copies_->tend(plan, kLimit);
+      for (const std::string& done : copies.done) say_(done);
+      copies_trouble_.on(copies.left);
+      wait = work.left && copies.done.empty() ? site_.verify_every : kStreamsAgain;
     }
     nats_ReleaseThreadMemory();
   }
@@ -146,7 +158,8 @@ class NatsRouteKeeper final : public RouteKeeper {
   const std::function<std::string(const State&)> text_of_;
   const std::function<void(const std::string&)> say_;
   Mailbox<std::shared_ptr<const State>> tables_{kNewest}, plans_{kNewest};
-  Trouble tables_trouble_, streams_trouble_;
+  Trouble tables_trouble_, streams_trouble_, copies_trouble_;
+  const std::unique_ptr<CopyKeeper> copies_;
   std::pair<Sequence, Sequence> told_table_;  // of the fold's thread, as the two below
   Sequence told_topology_;
   std::set<NodeId> told_retired_;
@@ -156,7 +169,7 @@ class NatsRouteKeeper final : public RouteKeeper {
 
 }  // namespace
 
-Result<bool> put_route_table(Connection& app, const std::string& text, Duration limit) {
+Result<bool> put_route_table(Connection& app, const std::string& text, Duration limit, bool fresh) {
   const Json mine = Json::parse(text, nullptr, false);
   if (!mine.is_object()) return fail(Remedy::kFixInput, "put the route table: it is no JSON object");
   for (int i = 0; i < kPuts; ++i) {
@@ -169,7 +182,7 @@ Result<bool> put_route_table(Connection& app, const std::string& text, Duration 
     if (last != 0) {
       const LeadersMessage newest = leaders_message(link->js, kRouteTableStream, last, limit);
       if (newest.status != NATS_OK) return fail(Remedy::kRetry, std::string("look at the route table: ") + natsStatus_GetText(newest.status));
-      if (there_already(data_of(newest.message.get()), mine)) return false;
+      if (there_already(data_of(newest.message.get()), mine, fresh)) return false;
     }
     jsPubOptions options{};
     jsPubOptions_Init(&options);

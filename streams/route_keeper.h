@@ -6,6 +6,7 @@
 // bucket of its own, so that its services read and watch while it is cut off.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -14,6 +15,7 @@
 #include "controlplane/core/routing.h"
 #include "controlplane/core/state.h"
 #include "streams/connection.h"
+#include "streams/route_copies.h"
 
 namespace daarion {
 
@@ -24,6 +26,7 @@ struct RouteSite {
   bool edge = false;
   std::string core_domain;
   std::function<Result<std::string>(const RoutePlan&)> servers = {};  // brings the servers' own configuration in step; what it did, in words; null
+  Duration verify_every = std::chrono::seconds(15);  // what somebody else changed or deleted is as it should be by then
 };
 
 inline constexpr const char* kRouteChanged = "cluster.route.changed";
@@ -39,13 +42,16 @@ class RouteKeeper {
   virtual void folded(std::shared_ptr<const State> state) = 0;
   /// What could not be done for a while, for `status`.
   virtual std::vector<std::string> warnings() const = 0;
+  /// How far behind their origins this site's copies are.
+  virtual std::vector<CopyView> copies() const = 0;
 };
 
 /// `text_of`: the table as it is published, a JSON object with "log_id", "updated" (the newest event that changed anything of it) and "regressed"
 /// (the newest LogRegressed before). `say` is told what was done.
 std::unique_ptr<RouteKeeper> make_route_keeper(RouteSite site, std::function<std::string(const State&)> text_of, std::function<void(const std::string&)> say);
 
-/// Puts the table unless a newer one of the same log is there. Returns whether it did. Errors: kRetry, kFixInput if it is no such object.
-Result<bool> put_route_table(Connection& app, const std::string& text, Duration limit);
+/// Puts the table unless a newer one of the same log is there; if it is not `fresh`, also not over one of the same event, which another version of us may
+/// word otherwise. Returns whether it did. Errors: kRetry, kFixInput if it is no such object.
+Result<bool> put_route_table(Connection& app, const std::string& text, Duration limit, bool fresh = true);
 
 }  // namespace daarion

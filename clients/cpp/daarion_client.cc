@@ -16,6 +16,24 @@ Json list_of(const Json& table, const char* name) {
   return at != table.end() && at->is_array() ? *at : Json::array();
 }
 
+/// Passes by what is not asked for.
+class LettersReader final : public SiteReader {
+ public:
+  LettersReader(std::unique_ptr<SiteReader> all, Letters letters) : all_(std::move(all)), dead_(letters == Letters::kDead) {}
+  Result<std::optional<SiteMessage>> next(Duration limit) override {
+    const auto end = std::chrono::steady_clock::now() + limit;
+    for (;;) {
+      auto message = all_->next(std::max(Duration{}, std::chrono::duration_cast<Duration>(end - std::chrono::steady_clock::now())));
+      if (!message || !*message || is_dead_letter((*message)->subject) == dead_) return message;
+    }
+  }
+  SitePosition position() const override { return all_->position(); }
+
+ private:
+  const std::unique_ptr<SiteReader> all_;
+  const bool dead_;
+};
+
 }  // namespace
 
 Result<Table> Table::parse(const std::string& text) try {
@@ -62,6 +80,7 @@ Route Table::resolve(std::string_view subject, std::string_view from) const {
     if (pattern == rule.subjects.end()) continue;
     out.cls = rule.cls;
     out.rule = rule.name;
+    out.dead_letter = is_dead_letter(subject);
     out.service = rule.service;
     if (!rule.service.empty()) out.service_nodes = active(rule.service);
     out.capability = rule.capability;
@@ -136,9 +155,9 @@ bool Client::await_table_after(std::uint64_t updated, Duration limit) const {
   return came_.wait_for(lock, limit, [&] { return table_ && table_->updated() > updated; });
 }
 
-std::unique_ptr<SiteReader> Client::read(std::string_view rule, SitePosition from) const {
+std::unique_ptr<SiteReader> Client::read(std::string_view rule, SitePosition from, Letters letters) const {
   std::vector<std::string> streams = table()->streams(rule, node_);
-  return streams.empty() ? nullptr : read_site(app_, std::move(streams), std::move(from));
+  return streams.empty() ? nullptr : std::make_unique<LettersReader>(read_site(app_, std::move(streams), std::move(from)), letters);
 }
 
 }  // namespace daarion::client

@@ -30,6 +30,7 @@ struct Route {
   std::string service;                     // that it is for; empty: none
   std::vector<std::string> service_nodes;  // where that is active, the healthy ones first
   std::string capability, provider;        // that it needs, and who provides it now
+  bool dead_letter = false;                // kept, and never taken for work
   bool operator==(const Route&) const = default;
   bool covered() const { return !rule.empty(); }
 };
@@ -70,6 +71,9 @@ class Table {
   std::uint64_t updated_ = 0;
 };
 
+/// Which of a rule's messages a reader gives: a worker never gets a dead letter, whose subject ends in "dlq".
+enum class Letters { kWork, kDead };
+
 /// Threads: any.
 class Client {
  public:
@@ -80,8 +84,8 @@ class Client {
   /// Waits for a table that was changed after event `updated`. Whether it came.
   bool await_table_after(std::uint64_t updated, Duration limit) const;
   Route resolve(std::string_view subject) const { return table()->resolve(subject, node_); }
-  /// Null: the table has no such rule, or it keeps no messages.
-  std::unique_ptr<SiteReader> read(std::string_view rule, SitePosition from = {}) const;
+  /// Null: the table has no such rule, or it keeps no messages. A reader of work and one of dead letters have each a position of its own.
+  std::unique_ptr<SiteReader> read(std::string_view rule, SitePosition from = {}, Letters letters = Letters::kWork) const;
 
  private:
   Client(std::shared_ptr<Connection> app, std::string node);

@@ -45,6 +45,11 @@ function isSubject(subject) {
   return subject.length > 0 && subject.split(".").every((token) => token.length > 0 && token !== "*" && token !== ">") && !/[\s\x00-\x1f\x7f]/.test(subject);
 }
 
+/** What could not be worked on: kept with its rule's messages, and never taken for work. */
+function isDeadLetter(subject) {
+  return subject.endsWith(".dlq");
+}
+
 /** Whether the pattern takes the subject: "*" is one token, a last ">" one or more. */
 function matches(pattern, subject) {
   const wanted = pattern.split("."), tokens = subject.split(".");
@@ -78,7 +83,7 @@ class Table {
 
   /** Where a subject goes that is published on node `from`. Of all rules that take it, the first one counts. */
   resolve(subject, from) {
-    const none = { cls: "uncovered", rule: "", stream: "", mirror: "", nodes: [], service: "", serviceNodes: [], capability: "", provider: "" };
+    const none = { cls: "uncovered", rule: "", stream: "", mirror: "", nodes: [], service: "", serviceNodes: [], capability: "", provider: "", deadLetter: false };
     const origin = this._node(from);
     if (!origin || !isSubject(subject)) return none;
     for (const rule of this.rules) {
@@ -93,7 +98,7 @@ class Table {
         mirror: replicated && edge ? rule.mirror : "",
         nodes: heard.map((n) => n.id),
         service: rule.service ?? "", serviceNodes: rule.service ? this.active(rule.service) : [],
-        capability: rule.capability ?? "", provider: rule.capability ? this.provider(rule.capability) : "",
+        capability: rule.capability ?? "", provider: rule.capability ? this.provider(rule.capability) : "", deadLetter: isDeadLetter(subject),
       };
     }
     return none;
@@ -145,8 +150,9 @@ class Repeats {
  * has them. It goes on by itself after anything that passes. Iterate it; close() ends the iteration.
  */
 class Reader {
-  constructor(nc, streams, position = {}) {
+  constructor(nc, streams, position = {}, { deadLetters = false } = {}) {
     this._nc = nc;
+    this._deadLetters = deadLetters;
     this._repeats = new Repeats(position.owed, position.recent);
     this._tails = streams.map((stream) => ({ stream, next: position.next?.[stream] ?? 1, from: 1, until: 0, searching: false, tries: 0, searched: 0, consumer: "", delivered: 0, caughtUp: false, heard: 0, again: 0, sub: null }));
     this._ready = [];
@@ -175,7 +181,8 @@ class Reader {
         while (this._ready.length > 0) {
           const { tail, overAgain, message } = this._ready.shift();
           if (!overAgain) this._next[tail.stream] = message.sequence + 1;
-          if (message.id ? this._repeats.first(message.id, tail === this._tails.at(-1)) : !overAgain) yield message;
+          const fresh = message.id ? this._repeats.first(message.id, tail === this._tails.at(-1)) : !overAgain;
+          if (fresh && isDeadLetter(message.subject) === this._deadLetters) yield message;
           if (this._closed) return;
         }
         if (this._failed) throw this._failed;
@@ -300,10 +307,10 @@ class DaarionClient {
     return this.table.resolve(subject, this.node);
   }
 
-  /** A Reader; null: the table has no such rule, or it keeps no messages. */
-  read(rule, position) {
+  /** A Reader of work, or of dead letters alone; null: the table has no such rule, or it keeps no messages. */
+  read(rule, position, { deadLetters = false } = {}) {
     const streams = this.table.streams(rule, this.node);
-    return streams.length === 0 ? null : new Reader(this._nc, streams, position);
+    return streams.length === 0 ? null : new Reader(this._nc, streams, position, { deadLetters });
   }
 
   close() {

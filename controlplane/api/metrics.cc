@@ -127,6 +127,15 @@ void of_services(const State& state, Families& f) {
   }
 }
 
+void of_copies(const std::vector<CopyView>& copies, Families& f) {
+  f.family("route_behind_messages", "What a mirror on this edge, or a source of the core, has not taken of its origin yet; no sample while that does not answer.");
+  for (const CopyView& c : copies)
+    if (c.behind) f.sample(static_cast<double>(*c.behind), {{"stream", c.stream}, {"origin", c.origin}, {"edge", c.edge.value}});
+  f.family("route_stands_still", "1 if it takes nothing more although there is something.");
+  for (const CopyView& c : copies)
+    if (c.behind) f.sample(c.stands_still, {{"stream", c.stream}, {"origin", c.origin}, {"edge", c.edge.value}});
+}
+
 }  // namespace
 
 std::string metrics_text(const StatusView& view) {
@@ -134,6 +143,7 @@ std::string metrics_text(const StatusView& view) {
   of_cluster(*view.status, families);
   of_resources(*view.status, families);
   of_services(*view.state, families);
+  of_copies(view.copies, families);
   return families.text();
 }
 

@@ -8,6 +8,7 @@
 
 #include "controlplane/core/node_core.h"
 #include "controlplane/core/observed_core.h"
+#include "streams/route_copies.h"
 
 namespace daarion::v1 {
 class Status;
@@ -33,6 +34,7 @@ struct StatusView {
     std::uint64_t lag_bytes = 0;
   };
   std::vector<Role> roles;           // of this node's resources
+  std::vector<CopyView> copies = {}; // of the rules' streams, those that this node looks after
 };
 
 /// Units: ms and bytes, as the names say. Errors: none. Source: the newest beats and the fold; `observed`, as this node sees them, for lag alone.

@@ -33,8 +33,6 @@ std::uint64_t hash_of(std::string_view a, std::string_view b) {
   return h | 1;  // 0: an empty slot
 }
 
-bool is_dead_letter(std::string_view subject) { return subject.ends_with(".dlq"); }
-
 }  // namespace
 
 std::string class_text(RouteClass cls) {

@@ -21,8 +21,9 @@ std::uint32_t replicas_of(const RoutePlan& plan, const RouteRule& rule) {
   return plan.core_servers >= kReplicas ? kReplicas : 1;
 }
 
-StreamPlan core_stream(const RoutePlan& plan, const RouteRule& rule) {
-  return {.name = stream_of(rule), .subjects = rule.subjects, .sources = plan.edges, .rule_stream = stream_of(rule), .mirror = false,
+/// `edges`: the plan's.
+StreamPlan core_stream(const RoutePlan& plan, const RouteRule& rule, const NodeList& edges) {
+  return {.name = stream_of(rule), .subjects = rule.subjects, .sources = edges, .rule_stream = stream_of(rule), .mirror = false,
           .replicas = replicas_of(plan, rule), .max_age_s = rule.max_age_s, .max_bytes = rule.max_bytes, .consumers = rule.consumers};
 }
 
@@ -78,11 +79,12 @@ std::string source_changes(const std::vector<NodeId>& joined_edges, const std::v
 
 class Differ {
  public:
-  Differ(const RoutePlan& from, const RoutePlan& to) : from_(from), to_(to) {}
+  Differ(const RoutePlan& from, const RoutePlan& to) : from_(from), to_(to), from_edges_(from.edges), to_edges_(to.edges) {}
 
   PlanDiff run() {
     edges_joined_ = missing_in(to_.edges, from_.edges);
     edges_left_ = missing_in(from_.edges, to_.edges);
+    out_.streams.reserve(to_.table.size() * (1 + 2 * edges_joined_.size()));
     std::map<std::string, const RouteRule*> old;
     for (const RouteRule& rule : from_.table)
       if (rule.cls == RouteClass::kReplicated) old[rule.name] = &rule;
@@ -90,14 +92,14 @@ class Differ {
       if (rule.cls != RouteClass::kReplicated) continue;
       const auto was = old.find(rule.name);
       if (was == old.end()) {
-        everywhere(Kind::kCreate, to_, rule);
+        everywhere(Kind::kCreate, to_, to_edges_, rule);
       } else {
         compare(*was->second, rule);
         old.erase(was);
       }
     }
     for (const RouteRule& rule : from_.table)
-      if (old.contains(rule.name)) everywhere(Kind::kRetire, from_, rule);
+      if (old.contains(rule.name)) everywhere(Kind::kRetire, from_, from_edges_, rule);
     out_.leaf_added = missing_in(to_.leaf_denies, from_.leaf_denies);
     out_.leaf_removed = missing_in(from_.leaf_denies, to_.leaf_denies);
     out_.route_added = missing_in(to_.route_denies, from_.route_denies);
@@ -123,8 +125,8 @@ class Differ {
     add(kind, edge, captured_on(rule, edge), what);
     add(kind, edge, mirrored(rule), what);
   }
-  void everywhere(Kind kind, const RoutePlan& plan, const RouteRule& rule) {
-    add(kind, {}, core_stream(plan, rule));
+  void everywhere(Kind kind, const RoutePlan& plan, const NodeList& edges, const RouteRule& rule) {
+    add(kind, {}, core_stream(plan, rule, edges));
     for (const NodeId& edge : plan.edges) on_edge(kind, edge, rule);
   }
   void compare(const RouteRule& was, const RouteRule& rule) {
@@ -132,7 +134,7 @@ class Differ {
     std::string what = settings;
     if (const std::string sources = source_changes(edges_joined_, edges_left_); !sources.empty()) what += (what.empty() ? "" : "; ") + sources;
     if (what.empty() && replicas_of(from_, was) != replicas_of(to_, rule)) what = "replicas " + std::to_string(replicas_of(to_, rule));
-    if (!what.empty()) add(Kind::kChange, {}, core_stream(to_, rule), what);
+    if (!what.empty()) add(Kind::kChange, {}, core_stream(to_, rule, to_edges_), what);
     for (const NodeId& edge : edges_left_) on_edge(Kind::kRetire, edge, was);
     for (const NodeId& edge : edges_joined_) on_edge(Kind::kCreate, edge, rule);
     if (settings.empty()) return;
@@ -142,6 +144,7 @@ class Differ {
 
   const RoutePlan& from_;
   const RoutePlan& to_;
+  const NodeList from_edges_, to_edges_;
   std::vector<NodeId> edges_joined_, edges_left_;
   PlanDiff out_;
 };
@@ -206,8 +209,9 @@ std::string mirror_of(const RouteRule& rule) { return stream_of(rule) + "_MIRROR
 
 std::vector<StreamPlan> core_streams(const RoutePlan& plan) {
   std::vector<StreamPlan> out;
+  const NodeList edges(plan.edges);
   for (const RouteRule& rule : plan.table)
-    if (rule.cls == RouteClass::kReplicated) out.push_back(core_stream(plan, rule));
+    if (rule.cls == RouteClass::kReplicated) out.push_back(core_stream(plan, rule, edges));
   return out;
 }
 

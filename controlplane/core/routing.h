@@ -16,8 +16,10 @@
 // The plan is kept by rule and by site, not as their product: what one site needs is expanded when it is asked for.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -28,11 +30,24 @@ namespace daarion {
 
 struct State;
 
+/// Nodes that many streams name alike: one list for all of them. A value.
+class NodeList {
+ public:
+  NodeList() = default;
+  NodeList(std::vector<NodeId> nodes) : nodes_(std::make_shared<const std::vector<NodeId>>(std::move(nodes))) {}
+  std::vector<NodeId>::const_iterator begin() const { return nodes_ ? nodes_->begin() : std::vector<NodeId>::const_iterator{}; }
+  std::vector<NodeId>::const_iterator end() const { return nodes_ ? nodes_->end() : std::vector<NodeId>::const_iterator{}; }
+  bool operator==(const NodeList& other) const { return nodes_ == other.nodes_ || std::equal(begin(), end(), other.begin(), other.end()); }
+
+ private:
+  std::shared_ptr<const std::vector<NodeId>> nodes_;
+};
+
 /// One stream of one JetStream domain.
 struct StreamPlan {
   std::string name;
   std::vector<std::string> subjects;             // it captures; empty: a mirror
-  std::vector<NodeId> sources;                   // edges whose streams of this rule it takes in
+  NodeList sources;                              // edges whose streams of this rule it takes in
   std::string rule_stream;                       // <RULE>: what it mirrors, or what its sources' names begin with
   bool mirror = false;
   std::uint32_t replicas = 1;

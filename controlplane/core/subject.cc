@@ -21,6 +21,8 @@ std::vector<std::string_view> tokens_of(std::string_view subject) {
   }
 }
 
+bool is_dead_letter(std::string_view subject) { return subject.ends_with(".dlq"); }
+
 bool is_subject(std::string_view subject) {
   return std::ranges::all_of(tokens_of(subject), [](std::string_view token) { return printable(token) && token != "*" && token != ">"; });
 }

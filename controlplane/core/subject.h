@@ -15,6 +15,9 @@ inline constexpr std::string_view kNodeToken = "{node_id}";
 /// The tokens, as views into `subject`; an empty subject has one empty token.
 std::vector<std::string_view> tokens_of(std::string_view subject);
 
+/// Whether it ends in "dlq": what could not be worked on, kept with its rule's messages and never taken for work.
+bool is_dead_letter(std::string_view subject);
+
 /// Whether a message can be published under it: no empty token, no wildcard, no white space or control character.
 bool is_subject(std::string_view subject);
 /// Whether it can be subscribed to: as a subject, with wildcards that are whole tokens, ">" only as the last.

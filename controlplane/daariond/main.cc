@@ -214,7 +214,9 @@ int serve(const Setup& setup, const sigset_t& ending) {
     std::vector<std::string> said = daemon.warnings();
     for (const std::vector<std::string>& more : {notifier->warnings(), fencer.warnings(), routing->warnings(), services->warnings(), observed->warnings(),
                                                                                                           service_warnings(core.state())}) said.insert(said.end(), more.begin(), more.end());
-    box.put(make_status(core, said, now, wall_time_ns(), observed->views()));
+    StatusView status = make_status(core, said, now, wall_time_ns(), observed->views());
+    status.copies = routing->copies();
+    box.put(std::move(status));
   });
   daemon.start();
   std::unique_ptr<GrpcServer> grpc;

@@ -4,10 +4,44 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
 
 namespace daarion {
 namespace {
+using Clock = std::chrono::steady_clock;
+
 constexpr Duration kEarly = std::chrono::milliseconds(5);  // the library's timeout counts from its own last step, in whole ms
+constexpr Duration kStopAgain = std::chrono::milliseconds(50);
+
+/// Ends a call that goes on beyond its time: the library's own limits are for each of its reads, and a header may come byte by byte.
+class CallEnd {
+ public:
+  CallEnd(httplib::Client& client, Clock::time_point end) : thread_([this, &client, end] { watch(client, end); }) {}
+  ~CallEnd() {
+    {
+      const std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    changed_.notify_one();
+    thread_.join();
+  }
+
+ private:
+  void watch(httplib::Client& client, Clock::time_point end) {
+    std::unique_lock lock(mutex_);
+    for (; !changed_.wait_until(lock, end, [this] { return over_; }); end = Clock::now() + kStopAgain) {
+      lock.unlock();  // it may have to wait for the library
+      client.stop();
+      lock.lock();
+    }
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool over_ = false;
+  std::thread thread_;
+};
 }  // namespace
 
 struct HttpClient::Handle {
@@ -21,7 +55,6 @@ HttpClient::HttpClient(const std::string& address, std::uint32_t port, bool keep
 HttpClient::~HttpClient() = default;
 
 HttpReply HttpClient::call(const HttpCall& call, Duration limit) {
-  using Clock = std::chrono::steady_clock;
   const auto end = Clock::now() + limit;
   const auto us = std::max<std::int64_t>(std::chrono::duration_cast<std::chrono::microseconds>(limit).count(), 1);
   httplib::Client& client = handle_->client;
@@ -48,7 +81,10 @@ HttpReply HttpClient::call(const HttpCall& call, Duration limit) {
     enough = out.answer.body.size() >= call.most;
     return !out.late && !enough;
   };
-  const auto result = client.send(request);
+  const auto result = [&] {
+    const CallEnd at_last(client, end + limit);
+    return client.send(request);
+  }();
   if (!out.late && !enough && !result) {
     out.late = Clock::now() + kEarly >= end;
     out.error = httplib::to_string(result.error());

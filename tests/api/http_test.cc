@@ -1,5 +1,6 @@
 // HTTP over real sockets of this machine: what is answered, and that it is answered beside clients that are stuck.
 #include "controlplane/api/http_server.h"
+#include "controlplane/api/metrics.h"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
@@ -155,6 +156,16 @@ TEST_F(HttpTest, MetricsSayWhoServes) {
     EXPECT_NE(text.find(line), std::string::npos) << line << "\n" << text;
   EXPECT_EQ(text.find("daarion_service_healthy{service=\"memory\""), std::string::npos) << "nothing is known of it";
   EXPECT_EQ(text.find("capability=\"stt\""), std::string::npos) << "nobody was ever said to provide it";
+}
+
+TEST_F(HttpTest, MetricsSayHowFarCopiesAreBehind) {
+  StatusView view = *cluster.view();
+  EXPECT_EQ(metrics_text(view).find("route_behind_messages{"), std::string::npos) << "nothing is looked after here";
+  view.copies = {{.stream = "MESSAGE", .origin = "MESSAGE_node3", .edge = node(3), .behind = 300, .stands_still = true}, {.stream = "MESSAGE", .origin = "MESSAGE_node4", .edge = node(4), .behind = {}}};
+  const std::string text = metrics_text(view), labels = "{stream=\"MESSAGE\",origin=\"MESSAGE_node3\",edge=\"node3\"} ";
+  EXPECT_NE(text.find("daarion_route_behind_messages" + labels + "300\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("daarion_route_stands_still" + labels + "1\n"), std::string::npos);
+  EXPECT_EQ(text.find("node4\"} "), std::string::npos) << "it does not answer";
 }
 
 TEST_F(HttpTest, HealthAnswersBesideClientsThatNeverFinishTheirRequest) {

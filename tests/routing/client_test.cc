@@ -206,6 +206,7 @@ TEST(ClientTable, ResolvesAsTheControlPlaneDoes) {
       const Resolution& theirs = resolver.resolve(subject, NodeId(from));
       const client::Route ours = table->resolve(subject, from);
       EXPECT_EQ(ours.cls, class_text(theirs)) << subject << " on " << from;
+      EXPECT_EQ(ours.dead_letter, theirs.dead_letter) << subject;
       EXPECT_EQ(ours.rule + " " + ours.stream + " " + ours.mirror + " " + ours.service, theirs.rule + " " + theirs.stream + " " + theirs.mirror + " " + theirs.service) << subject;
       std::vector<std::string> nodes;
       for (const NodeId& n : theirs.nodes) nodes.push_back(n.value);
@@ -358,11 +359,41 @@ TEST(RoutingClients, JavaScriptReadsEachMessageOnceAtEverySiteAlsoWhileCutOff) {
       ASSERT_EQ(lines.size(), kAsked.size());
       for (std::size_t i = 0; i < lines.size(); ++i) {
         const client::Route r = table->resolve(kAsked[i], from);
-        EXPECT_EQ(Json::parse(lines[i]), (Json{{"subject", kAsked[i]}, {"cls", r.cls}, {"rule", r.rule}, {"stream", r.stream}, {"mirror", r.mirror}, {"nodes", r.nodes}, {"service", r.service}}))
+        EXPECT_EQ(Json::parse(lines[i]), (Json{{"subject", kAsked[i]}, {"cls", r.cls}, {"rule", r.rule}, {"stream", r.stream}, {"mirror", r.mirror}, {"nodes", r.nodes}, {"service", r.service}, {"deadLetter", r.dead_letter}}))
             << "the two clients differ on " << from;
       }
     }
   });
+}
+
+/// A dead letter is kept and replicated as its rule's other messages, and reaches no worker.
+TEST(RoutingClients, KeepDeadLettersApartAtEverySite) {
+  Published published;
+  RouteRig& rig = published.rig;
+  const auto publisher = connect(rig.servers, {RouteRig::kEdge}, NatsServers::Account::kApp);
+  for (const char* subject : {"message.a", "message.failed.dlq", "message.dlq.a", "message.b"}) {
+    const auto stored = js_request(*publisher, subject, Json(subject), seconds(2));
+    ASSERT_TRUE(stored) << stored.error().message;
+    EXPECT_EQ(stored->value("stream", ""), "MESSAGE_edge");
+  }
+  ASSERT_TRUE(becomes([&] { return last_sequence_of(*rig.core, "MESSAGE") == 4 && last_sequence_of(*rig.edge, "MESSAGE_MIRROR") == 4; }));
+  for (const int server : {1, RouteRig::kEdge}) {
+    const auto client = client::Client::connect(rig.servers.endpoint({server}, "service", NatsServers::Account::kApp), rig.servers.name(server), seconds(20));
+    ASSERT_TRUE(client) << client.error().message;
+    const auto given = [&](client::Letters letters) {
+      const auto reader = (*client)->read("message", {}, letters);
+      std::set<std::string> out;
+      for (;;) {
+        const auto message = reader->next(seconds(1));
+        if (!message || !*message) break;
+        out.insert((*message)->subject);
+      }
+      EXPECT_EQ(reader->position().next.at(server == 1 ? "MESSAGE" : "MESSAGE_MIRROR"), 5u) << "what is passed by counts too";
+      return out;
+    };
+    EXPECT_EQ(given(client::Letters::kWork), (std::set<std::string>{"message.a", "message.dlq.a", "message.b"})) << server;
+    EXPECT_EQ(given(client::Letters::kDead), std::set<std::string>{"message.failed.dlq"}) << server;
+  }
 }
 
 TEST(RoutingClients, SayWhatIsMissing) {

@@ -34,6 +34,7 @@ TEST(RoutingTable, IsPutOnceByWhoeverComesFirstAndNeverGoesBack) {
   EXPECT_EQ(put(table(3, "three")).value(), true);
   EXPECT_EQ(put(table(2, "two")).value(), false) << "a node that is behind";
   EXPECT_EQ(newest_table(*rig.core), table(3, "three"));
+  EXPECT_EQ(put_route_table(*rig.core, table(3, "worded otherwise"), seconds(2), false).value(), false) << "by another version: it is left to whoever was first";
   EXPECT_EQ(put(table(3, "another")).value(), true) << "the log lost what was there, and has another event 3";
   EXPECT_EQ(put(Json{{"log_id", "a"}, {"version", 9}}.dump()).value(), false) << "one of an earlier version does not go over it";
   EXPECT_FALSE(put("no table"));
@@ -96,6 +97,19 @@ TEST(RoutingTable, ReachesServicesOfEverySiteWithin100MsOfTheFold) {
   EXPECT_LE(worst, kPublishedLimitMs);
   say_machine(rig.servers.version());
   say({.name = "route_table_published_after_fold_ms", .value = worst, .unit = "ms", .samples = took, .limit = "<=100", .ok = worst <= kPublishedLimitMs});
+}
+
+/// Who reads the table for the first time after somebody deleted its bucket finds it, though nothing has changed since.
+TEST(RoutingTable, IsThereAgainAfterItsBucketWasDeleted) {
+  RouteRig rig;
+  Log log = log_of(rig);
+  log.add(RouteTableChanged{{RouteRule{.name = "r", .subjects = {"a.>"}}}});
+  const auto keeper = make_route_keeper({.app = rig.edge, .self = rig.node(RouteRig::kEdge), .edge = true, .core_domain = "core", .verify_every = milliseconds(300)}, table_text,
+                                        [](const std::string&) {});
+  keeper->folded(std::make_shared<const State>(log.state));
+  ASSERT_TRUE(becomes([&] { return newest_table(*rig.edge) == table_text(log.state); }));
+  ASSERT_FALSE(js_request(*rig.edge, "$JS.API.STREAM.DELETE.KV_cluster_routes", nullptr, seconds(2))->contains("error"));
+  EXPECT_TRUE(becomes([&] { return newest_table(*rig.edge) == table_text(log.state); }, seconds(10)));
 }
 
 /// What somebody else changed is mended, and what cannot be is said.

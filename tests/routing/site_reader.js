@@ -10,8 +10,8 @@ async function main() {
   const nc = await connect({ servers: env.URL, user: env.USER_NAME, pass: env.PASSWORD, maxReconnectAttempts: -1, reconnectTimeWait: 100, waitOnFirstConnect: true });
   const client = await DaarionClient.start(nc, env.NODE_ID);
   for (const subject of env.SUBJECTS.split(" ")) {
-    const { cls, rule, stream, mirror, nodes, service } = client.resolve(subject);
-    console.log("resolved", JSON.stringify({ subject, cls, rule, stream, mirror, nodes, service }));
+    const { cls, rule, stream, mirror, nodes, service, deadLetter } = client.resolve(subject);
+    console.log("resolved", JSON.stringify({ subject, cls, rule, stream, mirror, nodes, service, deadLetter }));
   }
   client.onTable = (table) => console.log("table", table.updated);
   console.log("table", client.table.updated);

@@ -62,8 +62,8 @@ std::string without_comments_and_strings(const std::string& line) {
 void check_include(const std::string& path, const std::string& header, bool quoted, std::vector<std::string>& found) {
   const int layer = layer_of(path);
   if (layer < 0) return;
-  // Owners of a vendor's handles are a header of their own, for the .cc files beside it alone.
-  if (quoted && header.ends_with("_handles.h") && !(path.ends_with(".cc") && path.substr(0, path.rfind('/')) == header.substr(0, header.rfind('/'))))
+  // Owners of a vendor's handles are headers of their own, for each other and the .cc files beside them alone.
+  if (quoted && header.ends_with("_handles.h") && !((path.ends_with(".cc") || path.ends_with("_handles.h")) && path.substr(0, path.rfind('/')) == header.substr(0, header.rfind('/'))))
     found.push_back(path + ": " + header + " only in a .cc beside it");
   const int target = layer_of(header);
   for (const Vendor& vendor : kVendors) {

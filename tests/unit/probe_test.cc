@@ -1,12 +1,18 @@
 // Looks at real things: an HTTP server, a port, commands.
 #include "controlplane/health/probe.h"
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
+#include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <fstream>
+#include <future>
 #include <thread>
 
 #include "controlplane/health/round_trips.h"
@@ -66,6 +72,57 @@ TEST(Probe, LooksByHttp) {
   EXPECT_EQ(look_at(http(server.port, "/slow"), "127.0.0.1"), (HealthVerdict{.health = Health::kBroken, .cause = "no answer within 300 ms"}));
   EXPECT_LT(std::chrono::steady_clock::now() - begun, milliseconds(1500));
   EXPECT_TRUE(look_at(spec, "no-such-host.invalid").check_broken);
+}
+
+/// Answers a byte now and then, and never ends: each read of it is in time.
+class Dripper {
+ public:
+  Dripper() {
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof at;
+    bind(listener_, reinterpret_cast<const sockaddr*>(&at), size);
+    listen(listener_, 4);
+    getsockname(listener_, reinterpret_cast<sockaddr*>(&at), &size);
+    port = ntohs(at.sin_port);
+    thread_ = std::thread([this] { run(); });
+  }
+  ~Dripper() {
+    over_ = true;
+    thread_.join();
+    close(listener_);
+  }
+  std::uint32_t port = 0;
+
+ private:
+  void run() {
+    pollfd waiting{.fd = listener_, .events = POLLIN, .revents = 0};
+    while (!over_) {
+      if (poll(&waiting, 1, 20) <= 0) continue;
+      const int fd = accept(listener_, nullptr, nullptr);
+      const std::string begin = "HTTP/1.1 200 OK\r\nX-Long: ";
+      bool there = send(fd, begin.data(), begin.size(), MSG_NOSIGNAL) > 0;
+      while (there && !over_) {
+        std::this_thread::sleep_for(milliseconds(20));
+        there = send(fd, "x", 1, MSG_NOSIGNAL) == 1;
+      }
+      close(fd);
+    }
+  }
+  const int listener_ = socket(AF_INET, SOCK_STREAM, 0);
+  std::atomic<bool> over_ = false;
+  std::thread thread_;
+};
+
+TEST(Probe, AHeaderThatNeverEndsIsNoAnswer) {
+  std::future<HealthVerdict> looked;
+  Dripper dripper;  // ends first
+  const auto begun = std::chrono::steady_clock::now();
+  looked = std::async(std::launch::async, [&] { return look_at(http(dripper.port, "/health"), "127.0.0.1"); });
+  ASSERT_EQ(looked.wait_for(std::chrono::seconds(5)), std::future_status::ready) << "one service that does so would never be looked at again";
+  EXPECT_EQ(looked.get(), (HealthVerdict{.health = Health::kBroken, .cause = "no answer within 300 ms"}));
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, milliseconds(1500));
 }
 
 TEST(Probe, LooksByTcpAndSaysWhenNobodyIsThere) {
