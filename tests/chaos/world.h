@@ -62,6 +62,8 @@ class World {
   /// Leaves no byte on the disk of this store; free_disk() ends that.
   void fill_disk(const NodeId& node, const std::string& store);
   void free_disk(const NodeId& node, const std::string& store);
+  /// A hand, and counted as such.
+  void restart_by_hand(const NodeId& node, dev::Part part);
   /// How often somebody had to restart a nats-server, so far.
   std::size_t hands() const { return hands_; }
   /// Ends every nats-server by SIGQUIT: its log then says what each of its goroutines was waiting for.
