@@ -141,6 +141,17 @@ TEST(Neo4jAnswers, ThatCannotBeReadSayWhyAndLeaveTheWordAsItWas) {
   EXPECT_EQ(error_in(R"({"results":[],"errors":[]})"), "");
 }
 
+/// A text of half a letter cannot be read again from the log.
+TEST(Neo4jAnswers, OnlyPlainTextGetsIntoAnEvent) {
+  EXPECT_EQ(plain_text("na\xc3\xafve\xff\x01 \"x\"\r\nmore", 160), "na??ve?? \"x\"");
+  EXPECT_EQ(plain_text("abc", 2), "ab");
+  EXPECT_EQ(error_in("\xff\xfe <html>"), "?? <html>");
+  Word w;
+  ASSERT_TRUE(read_discovery(R"({"neo4j_version":"5.é","neo4j_edition":"Community"})", w));
+  EXPECT_EQ(w.version, "5.??");
+  EXPECT_EQ(w.edition, "community");
+}
+
 RC_GTEST_PROP(Neo4jAnswers, NoTextBreaksTheReaders, (const std::string& noise)) {
   const std::string good[] = {kRoot5, kDatabases5, kStatus};
   for (const std::string& text : good) {

@@ -13,7 +13,8 @@ namespace {
 using Json = nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t kMostText = 160;  // of what a server says, in one message
+constexpr std::size_t kMostText = 160;  // bytes of what a server says, in one message
+constexpr std::size_t kMostName = 64;   // bytes of a name of its, or an address
 
 constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -62,7 +63,7 @@ Result<void> read(const std::string& text, const char* what, const std::function
     take(all);
     return {};
   } catch (const std::exception& e) {
-    return fail(Remedy::kRetry, std::string("read ") + what + ": " + e.what());
+    return fail(Remedy::kRetry, std::string("read ") + what + ": " + plain_text(e.what(), kMostText));
   }
 }
 
@@ -88,11 +89,7 @@ std::vector<Json> rows_of(const Json& all) {
   return out;
 }
 
-std::string short_text(const std::string& text) {
-  std::string out = text.substr(0, std::min(text.find('\n'), kMostText));
-  std::erase_if(out, [](unsigned char c) { return c < 0x20 || c == 0x7f; });
-  return out;
-}
+std::string short_text(const std::string& text) { return plain_text(text, kMostText); }
 
 /// "bolt://10.0.0.1:7687/" -> "10.0.0.1:7687".
 std::string without_scheme(const std::string& uri) {
@@ -108,10 +105,10 @@ std::string status_path(int status) { return "answer " + std::to_string(status);
 Result<void> read_discovery(const std::string& text, Word& word) {
   return read(text, "GET /", [&](const Json& all) {
     const std::string version = all.at("neo4j_version").get<std::string>(), edition = all.at("neo4j_edition").get<std::string>();
-    word.version = version.substr(0, 32);
-    word.edition = edition.substr(0, 32);
+    word.version = plain_text(version, kMostName);
+    word.edition = plain_text(edition, kMostName);
     std::ranges::transform(word.edition, word.edition.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    word.bolt = without_scheme(given<std::string>(all, "bolt_direct", ""));
+    word.bolt = plain_text(without_scheme(given<std::string>(all, "bolt_direct", "")), kMostName);
   });
 }
 
@@ -121,11 +118,12 @@ Result<void> read_status(const std::string& text, Word& word) {
     std::map<std::string, Raft> rafts;
     for (const Json& one : all) {
       const Json& s = one.at("databaseStatus");
-      Raft raft{.member = s.at("memberId").get<std::string>(), .leader = given<std::string>(s, "leader", ""), .voters = {}, .core = s.at("core").get<bool>()};
-      for (const Json& voter : s.at("votingMembers")) raft.voters.insert(voter.get<std::string>());
+      Raft raft{.member = plain_text(s.at("memberId").get<std::string>(), kMostName), .leader = plain_text(given<std::string>(s, "leader", ""), kMostName),
+          .voters = {}, .core = s.at("core").get<bool>()};
+      for (const Json& voter : s.at("votingMembers")) raft.voters.insert(plain_text(voter.get<std::string>(), kMostName));
       // One of the published examples has the one name, the other the other.
       raft.healthy = given(s, "healthy", given(s, "isHealthy", true));
-      rafts.emplace(one.at("databaseName").get<std::string>(), std::move(raft));
+      rafts.emplace(plain_text(one.at("databaseName").get<std::string>(), kMostName), std::move(raft));
     }
     word.clustered = true;
     for (auto& [name, raft] : rafts) word.copies[name].raft = std::move(raft);
@@ -135,7 +133,7 @@ Result<void> read_status(const std::string& text, Word& word) {
 Result<void> read_databases(const std::string& text, Word& word) {
   return read(text, "SHOW DATABASES", [&](const Json& all) {
     std::map<std::string, std::vector<Json>> rows;
-    for (Json& row : rows_of(all)) rows[row.at("name").get<std::string>()].push_back(std::move(row));
+    for (Json& row : rows_of(all)) rows[plain_text(row.at("name").get<std::string>(), kMostName)].push_back(std::move(row));
     std::map<std::string, Copy> copies;
     for (const auto& [name, of] : rows) {
       const auto known = word.copies.find(name);
@@ -148,8 +146,9 @@ Result<void> read_databases(const std::string& text, Word& word) {
         continue;
       }
       const Json& row = here == of.end() ? of.front() : *here;
-      Copy copy{.id = given<std::string>(row, "databaseID", ""), .role = given<std::string>(row, "role", ""), .kind = given<std::string>(row, "type", ""),
-                .requested = row.at("requestedStatus").get<std::string>(), .current = row.at("currentStatus").get<std::string>(),
+      Copy copy{.id = plain_text(given<std::string>(row, "databaseID", ""), kMostName), .role = given<std::string>(row, "role", ""),
+          .kind = given<std::string>(row, "type", ""),
+                .requested = short_text(row.at("requestedStatus").get<std::string>()), .current = short_text(row.at("currentStatus").get<std::string>()),
                 .message = short_text(given<std::string>(row, "statusMessage", given<std::string>(row, "error", "")))};
       copy.writer = given(row, "writer", copy.role == "leader" || copy.role == "standalone");
       copy.is_default = given(row, "default", false);
@@ -166,9 +165,10 @@ Result<void> read_servers(const std::string& text, Word& word) {
   return read(text, "SHOW SERVERS", [&](const Json& all) {
     std::vector<Server> servers;
     for (const Json& row : rows_of(all)) {
-      const std::string name = row.at("name").get<std::string>();
-      servers.push_back({.id = given<std::string>(row, "serverId", name), .name = name, .address = given<std::string>(row, "address", ""),
-                         .state = row.at("state").get<std::string>(), .health = given<std::string>(row, "health", "")});
+      const std::string name = plain_text(row.at("name").get<std::string>(), kMostName);
+      servers.push_back({.id = plain_text(given<std::string>(row, "serverId", name), kMostName), .name = name,
+                         .address = plain_text(given<std::string>(row, "address", ""), kMostName), .state = short_text(row.at("state").get<std::string>()),
+                         .health = short_text(given<std::string>(row, "health", ""))});
     }
     word.servers = std::move(servers);
   });

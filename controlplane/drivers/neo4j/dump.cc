@@ -12,11 +12,12 @@
 #include <thread>
 
 #include "controlplane/drivers/files.h"
+#include "controlplane/drivers/neo4j/picture.h"
 
 namespace daarion::neo4j {
 namespace {
 
-constexpr std::size_t kMostCause = 200;  // bytes of a command's own words in an event
+constexpr std::size_t kMostCause = 240;  // bytes of a command's own words in an event
 
 std::int64_t wall_ms() { return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
@@ -58,8 +59,7 @@ std::string run_command(const DumpPlan& plan, const std::vector<std::string>& en
   const auto ran = run_tool(command);
   if (!ran) return ran.error().message;
   if (ran->exit_code == 0) return judge_file(plan, begun);
-  std::string cause = cause_in(ran->errors).substr(0, kMostCause);
-  std::erase_if(cause, [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+  const std::string cause = cause_in(ran->errors);
   return "exit code " + std::to_string(ran->exit_code) + (cause.empty() ? "" : "; " + cause);
 }
 
@@ -169,11 +169,11 @@ void Dumper::tick(bool may, std::int64_t now) {
 void Dumper::run(std::int64_t now) {
   shared_->runs = true;
   std::thread([plan = plan_, environment = environment_, shared = shared_, now] {
-    std::string error = run_command(plan, environment, now);
+    const std::string error = run_command(plan, environment, now);
     const std::lock_guard lock(shared->mutex);
     shared->runs = false;
     shared->record.ended = std::max(wall_ms(), shared->record.begun);
-    shared->record.error = std::move(error);
+    shared->record.error = plain_text(error, kMostCause);
     if (shared->record.error.empty()) shared->record.succeeded = shared->record.ended;
     shared->keep();
   }).detach();

@@ -318,6 +318,12 @@ class Drawing {
 
 }  // namespace
 
+std::string plain_text(const std::string& text, std::size_t most) {
+  std::string out = text.substr(0, std::min(text.find_first_of("\r\n"), most));
+  std::ranges::replace_if(out, [](unsigned char c) { return c < 0x20 || c >= 0x7f; }, '?');
+  return out;
+}
+
 std::vector<NodeId> Declared::nodes() const {
   std::vector<NodeId> out = cores;
   out.insert(out.end(), read_replicas.begin(), read_replicas.end());

@@ -105,6 +105,10 @@ struct Picture {
 /// A Java program pauses for its garbage, and plans a query when it first hears it: a server that is late is taken at its last word for so long.
 inline constexpr Duration kHeld = std::chrono::seconds(5);
 
+/// What another program said, as it may stand in an event: its first line, of so many bytes at most, and nothing but ASCII. An event's text must be
+/// whole UTF-8, or no node can read it again.
+std::string plain_text(const std::string& text, std::size_t most);
+
 /// The words to be believed now, and the history brought up to them. Pre: `now` does not fall.
 std::vector<Word> believe(History& history, std::vector<Word> words, Instant now);
 /// Pre: the words are believe()'s.
