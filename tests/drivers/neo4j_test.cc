@@ -48,7 +48,7 @@ TEST_F(Neo4j, TheClusterIsToldWholeWithTheLeaderOfEveryDatabase) {
     EXPECT_NE(m.seen.identity, "");
   }
   EXPECT_EQ(member(4).seen.role, "read replica");
-  EXPECT_TRUE(member(first).seen.role.starts_with("leader of ")) << member(first).seen.role;
+  EXPECT_TRUE(member(first).seen.role.starts_with("leader (")) << member(first).seen.role;
   // Transactions are counted, and a copy that takes none lags.
   knob(4, R"({"stuck":true})");
   const std::uint64_t before = member(first).position.lsn.value;
@@ -232,8 +232,8 @@ class Neo4jDumps : public Neo4j {
     const std::string path = base_ + "/dump.sh";
     std::ofstream(path) << "#!/bin/sh\n" << script;
     chmod(path.c_str(), 0755);
-    return {{"dump_exec", path + " " + base_}, {"dump_file", file}, {"dump_every_ms", "2000"}, {"dump_at_ms", "0"}, {"dump_timeout_ms", "1000"},
-        {"dump_max_age_ms", "3000"}};
+    return {{"dump_exec", path + " " + base_}, {"dump_file", file}, {"dump_every_ms", "1000"}, {"dump_at_ms", "0"}, {"dump_timeout_ms", "500"},
+        {"dump_max_age_ms", "1500"}};
   }
   DumpRecord kept() { return dump_record(read(base_ + "/state/neo4j/dump.json")); }
   static std::string read(const std::string& path) {

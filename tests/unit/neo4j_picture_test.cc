@@ -175,9 +175,9 @@ TEST(Neo4jPicture, EveryDatabaseHasALeaderOfItsOwn) {
   EXPECT_EQ(p.primary, node(1));
   EXPECT_EQ(p.leaders, (std::map<std::string, NodeId>{{"docs", node(2)}, {"neo4j", node(1)}, {"system", node(1)}}));
   EXPECT_EQ(p.elected_by, "Neo4j's raft");
-  EXPECT_EQ(member(p, 1).seen.role, "leader of neo4j, system");
+  EXPECT_EQ(member(p, 1).seen.role, "leader (neo4j, system)");
   EXPECT_EQ(member(p, 1).seen.state, EngineState::kPrimary);
-  EXPECT_EQ(member(p, 2).seen.role, "core, leader of docs");
+  EXPECT_EQ(member(p, 2).seen.role, "core (leads docs)");
   EXPECT_EQ(member(p, 3).seen.role, "core");
   EXPECT_EQ(member(p, 4).seen.role, "read replica");
   EXPECT_EQ(member(p, 4).seen.version, "5.26.0 enterprise");

@@ -247,9 +247,9 @@ class Drawing {
     const Copy* copy = copy_on(word, out_.default_database);
     const bool core = copy != nullptr && copy->raft ? copy->raft->core : holds(declared_.cores, node);
     const std::vector<std::string> leads = led_by(node);
-    const std::string led = "leader of " + joined(leads, kMostNames);
-    if (node == out_.primary) return led;
-    return std::string(core ? "core" : "read replica") + (leads.empty() ? "" : ", " + led);
+    const std::string names = joined(leads, kMostNames);
+    if (node == out_.primary) return "leader (" + names + ")";
+    return std::string(core ? "core" : "read replica") + (leads.empty() ? "" : " (leads " + names + ")");
   }
 
   MemberView member(const NodeId& node) {

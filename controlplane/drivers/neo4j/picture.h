@@ -4,8 +4,8 @@
 // what else a server leads stands in its role. Every member is asked, and is believed only about its own copies: a server that was cut off answers
 // well and still names the leader that it knew. A leader is one whom a majority of the voters that it is named with name, each by its own word.
 //
-//   node1: neo4j: leader a, voters a b c; docs: leader b    \ a of neo4j is named by 2 of 3, b of docs too: node1 is "leader of neo4j",
-//   node2: neo4j: leader a, voters a b c; docs: leader b    / node2 "core, leader of docs"
+//   node1: neo4j: leader a, voters a b c; docs: leader b    \ a of neo4j is named by 2 of 3, b of docs too: node1 is "leader (neo4j)",
+//   node2: neo4j: leader a, voters a b c; docs: leader b    / node2 "core (leads docs)"
 //   node3: neo4j: leader c, voters a b c                    "node3 names another leader of neo4j": it was cut off, and elected nobody but itself
 //
 // COMMUNITY HAS NO CLUSTER. Each of its instances is a database of its own. The first declared core is then the one instance that is managed, and the
