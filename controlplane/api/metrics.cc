@@ -81,7 +81,11 @@ void of_resources(const v1::Status& s, Families& f) {
   f.family("replica_lag_bytes", "Behind its primary's last known position.");
   for (const v1::ResourceStatus& r : s.resources())
     for (const v1::ReplicaView& v : r.replicas())
-      if (r.elected_by().empty() || v.lag_known()) f.sample(static_cast<double>(v.lag_bytes()), {{"resource", r.id()}, {"replica", v.node()}});
+      if (r.elected_by().empty() || (v.lag_known() && !v.has_lag_transactions())) f.sample(static_cast<double>(v.lag_bytes()), {{"resource", r.id()}, {"replica", v.node()}});
+  f.family("replica_lag_transactions", "The same, of an engine that counts transactions.");
+  for (const v1::ResourceStatus& r : s.resources())
+    for (const v1::ReplicaView& v : r.replicas())
+      if (v.has_lag_transactions()) f.sample(static_cast<double>(v.lag_transactions()), {{"resource", r.id()}, {"replica", v.node()}});
   f.family("replica_lag_ms", "How long it has not caught up.");
   for (const v1::ResourceStatus& r : s.resources())
     for (const v1::ReplicaView& v : r.replicas())

@@ -4,6 +4,7 @@
 
 #include "controlplane/api/views.h"
 #include "controlplane/core/decide.h"
+#include "controlplane/core/helper_role.h"
 #include "controlplane/core/override.h"
 #include "streams/codec.h"
 
@@ -90,7 +91,7 @@ Result<OperatorAnswer> Operator::ask_engine(const ResourceId& resource, const Ob
   if (to == primary) return fail(Remedy::kStepDown, what + ": " + to.value + " is its primary already");
   std::string why;  // of the last one that could not
   const bool somebody = std::ranges::any_of(said.seen.members, [&](const MemberSeen& m) {
-    if (m.state == EngineState::kPrimary || m.role == "sentinel" || (!to.empty() && m.node != to)) return false;
+    if (m.state == EngineState::kPrimary || is_helper(m.role) || (!to.empty() && m.node != to)) return false;
     if (m.state == EngineState::kStandby && m.health.empty()) return true;
     why = m.node.value + " is " + text_of(m.state) + (m.health.empty() ? "" : ": " + m.health);
     return false;

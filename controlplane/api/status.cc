@@ -104,6 +104,9 @@ void fill_observed(const NodeCore& core, const ResourceSpec& spec, const Observe
     if (m.node == said.seen.primary && m.state == EngineState::kPrimary) {
       out.set_writable(true);
       out.set_holder_health(m.health);
+      out.set_holder_role(m.role);
+      out.set_holder_identity(m.identity);
+      out.set_holder_version(m.version);
       continue;
     }
     v1::ReplicaView& to = *out.add_replicas();
@@ -118,6 +121,7 @@ void fill_observed(const NodeCore& core, const ResourceSpec& spec, const Observe
     to.set_lag_known(true);
     to.set_lag_bytes(at->lag_bytes);
     to.set_lag_ms(at->lag_ms);
+    if (at->lag_transactions) to.set_lag_transactions(*at->lag_transactions);
   }
 }
 
@@ -323,7 +327,7 @@ StatusView make_status(const NodeCore& core, const std::vector<std::string>& war
     for (const MemberView& m : here.members)
       if (m.seen.node == self && (m.seen.state == EngineState::kPrimary || m.seen.state == EngineState::kStandby))
         view.roles.push_back({.resource = id, .primary = m.seen.state == EngineState::kPrimary && here.primary == self,
-                              .replica = m.seen.state == EngineState::kStandby && m.seen.health.empty() && m.lag_known, .lag_bytes = m.lag_bytes});
+                              .replica = m.seen.state == EngineState::kStandby && m.seen.health.empty() && m.lag_known, .lag_bytes = m.lag_transactions.value_or(m.lag_bytes)});
   return view;
 }
 

@@ -66,6 +66,9 @@ void say_what_to_try(const LocalCluster& c) {
   if (c.qdrant_system() != nullptr)
     std::printf("      curl -H \"api-key: $(sed -n 's/^QDRANT_API_KEY=//p' %s/secrets)\" http://%s:%u/cluster   # each peer's own word\n", c.folder().c_str(), c.address_of(first).c_str(),
                 dev::ports_of(c.file()).qdrant);
+  if (c.neo4j_system() != nullptr)
+    std::printf("      curl -u neo4j:$(sed -n 's/^NEO4J_PASSWORD=//p' %s/secrets) http://%s:%u/dbms/cluster/status   # each member's own word\n", c.folder().c_str(),
+                c.address_of(first).c_str(), dev::ports_of(c.file()).neo4j_http);
   std::printf("      curl %s/cluster/status\n      daarionctl dev down            # ends all of it and removes %s\n", uri.c_str(), c.folder().c_str());
 }
 
@@ -114,6 +117,11 @@ ExitCode up(int nodes, bool netns, const std::vector<std::string>& engines) {
     if (std::getenv("DAARION_QDRANT") == nullptr)
       say(id + ": this is our STAND-IN (" + LocalCluster::qdrant_program() + "), NOT Qdrant: shards and replicas, no vectors. DAARION_QDRANT=/path/of/qdrant runs a real one");
   }
+  if (const DataSystem* system = cluster->neo4j_system()) {
+    const std::string& id = system->id.value;
+    if (auto done = elected(id, "a leader of " + id, system->mode == "single" ? " is the one instance" : " leads the default database"); !done) return report(done.error());
+    say(id + ": this is our STAND-IN, NOT Neo4j: databases, leaders and transaction ids, no graph");
+  }
   say_what_is_absent(cluster->nodes().size());
   say_what_to_try(*cluster);
   return ExitCode::kOk;
@@ -122,7 +130,7 @@ ExitCode up(int nodes, bool netns, const std::vector<std::string>& engines) {
 /// "daemon 4711, guard 4713 4714 (stopped), ..."
 std::string processes_text(const LocalCluster& c, const NodeId& node) {
   std::string out;
-  for (const Part part : {Part::kNats, Part::kWitness, Part::kDaemon, Part::kGuard, Part::kPostgres, Part::kRedis, Part::kSentinel, Part::kQdrant}) {
+  for (const Part part : {Part::kNats, Part::kWitness, Part::kDaemon, Part::kGuard, Part::kPostgres, Part::kRedis, Part::kSentinel, Part::kQdrant, Part::kNeo4j}) {
     const auto found = c.processes(node, part == Part::kPostgres ? Part::kPostmaster : part);
     if (found.empty()) continue;
     out += (out.empty() ? "" : ", ") + std::string(dev::kPartNames[static_cast<int>(part)]);
@@ -177,7 +185,7 @@ ExitCode on_node(const std::string& name, const std::string& part_name, const st
   const auto node = cluster->node_named(name);
   if (!node) return report(Error{Remedy::kFixInput, Effect::kNone, "no node is called " + name + "; `daarionctl dev status` lists them"});
   const auto part = dev::part_named(part_name.empty() ? "node" : part_name);
-  if (!part) return report(Error{Remedy::kFixInput, Effect::kNone, "no part is called " + part_name + "; it is nats, witness, daemon, guard, postgres, postmaster, redis, sentinel or qdrant"});
+  if (!part) return report(Error{Remedy::kFixInput, Effect::kNone, "no part is called " + part_name + "; it is nats, witness, daemon, guard, postgres, postmaster, redis, sentinel, qdrant or neo4j"});
   const auto acted = act(*cluster, *node, *part);
   if (acted) std::printf("%s %s%s\n", node->value.c_str(), part_name.empty() ? "" : (part_name + " ").c_str(), done.c_str());
   return report(acted);
@@ -283,13 +291,13 @@ void add_dev(CLI::App& app, ExitCode& code) {
   CLI::App* start = dev->add_subcommand("up", "Start a cluster, or what is down of the one that is there.");
   start->add_option("--nodes", o->nodes, "1, 2, 3 (default) or 4")->check(CLI::Range(1, dev::kMostNodes));
   start->add_flag("--netns", o->netns, "Each node in a network namespace of its own, so that links can be cut (root only)");
-  start->add_option("--engine", o->engines, "The data systems: postgres (default), redis (the lease decides) or redis-sentinel, qdrant (a stand-in of ours); several with a comma between them")->delimiter(',');
+  start->add_option("--engine", o->engines, "The data systems: postgres (default), redis (the lease decides) or redis-sentinel, qdrant, neo4j or neo4j-community (stand-ins of ours); several with a comma between them")->delimiter(',');
   start->callback([o, &code] { code = up(o->nodes, o->netns, o->engines); });
   dev->add_subcommand("status", "Which processes run, and who writes.")->callback([&code] { code = status(); });
   const auto add = [&](const char* name, const char* text, const char* done, std::function<Result<void>(LocalCluster&, const NodeId&, Part)> act) {
     CLI::App* command = dev->add_subcommand(name, text);
     command->add_option("node", o->node, "The node's id")->required();
-    command->add_option("part", o->part, "nats, witness, daemon, guard, postgres, postmaster, redis, sentinel, qdrant; default: all of the node");
+    command->add_option("part", o->part, "nats, witness, daemon, guard, postgres, postmaster, redis, sentinel, qdrant, neo4j; default: all of the node");
     command->callback([o, &code, act = std::move(act), done] { code = on_node(o->node, o->part, act, done); });
   };
   add("kill", "SIGKILL to a node's processes at once, as when the host loses power; or to one part.", "killed",

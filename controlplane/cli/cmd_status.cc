@@ -8,6 +8,7 @@
 #include "controlplane/cli/admin_client.h"
 #include "controlplane/cli/commands.h"
 #include "controlplane/cli/output.h"
+#include "controlplane/core/helper_role.h"
 
 namespace daarion {
 namespace {
@@ -32,12 +33,17 @@ void add_observed_rows(const v1::Status& s, const v1::ResourceStatus& r, Table& 
   const std::string election = r.election() == 0 ? "-" : std::to_string(r.election());
   const bool heard = r.has_holder() && is_reachable(s, r.holder());
   if (!r.has_holder()) table.row({"!", r.id(), r.engine(), election, "-", "nobody is its primary", "-", "-", ""});
-  else if (r.writable()) table.row({!heard ? "*?" : r.holder_health().empty() ? "*" : "*!", r.id(), r.engine(), election, r.holder(), r.paused() ? "primary, paused" : "primary", "-", "-", r.holder_health()});
+  else if (r.writable()) {
+    const std::string role = r.holder_role().empty() ? "primary" : r.holder_role();
+    table.row({!heard ? "*?" : r.holder_health().empty() ? "*" : "*!", r.id(), r.engine(), election, r.holder(), role + (r.paused() ? ", paused" : ""), "-", "-", r.holder_health()});
+  }
   for (const v1::ReplicaView& v : r.replicas()) {
-    const std::string mark = r.has_holder() && v.node() == r.holder() && v.role() != "sentinel" ? "*" : "";
+    const std::string mark = r.has_holder() && v.node() == r.holder() && !is_helper(v.role()) ? "*" : "";
     const bool well = v.health().empty();
-    table.row({!is_reachable(s, v.node()) ? mark + "?" : well ? mark : mark + "!", r.id(), r.engine(), election, v.node(), well ? v.role() : v.role() + ", " + v.state(),
-               v.lag_known() ? bytes_text(v.lag_bytes()) + ", " + ms_text(static_cast<std::int64_t>(v.lag_ms())) : "-", "-", v.health()});
+    const std::string role = v.role() == kDumpRole ? v.role() + (v.identity().empty() ? "" : " of " + v.identity()) : well ? v.role() : v.role() + ", " + v.state();
+    const std::string distance = v.has_lag_transactions() ? std::to_string(v.lag_transactions()) + " txn" : bytes_text(v.lag_bytes());
+    table.row({!is_reachable(s, v.node()) ? mark + "?" : well ? mark : mark + "!", r.id(), r.engine(), election, v.node(), role,
+               v.lag_known() ? distance + ", " + ms_text(static_cast<std::int64_t>(v.lag_ms())) : "-", "-", v.health()});
   }
 }
 

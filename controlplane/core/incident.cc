@@ -6,6 +6,8 @@
 #include <set>
 #include <utility>
 
+#include "controlplane/core/helper_role.h"
+
 namespace daarion {
 namespace {
 
@@ -37,7 +39,7 @@ Before observations(const std::vector<LogEvent>& events) {
 std::vector<std::pair<bool, std::string>> health_on(const ResourceObserved& seen, const NodeId& node) {
   std::vector<std::pair<bool, std::string>> out;
   for (const MemberSeen& m : seen.members)
-    if (m.node == node) out.emplace_back(m.role == "sentinel", m.health);
+    if (m.node == node) out.emplace_back(is_helper(m.role), m.health);
   return out;
 }
 bool ill_on(const ResourceObserved& seen, const NodeId& node) {

@@ -29,7 +29,9 @@ std::string name_of(const MemberSeen& m) { return m.role + " of " + m.node.value
 void join(std::string& out, const std::string& more) { out += (out.empty() ? "" : "; ") + more; }
 
 const MemberSeen* find(const ResourceObserved& in, const MemberSeen& m) {
-  const auto same_process = [&](const MemberSeen& other) { return other.node == m.node && (other.role == "sentinel") == (m.role == "sentinel"); };
+  // What serves data changes its role; a helper is what it is.
+  const auto kind = [](const MemberSeen& of) { return is_helper(of.role) ? of.role : std::string(); };
+  const auto same_process = [&](const MemberSeen& other) { return other.node == m.node && kind(other) == kind(m); };
   const auto at = std::ranges::find_if(in.members, same_process);
   return at == in.members.end() ? nullptr : &*at;
 }
@@ -53,7 +55,7 @@ std::string change_between(const ResourceObserved& before, const ResourceObserve
     } else if (was->role != m.role && before.primary == now.primary) {
       join(out, m.node.value + " is " + m.role);
     } else if (was->identity != m.identity && before.primary == now.primary) {
-      join(out, name_of(m) + " has other data");
+      join(out, name_of(m) + (m.role != kDumpRole ? " has other data" : m.identity.empty() ? " is not known" : " is of " + m.identity));
     } else if (was->version != m.version) {
       join(out, name_of(m) + ": version " + m.version);
     }
@@ -187,7 +189,7 @@ EventId ObservedCore::cause_of(const ResourceId& id, const Own& own, const Resou
     const MemberState* member = state_->member(m.node);
     if (!m.health.empty() && was != nullptr && was->health.empty() && member != nullptr && !member->unreachable.empty()) return member->unreachable;
   }
-  const auto ill = [&](const MemberSeen& m) { return m.node == said->seen.primary && m.role != "sentinel" && !m.health.empty(); };
+  const auto ill = [&](const MemberSeen& m) { return m.node == said->seen.primary && !is_helper(m.role) && !m.health.empty(); };
   return moved && std::ranges::any_of(said->seen.members, ill) ? said->event : EventId{};
 }
 

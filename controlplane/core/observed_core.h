@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "controlplane/core/beside.h"
+#include "controlplane/core/helper_role.h"
 
 namespace daarion {
 
@@ -31,6 +32,7 @@ struct MemberView {
   Position position;
   bool lag_known = false;
   std::uint64_t lag_bytes = 0, lag_ms = 0;
+  std::optional<std::uint64_t> lag_transactions;  // of an engine that counts these; its lag_bytes is nothing
   bool operator==(const MemberView&) const = default;
 };
 /// Something that is not as declared and that the engine can be told to mend.

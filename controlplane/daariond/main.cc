@@ -283,7 +283,7 @@ int main(int argc, char** argv) {
   app.add_option("--log-level", options.log_level, "debug, info, warn or error")->check(CLI::IsMember({"debug", "info", "warn", "error"}))->capture_default_str();
   app.add_flag("--check", options.check, "Check file, environment, ports and NATS; start nothing");
   app.footer("Environment: NODE_ID, NODE_ROLE, CLUSTER_PEERS, DAARION_CONTROL_PASSWORD, DAARION_SYS_PASSWORD, PG_REPLICATION_USER,\n"
-             "PG_REPLICATION_PASSWORD, REDIS_PASSWORD (passwords also as <name>_FILE). NATS_CLUSTER_NAME is read by `daarionctl render nats`.\n"
+             "PG_REPLICATION_PASSWORD, REDIS_PASSWORD, NEO4J_USER, NEO4J_PASSWORD (passwords also as <name>_FILE). NATS_CLUSTER_NAME is read by `daarionctl render nats`.\n"
              "Signals: SIGTERM and SIGINT hand over and stop; SIGUSR2 leaves guards and engines to a daemon that follows within a lease.\n"
              "Exit codes: 0 ended as asked, 1 failed, 2 wrong setup, 3 NATS does not answer (--check, or a first start).");
   try {
@@ -296,7 +296,7 @@ int main(int argc, char** argv) {
   spdlog::set_level(spdlog::level::from_str(options.log_level));
   spdlog::flush_on(spdlog::level::info);
   const sigset_t ending = block_signals();
-  for (const char* name : {"PG_REPLICATION_PASSWORD", "REDIS_PASSWORD"})
+  for (const char* name : {"PG_REPLICATION_PASSWORD", "REDIS_PASSWORD", "NEO4J_PASSWORD"})
     if (const auto password = secret_of(name, env)) setenv(name, password->c_str(), 1);
   const auto setup = read_setup(std::move(options), env);
   if (!setup) return refuse(setup.error().message, kUsage);

@@ -77,6 +77,19 @@ DriverConfig driver_config(const Setup& setup, const ResourceSpec& resource) {
   return config;
 }
 
+/// Its members are read replicas too, and are asked by HTTP.
+void declare_neo4j(const Setup& setup, const DataSystem& system, ObserverConfig& config) {
+  for (const NodeId& node : system.read_replicas) {
+    if (const NodeSpec* spec = setup.file.spec.node(node)) config.peers.push_back({node, spec->address, 0});
+    config.declared["read_replicas"] += node.value + " ";
+  }
+  for (PeerAddress& peer : config.peers) peer.port = system.http_port;
+  if (system.dump.exec.empty()) return;
+  config.declared.insert({{"dump_exec", system.dump.exec}, {"dump_file", system.dump.file}});
+  for (const auto& [name, value] : {std::pair{"dump_every_ms", system.dump.every}, {"dump_at_ms", system.dump.at}, {"dump_timeout_ms", system.dump.timeout}, {"dump_max_age_ms", system.dump.max_age}})
+    config.declared[name] = std::to_string(to_ms(value));
+}
+
 ObserverConfig observer_config(const Setup& setup, const ResourceSpec& resource, const DataSystem& system) {
   ObserverConfig config{.self = setup.self, .resource = resource, .mode = system.mode, .peers = driver_config(setup, resource).peers, .helpers = {}, .declared = {}};
   if (system.sentinels > 0) {
@@ -87,6 +100,8 @@ ObserverConfig observer_config(const Setup& setup, const ResourceSpec& resource,
   }
   for (const auto& [name, value] : {std::pair{"shards", system.shards}, std::pair{"replication_factor", system.replication_factor}, std::pair{"sentinels", system.sentinels}})
     if (value > 0) config.declared[name] = std::to_string(value);
+  config.state_folder = setup.options.data;
+  if (system.engine == "neo4j") declare_neo4j(setup, system, config);
   return config;
 }
 
@@ -205,7 +220,8 @@ std::vector<ObservedSeat> observed_seats(const Setup& setup) {
     if (resource == nullptr || resource->leased || !is_observed(system.engine, system.mode)) continue;
     ObserverConfig config = observer_config(setup, *resource, system);
     // Who runs nothing of it needs no password of it.
-    if (!resource->has_member(setup.self) && std::ranges::find(config.helpers, setup.self, &PeerAddress::node) == config.helpers.end()) continue;
+    const auto runs = [&](const std::vector<PeerAddress>& of) { return std::ranges::find(of, setup.self, &PeerAddress::node) != of.end(); };
+    if (!runs(config.peers) && !runs(config.helpers)) continue;
     out.push_back({system.id, [config = std::move(config)] { return make_observer(config); }});
   }
   return out;

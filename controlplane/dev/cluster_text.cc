@@ -11,6 +11,7 @@ std::string number(std::uint32_t n) { return std::to_string(n); }
 
 std::vector<Ports::Use> Ports::uses() {
   return {{"gRPC", &grpc, false}, {"HTTP", &http, false}, {"PostgreSQL", &postgres, false}, {"Redis", &redis, false}, {"Sentinel", &sentinel, false}, {"Qdrant", &qdrant, false},
+          {"Neo4j", &neo4j, false}, {"Neo4j HTTP", &neo4j_http, false},
           {"NATS client", &nats.client, false},
           {"NATS route", &nats.route, false}, {"NATS leaf", &nats.leaf, false}, {"NATS monitor", &nats.monitor, false},
           {"witness client", &nats.witness_client, true}, {"witness route", &nats.witness_route, true},
@@ -48,9 +49,12 @@ std::string cluster_text(const Shape& shape) {
     s += "  NATS:\n    mode: supercluster\n    clusters:\n      - {name: core, nodes: [NODE1, NODE2]}\n      - {name: edge, nodes: [NODE3";
     s += std::string(has(4) ? ", NODE4" : "") + "], leafnode_to: core}\n";
   }
+  std::string peers;
+  for (int node = 1; node <= std::min(shape.nodes, 3); ++node) peers += (node == 1 ? "NODE" : ", NODE") + std::to_string(node);
+  const bool community = shape.engines.contains("neo4j-community"), neo4j = community || shape.engines.contains("neo4j");
+  if (community) s += "  Neo4j: {mode: single, nodes: [NODE1]}\n";
+  else if (neo4j) s += "  Neo4j: {mode: causal-cluster, core_servers: [" + peers + "]" + (has(4) ? ", read_replicas: [NODE4]" : "") + "}\n";
   if (shape.engines.contains("qdrant")) {
-    std::string peers;
-    for (int node = 1; node <= std::min(shape.nodes, 3); ++node) peers += (node == 1 ? "NODE" : ", NODE") + std::to_string(node);
     s += "  Qdrant: {mode: sharded, shards: 2, replication_factor: " + std::to_string(std::min(shape.nodes, 2)) + ", nodes: [" + peers + "]}\n";
   }
   const auto resource = [&](const char* id, std::uint32_t port, const std::string& data_dir) {
@@ -61,6 +65,8 @@ std::string cluster_text(const Shape& shape) {
   if (redis || sentinel) resource("redis", p.redis, "redis");
   if (sentinel) s += "    sentinel_port: " + number(p.sentinel) + "\n    down_after: 1s                      # Sentinel's own default is 30s\n";
   if (shape.engines.contains("qdrant")) s += "  qdrant: {port: " + number(p.qdrant) + "}\n";
+  if (neo4j) s += "  neo4j:\n    port: " + number(p.neo4j) + "\n    http_port: " + number(p.neo4j_http) + "\n";
+  if (community) s += "    dump: {exec: " + shape.folder + "/node1/neo4j/dump, file: " + shape.folder + "/node1/neo4j/neo4j.dump, every: 10m, at: " + number(shape.dump_at) + "s}\n";
   s += "\nrouting:\n";
   for (const char* rule : {"message, subjects: [\"message.*\"], class: replicated, max_age: 7d", "attachment, subjects: [\"attachment.*\"], class: replicated, max_age: 30d",
                            "agent_run, subjects: [\"agent.run.*\"], class: replicated, max_age: 7d"})
@@ -76,8 +82,11 @@ Ports ports_of(const ClusterFile& file) {
   out.http = file.http_port;
   out.nats = file.nats;
   out.sentinel = file.sentinel_port;
+  for (const DataSystem& s : file.systems)
+    if (s.engine == "neo4j") out.neo4j_http = s.http_port;
   for (const ResourceSpec& r : file.spec.resources)
     if (r.engine == "postgresql") out.postgres = r.port;
+    else if (r.engine == "neo4j") out.neo4j = r.port;
     else if (r.engine == "redis") out.redis = r.port;
     else if (r.engine == "qdrant") out.qdrant = r.port;
   return out;

@@ -29,7 +29,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr const char* kSecretNames[] = {"PG_REPLICATION_PASSWORD", "DAARION_CONTROL_PASSWORD", "DAARION_SYS_PASSWORD", "DAARION_APP_PASSWORD",
-                                        "DAARION_PROBE_PASSWORD", "REDIS_PASSWORD", "QDRANT_API_KEY"};
+                                        "DAARION_PROBE_PASSWORD", "REDIS_PASSWORD", "QDRANT_API_KEY", "NEO4J_PASSWORD"};
 constexpr const char* kReplicationUser = "replicator";
 // A killed process is gone in milliseconds; only the kernel's work for a core dump or a full disk takes longer.
 constexpr Duration kKilled = seconds(10);
@@ -110,11 +110,12 @@ bool is_of(const ProcessInfo& p, Part part) {
   const bool sentinel = p.command.find("--sentinel") != std::string::npos || p.command.find("[sentinel]") != std::string::npos;
   if (part == Part::kRedis || part == Part::kSentinel) return p.name == "redis-server" && sentinel == (part == Part::kSentinel);
   if (part == Part::kQdrant) return p.name == "qdrant" || p.name.starts_with("daarion-qdrant");
+  if (part == Part::kNeo4j) return p.name.starts_with("daarion-neo4j");
   return p.name == "nats-server";
 }
 
 // What is started here and not by the daemon, since it elects by itself.
-constexpr Part kElecting[] = {Part::kRedis, Part::kSentinel, Part::kQdrant};
+constexpr Part kElecting[] = {Part::kRedis, Part::kSentinel, Part::kQdrant, Part::kNeo4j};
 
 }  // namespace
 
@@ -138,8 +139,8 @@ std::string LocalCluster::default_folder() {
 Result<LocalCluster> LocalCluster::create(const LocalOptions& o) {
   if (o.nodes < 1 || o.nodes > kMostNodes) return fail(Remedy::kFixInput, "make a local cluster of " + std::to_string(o.nodes) + " nodes: 1 to 4 are possible");
   for (const std::string& engine : o.engines)
-    if (engine != "postgres" && engine != "redis" && engine != "redis-sentinel" && engine != "qdrant")
-      return fail(Remedy::kFixInput, "make a local cluster with " + engine + ": postgres, redis or redis-sentinel, and qdrant are possible");
+    if (engine != "postgres" && engine != "redis" && engine != "redis-sentinel" && engine != "qdrant" && engine != "neo4j" && engine != "neo4j-community")
+      return fail(Remedy::kFixInput, "make a local cluster with " + engine + ": postgres, redis or redis-sentinel, qdrant, and neo4j or neo4j-community are possible");
   if (o.engines.contains("redis") && o.engines.contains("redis-sentinel"))
     return fail(Remedy::kFixInput, "make a local cluster with redis and redis-sentinel: either the lease decides or Sentinel; name one of them");
   if (o.netns)
@@ -152,6 +153,9 @@ Result<LocalCluster> LocalCluster::create(const LocalOptions& o) {
   out.folder_ = fs::canonical(o.folder, error).string();
   out.say_ = o.say;
   Shape shape{.nodes = o.nodes, .prefix = o.prefix, .folder = out.folder_, .ports = {}, .max_promotions = o.max_promotions, .data_dir = o.data_dir, .engines = o.engines};
+  // The first dump of a stand-in is soon: whoever starts one looks on.
+  constexpr std::int64_t kDumpEvery = 600, kDumpIn = 25;
+  shape.dump_at = static_cast<std::uint32_t>((std::chrono::duration_cast<seconds>(std::chrono::system_clock::now().time_since_epoch()).count() + kDumpIn) % kDumpEvery);
   // A namespace has all its ports.
   if (!o.netns)
     if (auto freed = free_ports(shape, o.say); !freed) return tl::unexpected(freed.error());
@@ -218,10 +222,15 @@ bool LocalCluster::leads(const std::string& resource) const {
   return spec != nullptr && spec->leased;
 }
 bool LocalCluster::runs(const std::string& engine) const {
+  if (const DataSystem* system = neo4j_system(); engine.starts_with("neo4j")) return system != nullptr && (system->mode == "single") == (engine == "neo4j-community");
   return engine == "redis-sentinel" ? sentinel_system() != nullptr : engine == "qdrant" ? qdrant_system() != nullptr : leads(engine);
 }
 bool LocalCluster::is_electing(Part part) const {
-  return std::ranges::find(kElecting, part) != std::end(kElecting) && (part == Part::kQdrant ? qdrant_system() : sentinel_system()) != nullptr;
+  return std::ranges::find(kElecting, part) != std::end(kElecting) && (part == Part::kQdrant ? qdrant_system() : part == Part::kNeo4j ? neo4j_system() : sentinel_system()) != nullptr;
+}
+const DataSystem* LocalCluster::neo4j_system() const {
+  const auto at = std::ranges::find(file_.systems, "neo4j", &DataSystem::engine);
+  return at == file_.systems.end() ? nullptr : &*at;
 }
 const DataSystem* LocalCluster::qdrant_system() const {
   const auto at = std::ranges::find(file_.systems, "qdrant", &DataSystem::engine);
@@ -287,7 +296,7 @@ Result<void> LocalCluster::start_server(const NatsServerPlan& server) {
 Result<void> LocalCluster::start_daemon(const NodeId& node) {
   if (!processes(node, Part::kDaemon).empty()) return {};
   std::vector<std::string> environment;
-  for (const char* name : {"PG_REPLICATION_USER", "PG_REPLICATION_PASSWORD", "REDIS_PASSWORD", "QDRANT_API_KEY", "DAARION_CONTROL_PASSWORD", "DAARION_SYS_PASSWORD"})
+  for (const char* name : {"PG_REPLICATION_USER", "PG_REPLICATION_PASSWORD", "REDIS_PASSWORD", "QDRANT_API_KEY", "NEO4J_PASSWORD", "DAARION_CONTROL_PASSWORD", "DAARION_SYS_PASSWORD"})
     environment.push_back(std::string(name) + "=" + secrets_[name]);
   for (const std::string& more : daemon_environment_[node]) environment.push_back(more);
   const std::string folder = node_folder(node);
@@ -350,6 +359,30 @@ Result<void> LocalCluster::start_qdrant(const NodeId& node) {
                               .folder = node_folder(node), .log_file = log_of(node, Part::kQdrant), .netns = netns_of(node)});
   if (!started) return tl::unexpected(started.error());
   return await_that("qdrant of " + node.value, kServerUp, log_of(node, Part::kQdrant), [&] { return accepts(address_of(node), port, milliseconds(200)); });
+}
+
+/// Our stand-in: Neo4j is none of Debian's, and its cluster is nobody's to give.
+Result<void> LocalCluster::start_neo4j(const NodeId& node) {
+  const DataSystem* system = neo4j_system();
+  if (system == nullptr || !processes(node, Part::kNeo4j).empty()) return {};
+  const bool core = std::ranges::find(system->nodes, node) != system->nodes.end(), community = system->mode == "single";
+  if (!core && std::ranges::find(system->read_replicas, node) == system->read_replicas.end()) return {};
+  const auto user = find_user("");
+  if (!user) return tl::unexpected(user.error());
+  const std::string folder = node_folder(node) + "/neo4j";
+  if (auto made = make_open_folder(folder); !made) return made;
+  const auto at = [&](std::uint32_t port) { return address_of(node) + ":" + std::to_string(port) + "\n"; };
+  const std::uint32_t port = system->http_port;
+  if (auto written = write_file(folder + "/neo4j.conf", "server.http.listen_address=" + at(port) + "server.bolt.listen_address=" + at(ports_of(file_).neo4j), 0644, *user); !written) return written;
+  if (community)
+    if (auto written = write_file(folder + "/dump", "#!/bin/sh\necho \"a dump of nothing: this is a stand-in\" > " + folder + "/neo4j.dump\n", 0755, *user); !written) return written;
+  std::vector<std::string> environment{"NEO4J_AUTH=neo4j/" + secrets_["NEO4J_PASSWORD"], std::string("DAARION_STAND_IN_EDITION=") + (community ? "community" : "enterprise"),
+                                       std::string("DAARION_STAND_IN_PLACE=") + (core ? "core" : "read_replica")};
+  if (!community) environment.push_back("DAARION_STAND_IN_SHARED=" + folder_ + "/neo4j");
+  const auto started = spawn({.argv = {program("daarion-neo4j-stand-in"), "--home-dir=" + folder, "--config-dir=" + folder}, .environment = environment, .folder = node_folder(node),
+                              .log_file = log_of(node, Part::kNeo4j), .netns = netns_of(node)});
+  if (!started) return tl::unexpected(started.error());
+  return await_that("neo4j of " + node.value, kServerUp, log_of(node, Part::kNeo4j), [&] { return accepts(address_of(node), port, milliseconds(200)); });
 }
 
 Result<void> LocalCluster::await_server(const NatsServerPlan& server) const {

@@ -3,7 +3,7 @@
 //   <folder>/cluster.yaml, secrets (0600)
 //   <folder>/<node>/   nats.conf nats.log nats/   witness.conf witness.log witness/   daemon.log data/ run/ postgres/   *.pid
 //                      redis/ redis.log sentinel/ sentinel.log, where Sentinel decides: then they are started here, not by the daemon
-//                      qdrant/ qdrant.log, also started here
+//                      qdrant/ qdrant.log, neo4j/ neo4j.log, also started here
 //
 // Node N is at <prefix>N with the standard ports, on this machine's loopback or each in a network namespace (netns.h); its processes are told by its folder (processes.h). Processes outlive us: the folder is
 // all that there is to know, so open() in another process goes on where create() left. Waiting is by what is waited for: every
@@ -28,8 +28,8 @@
 
 namespace daarion::dev {
 
-enum class Part { kNode, kNats, kWitness, kDaemon, kGuard, kPostgres, kPostmaster, kRedis, kSentinel, kQdrant };
-inline constexpr const char* kPartNames[] = {"node", "nats", "witness", "daemon", "guard", "postgres", "postmaster", "redis", "sentinel", "qdrant"};
+enum class Part { kNode, kNats, kWitness, kDaemon, kGuard, kPostgres, kPostmaster, kRedis, kSentinel, kQdrant, kNeo4j };
+inline constexpr const char* kPartNames[] = {"node", "nats", "witness", "daemon", "guard", "postgres", "postmaster", "redis", "sentinel", "qdrant", "neo4j"};
 std::optional<Part> part_named(const std::string& name);
 
 using Say = std::function<void(const std::string&)>;  // one line of progress
@@ -42,7 +42,7 @@ struct LocalOptions {
   bool netns = false;               // each node in a network namespace of its own: prefix is of a private network, e.g. "10.83.0."
   std::string max_promotions;       // "64 per 1s" for those who lose nodes all day; empty: the default
   std::string data_dir = "postgres";  // PostgreSQL's, below a node's folder
-  std::set<std::string> engines{"postgres"};  // postgres, redis or redis-sentinel, qdrant
+  std::set<std::string> engines{"postgres"};  // postgres, redis or redis-sentinel, qdrant, neo4j or neo4j-community
 };
 
 class LocalCluster {
@@ -72,6 +72,8 @@ class LocalCluster {
   const DataSystem* sentinel_system() const;
   /// Qdrant; null: there is none.
   const DataSystem* qdrant_system() const;
+  /// Neo4j; null: there is none.
+  const DataSystem* neo4j_system() const;
   /// What runs as Qdrant: the program that DAARION_QDRANT names; else our stand-in, which is no Qdrant.
   static std::string qdrant_program();
   std::optional<NodeId> node_named(const std::string& name) const { return file_.node_named(name); }
@@ -143,9 +145,12 @@ class LocalCluster {
   Result<void> start_daemon(const NodeId& node);
   Result<void> start_redis(const NodeId& node, Part part);
   Result<void> start_qdrant(const NodeId& node);
+  Result<void> start_neo4j(const NodeId& node);
   /// Whether it is started here and not by the daemon, since it elects by itself.
   bool is_electing(Part part) const;
-  Result<void> start_engine(const NodeId& node, Part part) { return part == Part::kQdrant ? start_qdrant(node) : start_redis(node, part); }
+  Result<void> start_engine(const NodeId& node, Part part) {
+    return part == Part::kQdrant ? start_qdrant(node) : part == Part::kNeo4j ? start_neo4j(node) : start_redis(node, part);
+  }
   Result<void> await_server(const NatsServerPlan& server) const;
   Result<void> await_daemon(const NodeId& node) const;
   std::map<NodeId, std::string> addresses() const;

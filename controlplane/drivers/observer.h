@@ -20,6 +20,7 @@ struct ObserverConfig {
   std::vector<PeerAddress> peers;             // its data nodes, in the block's order; this node is among them or not
   std::vector<PeerAddress> helpers;           // processes that elect and hold no data (sentinels); cores and replicas are peers
   std::map<std::string, std::string> declared;  // what else the block says: "shards", "replication_factor", "down_after"; units in the value
+  std::string state_folder;                   // this node's own, for what must outlive the daemon; made when it is needed
 };
 
 /// Threads: all calls come from one worker per resource, so a slow engine holds up nobody else.

@@ -206,7 +206,7 @@ class FileReader {
     system.engine = *id == "postgres" ? "postgresql" : *id;
     one.text("engine", system.engine);
     one.text("mode", system.mode);
-    static const std::map<std::string, std::string> kModes = {{"primary-replica", "postgresql"}, {"sharded", "qdrant"}, {"causal-cluster", "neo4j"},
+    static const std::map<std::string, std::string> kModes = {{"primary-replica", "postgresql"}, {"sharded", "qdrant"}, {"causal-cluster", "neo4j"}, {"single", "neo4j"},
                                                               {"sentinel", "redis"}, {"managed", "redis"}, {"cache", "redis"}, {"supercluster", "nats"}};
     static const std::set<std::string> kEngines = {"postgresql", "redis", "qdrant", "neo4j", "nats"};
     if (!kEngines.contains(system.engine)) {
@@ -292,6 +292,10 @@ class FileReader {
       one.text("master_name", system->master_name);
       one.duration("down_after", system->down_after);
       one.duration("failover_timeout", system->failover_timeout);
+      if (system->engine == "neo4j") {
+        one.number("http_port", system->http_port, 1, 65535);
+        read_dump(one, system->dump);
+      }
     }
     if (one.has("max_lag")) {
       Section lag(one.node("max_lag"), "resources." + name + ".max_lag", out_);
@@ -303,6 +307,27 @@ class FileReader {
       at->max_lag.staleness_ms = static_cast<std::uint64_t>(to_ms(staleness));
     }
     one.map("tags", [&](const std::string& node_name, const YAML::Node& tags) { read_tags(one, *at, node_name, tags); });
+  }
+  void read_dump(Section& resource, DumpSpec& dump) {
+    if (!resource.has("dump")) return;
+    Section one(resource.node("dump"), resource.called("dump"), out_);
+    read_command(one, resource.node("dump"), dump.exec);
+    one.text("file", dump.file);
+    one.duration("every", dump.every);
+    // What is not said follows the period.
+    if (dump.at >= dump.every) dump.at = {};
+    dump.timeout = std::min(dump.timeout, dump.every / 2);
+    one.duration("at", dump.at);
+    one.duration("timeout", dump.timeout);
+    dump.max_age = dump.every + dump.every / 4;
+    one.duration("max_age", dump.max_age);
+    const auto wrong = [&](const char* key, const std::string& text) {
+      one.error("wrong_type", one.has(key) ? one.node(key) : resource.node("dump"), one.called(key) + " is out of range; " + text);
+    };
+    if (dump.every < std::chrono::minutes(10)) wrong("every", "it is 10m or longer: each may be an outage");
+    if (dump.at >= dump.every) wrong("at", "it is less than `every`");
+    if (dump.timeout < std::chrono::seconds(1) || dump.timeout > dump.every / 2) wrong("timeout", "it is 1s to half of `every`");
+    if (dump.max_age <= dump.every) wrong("max_age", "it is more than `every`");
   }
   void read_tags(Section& one, ResourceSpec& resource, const std::string& name, const YAML::Node& node) {
     const auto id = file_.node_named(name);

@@ -23,6 +23,15 @@ struct NatsClusterSpec {
   std::string leafnode_to;
 };
 
+/// A command that takes a dump of a data system, run on its node when one is due.
+struct DumpSpec {
+  std::string exec;  // words split at spaces, no shell; the first is an absolute path. Empty: none
+  std::string file;  // what it writes, to be looked at; empty: its exit code is believed
+  Duration every = std::chrono::hours(24), at = std::chrono::hours(3);  // within each period, the first of which began at midnight UTC
+  Duration timeout = std::chrono::minutes(30);
+  Duration max_age{};  // older than that is warned of; zero: `every` and a quarter of it
+};
+
 /// What the users' replication block says of one data system, beyond what the core needs.
 struct DataSystem {
   ResourceId id;
@@ -32,6 +41,8 @@ struct DataSystem {
   std::vector<NodeId> read_replicas;
   std::uint32_t shards = 0, replication_factor = 0, sentinels = 0;
   std::string master_name;            // of the group that sentinels monitor; empty: the id
+  std::uint32_t http_port = 7474;     // of Neo4j: its resource's port is Bolt's
+  DumpSpec dump;
   Duration down_after = std::chrono::seconds(5), failover_timeout = std::chrono::seconds(10);  // of Sentinel
   std::vector<NatsClusterSpec> clusters;
   int line = 0;

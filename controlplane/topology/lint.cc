@@ -106,6 +106,8 @@ class Linter {
       own(f_.nats.witness_route, "control.nats.witness_route", "control.nats.witness_route");
       own(f_.nats.witness_monitor, "control.nats.witness_monitor", "control.nats.witness_monitor");
     }
+    for (const DataSystem& s : f_.systems)
+      if (s.engine == "neo4j") own(s.http_port, "resources." + s.id.value + ".http_port", "resources." + s.id.value + ".http_port");
     for (const ResourceSpec& r : f_.spec.resources)
       if (r.engine != "nats") own(r.port, "resources." + r.id.value, "resources." + r.id.value + ".port");
     for (const ServiceSpec& s : f_.spec.services) own(s.port, "services." + s.name, "services." + s.name);
@@ -114,7 +116,13 @@ class Linter {
   void data_system(const DataSystem& s) {
     const std::string key = "replication";
     const auto at = [&](Severity severity, const char* rule, std::string message) { out_.push_back({severity, rule, s.line, std::move(message)}); };
-    if (s.engine == "neo4j" && s.nodes.size() == 2)
+    if (s.engine == "neo4j" && s.nodes.empty()) at(Severity::kError, "neo4j_nodes", "Neo4j: no nodes; name them in `core_servers:`, or the one in `nodes:`");
+    if (s.engine == "neo4j" && s.mode == "single" && s.nodes.size() + s.read_replicas.size() > 1)
+      at(Severity::kError, "neo4j_single", "Neo4j: mode single has one node, and " + std::to_string(s.nodes.size() + s.read_replicas.size()) + " are named; several are a causal-cluster");
+    for (const NodeId& n : s.read_replicas)
+      if (std::ranges::find(s.nodes, n) != s.nodes.end())
+        at(Severity::kError, "neo4j_twice", "Neo4j: " + n.value + " is a core and a read replica; a node has one place");
+    if (s.engine == "neo4j" && s.mode != "single" && s.nodes.size() == 2)
       at(Severity::kWarning, "neo4j_two_cores", "Neo4j: 2 cores survive no loss (and Community cannot cluster); a third core is needed to survive one");
     if (s.engine == "qdrant" && s.nodes.size() == 2)
       at(Severity::kWarning, "qdrant_two_peers", "Qdrant: 2 peers lose consensus with one; a third peer is needed to survive one");

@@ -59,8 +59,25 @@ TEST(ClusterText, HasTheEnginesThatWereAskedFor) {
   }
 }
 
+TEST(ClusterText, HasNeo4jAsAClusterOrAsOneInstanceWithItsDumps) {
+  for (const char* engine : {"neo4j", "neo4j-community"}) {
+    const ParsedFile parsed = parse_cluster_file(cluster_text({.nodes = 4, .prefix = "127.80.1.", .folder = "/x", .engines = {engine}, .dump_at = 130}));
+    ASSERT_FALSE(has_errors(parsed.findings)) << parsed.findings.front().message;
+    EXPECT_FALSE(has_errors(lint(parsed.file)));
+    const auto system = std::ranges::find(parsed.file.systems, "neo4j", &DataSystem::engine);
+    ASSERT_NE(system, parsed.file.systems.end());
+    const bool single = system->mode == "single";
+    EXPECT_EQ(single, std::string(engine) == "neo4j-community");
+    EXPECT_EQ(system->nodes.size(), single ? 1u : 3u);
+    EXPECT_EQ(system->read_replicas, single ? std::vector<NodeId>{} : std::vector<NodeId>{NodeId("node4")});
+    EXPECT_EQ(system->dump.exec, single ? "/x/node1/neo4j/dump" : "");
+    EXPECT_EQ(to_ms(system->dump.at), single ? 130'000 : to_ms(DumpSpec{}.at));
+    EXPECT_EQ(to_ms(system->dump.timeout), single ? 300'000 : to_ms(DumpSpec{}.timeout));
+  }
+}
+
 TEST(ClusterText, KeepsPortsThatWereReplaced) {
-  Shape shape{.nodes = 3, .prefix = "127.80.1.", .folder = "/x", .ports = {}, .max_promotions = "9 per 1h", .data_dir = "postgres", .engines = {"postgres", "redis-sentinel", "qdrant"}};
+  Shape shape{.nodes = 3, .prefix = "127.80.1.", .folder = "/x", .ports = {}, .max_promotions = "9 per 1h", .data_dir = "postgres", .engines = {"postgres", "redis-sentinel", "qdrant", "neo4j"}};
   std::uint32_t next = 20'000;
   for (const Ports::Use& use : shape.ports.uses()) *use.port = next++;
   const ParsedFile parsed = parse_cluster_file(cluster_text(shape));

@@ -1,14 +1,12 @@
 // Qdrant's shape kept, against real processes: the stand-in's (tests/standins/qdrant.cc), each peer one of them. What is read and planned of
 // every picture is in tests/unit/qdrant_plan_test.cc.
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <sys/socket.h>
 
 #include "controlplane/drivers/qdrant/client.h"
 #include "controlplane/drivers/qdrant/qdrant_observer.h"
 #include "tests/drivers/bed.h"
+#include "tests/drivers/black_hole.h"
 
 namespace daarion::qdrant {
 namespace {
@@ -221,24 +219,13 @@ TEST_F(Qdrant, LateBrokenAndFrozenAnswersCostTheirTimeAndNoMore) {
 }
 
 TEST_F(Qdrant, ABlackHoleCostsItsTimeAndNoMore) {
-  const int hole = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in at{.sin_family = AF_INET, .sin_port = htons(static_cast<std::uint16_t>(port_)), .sin_addr = {}, .sin_zero = {}};
-  ASSERT_EQ(inet_pton(AF_INET, address(9).c_str(), &at.sin_addr), 1);
-  ASSERT_EQ(bind(hole, reinterpret_cast<sockaddr*>(&at), sizeof at), 0);
-  ASSERT_EQ(listen(hole, 0), 0);
-  std::vector<int> waiting;  // nobody accepts them: after these the kernel drops who comes
-  for (int i = 0; i < 4; ++i) {
-    waiting.push_back(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    (void)connect(waiting.back(), reinterpret_cast<sockaddr*>(&at), sizeof at);
-  }
+  const test::BlackHole hole(address(9), port_);
   Client client({.node = node(9), .host = address(9), .port = port_, .api_key = {}});
   const auto begun = Steady::now();
   const PeerView view = client.look(kLook);
   EXPECT_LT(ms_of(begun), 2500);
   EXPECT_FALSE(view.reached);
   EXPECT_NE(view.error, "");
-  for (const int fd : waiting) close(fd);
-  close(hole);
 }
 
 TEST_F(Qdrant, AWrongKeyIsSaidAndNotShown) {

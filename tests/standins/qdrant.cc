@@ -114,7 +114,7 @@ class Peer {
     using Response = httplib::Server::HandlerResponse;
     if (req.path.starts_with("/stand-in")) return Response::Unhandled;
     const Json of = cluster_.look()["knobs"].value("of", Json::object()).value(cluster_.name(), Json::object());
-    for (const auto end = now_ms() + of.value("delay_ms", 0); now_ms() < end && !g_ending;) std::this_thread::sleep_for(milliseconds(20));
+    linger(of.value("delay_ms", 0));
     if (of.value("status", 0) != 0) {
       res.status = of.value("status", 0);
       res.set_content(R"({"status":{"error":"as it was told"},"time":0.0})", "application/json");

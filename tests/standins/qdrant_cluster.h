@@ -1,53 +1,14 @@
 // The cluster that the peers of a Qdrant stand-in share: one file, changed under a lock. See qdrant.cc.
 #pragma once
 
-#include <fcntl.h>
 #include <httplib.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <functional>
-#include <mutex>
-#include <nlohmann/json.hpp>
 #include <random>
-#include <sstream>
-#include <string>
-#include <thread>
+
+#include "tests/standins/shared.h"
 
 namespace daarion::standin {
-
-using Json = nlohmann::json;
-using std::chrono::milliseconds;
-namespace fs = std::filesystem;
-
-constexpr int kSilentMs = 2000;  // a peer that is stopped is dead to the others after this
-
-inline std::atomic<bool> g_ending = false;
-
-inline std::int64_t now_ms() { return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count(); }
-inline std::string env(const char* name, const std::string& otherwise) {
-  const char* value = std::getenv(name);
-  return value && *value ? value : otherwise;
-}
-inline Json read_json(const std::string& path) {
-  std::ifstream in(path);
-  std::stringstream text;
-  text << in.rdbuf();
-  const Json out = Json::parse(text.str(), nullptr, false);
-  return out.is_object() ? out : Json::object();
-}
-inline void write_json(const std::string& path, const Json& value) {
-  const std::string next = path + "." + std::to_string(getpid());
-  std::ofstream(next) << value;
-  fs::rename(next, path);
-}
 
 /// An answer that is an error: what a request refuses with.
 struct Refused {
@@ -61,8 +22,9 @@ struct Refused {
 /// The cluster, as it is in the shared file, seen from one peer.
 class Cluster {
  public:
-  Cluster(std::string shared, std::string storage, std::string uri, bool bootstrap) : shared_(std::move(shared)) {
-    fs::create_directories(shared_);
+  Cluster(std::string shared, std::string storage, std::string uri, bool bootstrap)
+      : file_(std::move(shared), "consensus.json",
+              {{"term", 0}, {"commit", 0}, {"leader", nullptr}, {"peers", Json::object()}, {"collections", Json::object()}, {"knobs", Json::object()}}) {
     fs::create_directories(storage);
     const std::string own = storage + "/raft_state.json";
     Json raft = read_json(own);
@@ -77,7 +39,7 @@ class Cluster {
     alone_ = raft.value("alone", false);
     for (bool decided = false; !decided && !g_ending; std::this_thread::sleep_for(milliseconds(decided ? 0 : 100)))
       with([&](Json& s) {
-        hold_life();
+        file_.live(me_);
         decided = true;
         const bool known = s["peers"].contains(me_), founds = s["peers"].empty();
         if (alone_ || (!fresh && !known)) return false;  // of its own, or removed from the cluster
@@ -96,30 +58,8 @@ class Cluster {
   bool alone() const { return alone_; }
   const std::string& uri() const { return uri_; }
 
-  /// Under the lock. What `change` did is kept if it returns true.
-  bool with(const std::function<bool(Json&)>& change) {
-    const std::lock_guard mine(mutex_);
-    const int lock = open((shared_ + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    flock(lock, LOCK_EX);
-    Json state = read_json(shared_ + "/consensus.json");
-    if (state.empty()) state = {{"term", 0}, {"commit", 0}, {"leader", nullptr}, {"peers", Json::object()}, {"collections", Json::object()}, {"knobs",
-        Json::object()}};
-    bool changed = false;
-    try {
-      changed = change(state);
-      if (changed) write_json(shared_ + "/consensus.json", state);
-    } catch (...) {
-      close(lock);
-      throw;
-    }
-    close(lock);
-    return changed;
-  }
-  Json look() {
-    Json out;
-    with([&](Json& s) { return out = s, false; });
-    return out;
-  }
+  bool with(const std::function<bool(Json&)>& change) { return file_.with(change); }
+  Json look() { return file_.look(); }
   /// A change that the peers agree on. Waits for a majority as long as the caller does.
   void agree(const httplib::Request& req, const std::function<void(Json&)>& change) {
     const int limit = req.has_param("timeout") ? std::atoi(req.get_param_value("timeout").c_str()) : 10;
@@ -129,16 +69,7 @@ class Cluster {
     }
   }
 
-  bool lives(const std::string& peer) const {
-    if (peer == me_) return true;
-    struct stat st {};
-    const std::string path = shared_ + "/" + peer + ".life";
-    if (stat(path.c_str(), &st) != 0 || now_ms() - (st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1'000'000) > kSilentMs) return false;
-    const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
-    const bool held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0;
-    close(fd);
-    return held;
-  }
+  bool lives(const std::string& peer) const { return file_.lives(peer); }
   bool quorum(const Json& s) const {
     std::size_t living = 0;
     for (const auto& [peer, info] : s["peers"].items()) living += lives(peer) ? 1 : 0;
@@ -148,7 +79,7 @@ class Cluster {
 
   /// What happens by itself: elections, transfers, recoveries.
   void tick() {
-    futimens(life_, nullptr);
+    file_.touch();
     if (alone_) return;
     with([&](Json& s) {
       if (!s["peers"].contains(me_)) return false;
@@ -180,12 +111,6 @@ class Cluster {
   }
 
  private:
-  void hold_life() {
-    if (life_ >= 0) return;
-    life_ = open((shared_ + "/" + me_ + ".life").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    flock(life_, LOCK_EX);
-    futimens(life_, nullptr);
-  }
   bool tick_collection(const Json& knobs, Json& c) {
     bool changed = false;
     Json going = Json::array();
@@ -213,12 +138,10 @@ class Cluster {
     return changed;
   }
 
-  const std::string shared_;
+  SharedFile file_;
   std::string me_, uri_;
   std::uint64_t id_ = 0;
-  int life_ = -1;
   bool alone_ = false;
-  std::mutex mutex_;
 };
 
 }  // namespace daarion::standin

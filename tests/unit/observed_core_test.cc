@@ -168,6 +168,29 @@ TEST(ObservedCore, AnEngineThatFlapsIsSaidMoreSeldom) {
   EXPECT_EQ(now_of(log).members[4].health, "no answer") << "the end is told";
 }
 
+TEST(ObservedCore, WhatTakesDumpsIsAProcessOfItsOwnWhoseNodeSpeaks) {
+  Log log = log_with_redis();
+  Node one{log, 1}, two{log, 2};
+  two.begin(0, 1);
+  // Both look; node2 cannot see what only node1 knows.
+  ResourceView from_one = view_of(), from_two = view_of();
+  from_one.members.push_back({.seen = {.node = node(1), .role = kDumpRole, .state = EngineState::kStandby, .identity = "2026-11-26T03:00:09Z"}});
+  from_two.members.push_back({.seen = {.node = node(1), .role = kDumpRole, .state = EngineState::kUnknown}});
+  two.look(from_two, 0);
+  two.tick(1000);
+  ASSERT_EQ(log.state.observed_of(kRedis)->observer, node(2));
+  one.begin(1100);
+  one.look(from_one, 1100);
+  one.tick(2000);
+  EXPECT_EQ(log.state.observed_of(kRedis)->observer, node(1)) << "it reaches one process more";
+  EXPECT_EQ(log.events.back().event.header.reason, "sentinel: dump of node1 is of 2026-11-26T03:00:09Z");
+  from_one.members.back().seen.health = "the dump of 2026-11-27T03:00:00Z failed: exit code 1";
+  one.look(from_one, 3000);
+  one.tick(4000);
+  EXPECT_EQ(log.events.back().event.header.reason, "sentinel: dump of node1: the dump of 2026-11-27T03:00:00Z failed: exit code 1");
+  EXPECT_EQ(said(log), 3);
+}
+
 TEST(ObservedCore, PassesASwitchoverOnOnceAndSaysThatItFailed) {
   Log log = log_with_redis();
   Node one{log, 1}, two{log, 2};
