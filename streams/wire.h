@@ -10,6 +10,7 @@
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/io/coded_stream.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -148,7 +149,7 @@ class Writer {
       tag(number, kVarint);
       varint(n);
     } else if constexpr (kIsText<T>) {
-      if (!text_of(v).empty()) text(number, text_of(v));
+      if (!text_of(v).empty()) words(number, text_of(v));
     } else if constexpr (IsStrongId<T>::value) {
       if (v.empty()) return;
       const auto bytes = id_bytes(v.hi, v.lo);
@@ -159,8 +160,15 @@ class Writer {
   }
   template <class T>
   void repeated(int number, const T& v) {
-    if constexpr (kIsText<T>) text(number, text_of(v));
+    if constexpr (kIsText<T>) words(number, text_of(v));
     else message(number, v);
+  }
+  /// Readers refuse text that is no UTF-8, and nobody could read an event past it: what another program said in its own letters becomes readable here.
+  void words(int number, const std::string& v) {
+    text(number, v);
+    const auto is_high = [](char c) { return (static_cast<unsigned char>(c) & 0x80) != 0; };
+    if (std::none_of(v.begin(), v.end(), is_high) || is_utf8(v)) return;
+    std::replace_if(out_.end() - static_cast<std::ptrdiff_t>(v.size()), out_.end(), is_high, '?');
   }
   template <class T>
   void message(int number, const T& v) {

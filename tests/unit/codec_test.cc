@@ -279,6 +279,17 @@ TEST(Wire, RefusesAFieldTwiceAMissingMessageAnUnknownEnumValueAndTextThatIsNoUtf
   EXPECT_NE(what("\x0a\x05zz", *v1::SlotDropped::descriptor(), SlotDropped{}).find("truncated"), std::string::npos);
 }
 
+TEST(Wire, WritesTextThatIsNoUtf8AsWhatEverybodyCanRead) {
+  const auto slot_of = [](const std::string& text) {
+    SlotDropped out;
+    EXPECT_EQ(wire::read(wire::write(SlotDropped{text}), *v1::SlotDropped::descriptor(), out), "");
+    return out.slot;
+  };
+  EXPECT_EQ(slot_of("d\xe9j\xe0 vu"), "d?j? vu");
+  EXPECT_EQ(slot_of("half a letter \xc3"), "half a letter ?");
+  EXPECT_EQ(slot_of("d\xc3\xa9j\xc3\xa0 vu"), "d\xc3\xa9j\xc3\xa0 vu");
+}
+
 TEST(LogSubject, IsReadBackAndRefusesWhatIsNotOne) {
   const auto replica = parse_log_subject("cluster.log.replica.postgres.node2.4");
   ASSERT_TRUE(replica);
