@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <thread>
+#include <utility>
 
 namespace daarion {
 namespace {
@@ -12,6 +13,7 @@ namespace {
 constexpr Duration kInterval = std::chrono::seconds(1);             // between looks while the engine gives no word
 constexpr Duration kSlice = std::chrono::milliseconds(100);         // in which an operator's wish is taken up
 constexpr Duration kStorm = std::chrono::milliseconds(50);          // between looks at an engine that gives many words
+constexpr Duration kAfterWord = std::chrono::milliseconds(200);     // to a second look: what the engine answers may come after its word
 constexpr std::size_t kActions = 16;
 
 }  // namespace
@@ -66,6 +68,7 @@ void ObservedRunner::work(Worker& worker) {
   const ResourceId id = worker.seat.resource;
   std::unique_ptr<Observer> observer;
   Instant next = node_now(), looked{};
+  bool by_word = false;
   while (!worker.actions.closed()) {
     if (!observer) {
       auto made = worker.seat.make();
@@ -86,6 +89,7 @@ void ObservedRunner::work(Worker& worker) {
       next = node_now();
     } else if (observer->await_word(std::clamp(next - node_now(), Duration{}, kSlice))) {
       next = std::max(node_now(), looked + kStorm);
+      by_word = true;
     }
     if (node_now() < next) continue;
     looked = node_now();
@@ -101,7 +105,7 @@ void ObservedRunner::work(Worker& worker) {
       views_[id] = view;
     }
     core_.post(ObservedLooked{id, std::move(view)});
-    next = looked + kInterval;
+    next = looked + (std::exchange(by_word, false) ? kAfterWord : kInterval);
   }
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <optional>
 
 #include "consumers/state_store.h"
 #include "controlplane/core/fold.h"
@@ -75,6 +76,10 @@ int fold_on_full_disk(const std::string& folder, const std::vector<StoredMessage
     return (*store)->mark().sequence.value == end;
   };
   if (!apply_to(log.size() / 3)) return kNeverGoesOn;
+  // Opened anew, nothing of before runs any more, which could make room later.
+  (*store).reset();
+  store = StateStore::open(folder + "/state");
+  if (!store) return kNotOpened;
   struct statvfs disk {};
   if (statvfs(folder.c_str(), &disk) != 0) return kNoMount;
   const std::size_t free = disk.f_bavail * disk.f_bsize;
@@ -105,6 +110,29 @@ TEST(StoreCrashChild, DISABLED_FoldsOnAFullDisk) {
   _exit(ended);
 }
 
+struct Child {
+  pid_t pid = -1;
+  int said = -1;  // what it writes on kReady is read here
+};
+
+/// -1: it could not be started.
+Child start_child(const char* which, const std::string& folder) {
+  int ends[2];
+  if (pipe(ends) != 0) return {};
+  const Child child{fork(), ends[0]};
+  if (child.pid == 0) become_child(which, folder, ends[1]);
+  close(ends[1]);
+  return child;
+}
+
+/// The byte that the child says; nothing if it ends without.
+std::optional<char> word_of(const Child& child) {
+  char byte = 0;
+  const bool heard = read(child.said, &byte, 1) == 1;
+  close(child.said);
+  return heard ? std::optional(byte) : std::nullopt;
+}
+
 TEST(StoreCrash, WhatIsLeftIsTheFoldOfAPrefix) {
   const char* asked = std::getenv("CRASH_N");
   const int kills = asked ? std::atoi(asked) : 40;
@@ -114,20 +142,14 @@ TEST(StoreCrash, WhatIsLeftIsTheFoldOfAPrefix) {
   std::size_t prefixes = 0, partial = 0, restarts = 0;
   useconds_t range = 30'000;  // within which a kill falls: follows the machine, so that kills fall into the middle
   for (int i = 0; i < kills; ++i) {
-    int ready[2];
-    ASSERT_EQ(pipe(ready), 0);
-    const pid_t child = fork();
-    ASSERT_GE(child, 0);
-    if (child == 0) become_child("FoldsUntilKilled", folder / "state", ready[1]);
-    close(ready[1]);
-    char byte = 0;
-    ASSERT_EQ(read(ready[0], &byte, 1), 1) << "the child did not open its store";
-    close(ready[0]);
+    const Child child = start_child("FoldsUntilKilled", folder / "state");
+    ASSERT_GE(child.pid, 0);
+    ASSERT_TRUE(word_of(child)) << "the child did not open its store";
     chance = chance * 6364136223846793005 + 1442695040888963407;
     usleep(static_cast<useconds_t>((chance >> 33) % range));  // the fault's own moment, not a wait for anything
-    kill(child, SIGKILL);
+    kill(child.pid, SIGKILL);
     int status = 0;
-    waitpid(child, &status, 0);
+    waitpid(child.pid, &status, 0);
     ASSERT_TRUE(WIFSIGNALED(status)) << "the child ended by itself: " << WEXITSTATUS(status);
 
     auto store = StateStore::open(folder / "state");
@@ -172,21 +194,16 @@ TEST(StoreCrash, AFullDiskStopsNothingForGood) {
     std::filesystem::create_directories(folder / "disk");
     const std::size_t room = i * kEnough / steps / 4096 * 4096;
     setenv("CRASH_ROOM", std::to_string(room).c_str(), 1);
-    int said[2];
-    ASSERT_EQ(pipe(said), 0);
-    const pid_t child = fork();
-    ASSERT_GE(child, 0);
-    if (child == 0) become_child("FoldsOnAFullDisk", folder / "disk", said[1]);
-    close(said[1]);
-    char failures = 0;
-    const bool heard = read(said[0], &failures, 1) == 1;
-    close(said[0]);
+    const Child child = start_child("FoldsOnAFullDisk", folder / "disk");
+    ASSERT_GE(child.pid, 0);
+    const std::optional<char> failures = word_of(child);
+    const bool heard = failures.has_value();
     int status = 0;
-    waitpid(child, &status, 0);
+    waitpid(child.pid, &status, 0);
     EXPECT_TRUE(heard && WIFEXITED(status)) << room << " bytes of room: it ended by signal " << WTERMSIG(status);
     EXPECT_EQ(WEXITSTATUS(status), kWhole) << room << " bytes of room";
     whole += heard && WIFEXITED(status) && WEXITSTATUS(status) == kWhole ? 1 : 0;
-    refused += failures > 0 ? 1 : 0;
+    refused += failures.value_or(0) > 0 ? 1 : 0;
   }
   std::printf("figure crash_full_disks_right %zu disks n=%zu min=%zu p50=%zu max=%zu limit=%zu %s\n", whole, steps, whole, whole, whole, steps,
               whole == steps ? "ok" : "MISSED");

@@ -11,6 +11,7 @@ using std::chrono::seconds;
 
 constexpr milliseconds kAgain(50);
 constexpr std::int64_t kReadWaitMs = 2000;
+constexpr std::chrono::seconds kConsumerWithin(30);
 
 RoutePlan plan_for(const NatsServers& servers) { return plan_routes(servers.file().spec); }
 
@@ -110,18 +111,28 @@ Tally read_all(Connection& connection, const std::string& stream, const std::str
     return out;
   }
   const std::uint64_t last = (*info)["state"].value("last_seq", std::uint64_t{0});
-  const auto link = connection.handles().link();
-  jsSubOptions options{};
-  jsSubOptions_Init(&options);
-  options.Stream = stream.c_str();
-  options.Ordered = true;
-  natsSubscription* raw = nullptr;
-  if (js_SubscribeSync(&raw, link->js, filter.c_str(), nullptr, &options, nullptr) != NATS_OK) {
-    out.note = "no consumer of " + stream;
-    return out;
-  }
+  // A consumer needs the meta leader, which may be in election after a kill although every stream has its own.
   Subscription subscription;
-  subscription.take(link, raw);
+  std::string refusal;
+  const bool made = becomes([&] {
+    const auto link = connection.handles().link();
+    if (!link) return false;
+    jsSubOptions options{};
+    jsSubOptions_Init(&options);
+    options.Stream = stream.c_str();
+    options.Ordered = true;
+    natsSubscription* raw = nullptr;
+    jsErrCode code{};
+    const natsStatus status = js_SubscribeSync(&raw, link->js, filter.c_str(), nullptr, &options, &code);
+    if (status == NATS_OK) subscription.take(link, raw);
+    else refusal = std::string(natsStatus_GetText(status)) + ", code " + std::to_string(code);
+    return status == NATS_OK;
+  }, kConsumerWithin);
+  if (!refusal.empty()) {
+    std::printf("a consumer of %s was refused: %s\n", stream.c_str(), refusal.c_str());
+    out.note += "; a consumer of " + stream + (made ? " was refused at first: " : " was refused: ") + refusal;
+  }
+  if (!made) return out;
   std::set<std::string> seen;
   std::map<std::string, int> next;
   for (std::uint64_t at = 0; at < last;) {
