@@ -155,7 +155,7 @@ Decision decide(const Evidence& e) {
   d.session = chosen.session;
   d.instance = chosen.instance;
   if (e.kind != DecisionKind::kBootstrap && !e.final_position) {
-    // The holder may have written on for as long as its position is old, at the rate last heard.
+    // The holder may have written on for as long as its position is old, at the highest rate heard of late.
     d.loss_bytes = lag_bytes(e, chosen) + e.write_rate * e.last_position_age_ms / 1000;
   } else if (e.kind != DecisionKind::kBootstrap) {
     d.loss_bytes = lag_bytes(e, chosen);

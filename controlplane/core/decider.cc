@@ -74,7 +74,7 @@ void note_holder(const LeaseState& lease, const DeciderContext& c, const Resourc
     e.last_position = track->position;
   }
   e.last_position_age_ms = age_ms(now, track->heard);
-  e.write_rate = track->rate;
+  e.write_rate = track->rate();
 }
 
 /// A timeline above all that the log shows, and that a session opened, as a candidate's data say: its completion was lost, or never came, and what

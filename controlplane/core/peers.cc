@@ -92,7 +92,7 @@ void Peers::track_primary(const Beat& beat, Instant now) {
     if (claim->epoch < track.epoch) continue;
     if (track.node != beat.node || track.position.timeline != engine.position.timeline) {
       track = {.node = beat.node, .epoch = claim->epoch, .session = claim->session, .position = engine.position,
-               .timeline_start = engine.timeline_start, .heard = now, .rate = 0, .rate_from = engine.position, .rate_since = now};
+               .timeline_start = engine.timeline_start, .heard = now, .rate_from = engine.position, .rate_since = now};
       continue;
     }
     track.epoch = claim->epoch;
@@ -101,7 +101,8 @@ void Peers::track_primary(const Beat& beat, Instant now) {
     track.heard = now - std::chrono::milliseconds(engine.age_ms);
     if (now - track.rate_since >= kRateWindow) {
       const auto ms = static_cast<std::uint64_t>(to_ms(now - track.rate_since));
-      track.rate = (track.position.lsn.value - track.rate_from.lsn.value) * 1000 / ms;
+      track.newest_rate = (track.newest_rate + 1) % track.rates.size();
+      track.rates[track.newest_rate] = (track.position.lsn.value - track.rate_from.lsn.value) * 1000 / ms;
       track.rate_from = track.position;
       track.rate_since = now;
     }

@@ -1,6 +1,8 @@
 // What this node hears of the others: newest beat of each, how long ago, and what follows from it.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -36,9 +38,13 @@ struct PrimaryTrack {
   Position position;
   Lsn timeline_start;
   Instant heard{};
-  std::uint64_t rate = 0;  // bytes per second, over about the last second
+  std::array<std::uint64_t, 8> rates{};  // bytes per second, of each of the last windows of about a second
+  std::size_t newest_rate = 0;
   Position rate_from;
   Instant rate_since{};
+
+  /// Bytes per second, of the busiest window: what the primary may have written since it was heard.
+  std::uint64_t rate() const { return *std::ranges::max_element(rates); }
 };
 
 class Peers {

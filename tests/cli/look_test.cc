@@ -151,7 +151,7 @@ candidates
               NODE   RULE         DETAIL                             LAG           ENGINE   LAST BEAT
               node1  unreachable  silent for 2100 ms, limit 2000 ms  0 B, 0 ms     primary  2.1 s ago
            *  node2  eligible     100 bytes and 15 ms behind         100 B, 15 ms  standby  10 ms ago
-loss       at most 4.3 kB (node1 wrote 2 kB/s, last heard 2.1 s before)
+loss       at most 4.3 kB (node1 wrote up to 2 kB/s, last heard 2.1 s before)
 today      this software decides the same from the same evidence
 phases
            PHASE      AFTER    EVENT

@@ -90,13 +90,17 @@ TEST(Peers, PositionOfThePrimaryNeverFallsOnATimeline) {
   EXPECT_EQ(peers.primary(kPostgres)->position.lsn, Lsn{500});
 }
 
-TEST(Peers, WriteRateIsMeasuredOverASecond) {
+TEST(Peers, WriteRateIsThatOfTheBusiestSecondOfLate) {
   Peers peers(node(3));
-  peers.hear(primary_beat(1, 1, 1, 1000), at(0));
-  peers.hear(primary_beat(1, 2, 1, 2000), at(500));
-  EXPECT_EQ(peers.primary(kPostgres)->rate, 0u);
-  peers.hear(primary_beat(1, 3, 1, 5000), at(2000));
-  EXPECT_EQ(peers.primary(kPostgres)->rate, 2000u);
+  const auto rate_after = [&](std::uint64_t beat, std::uint64_t lsn, int ms) {
+    peers.hear(primary_beat(1, beat, 1, lsn), at(ms));
+    return peers.primary(kPostgres)->rate();
+  };
+  EXPECT_EQ(rate_after(1, 1000, 0), 0u);
+  EXPECT_EQ(rate_after(2, 2000, 500), 0u) << "not over a second yet";
+  EXPECT_EQ(rate_after(3, 5000, 2000), 2000u);
+  for (std::uint64_t n = 4; n <= 10; ++n) EXPECT_EQ(rate_after(n, 5000 + n, 1000 * static_cast<int>(n - 1)), 2000u) << "a lull promises nothing, beat " << n;
+  EXPECT_EQ(rate_after(11, 5012, 10'000), 4u) << "eight seconds ago";
 }
 
 TEST(Peers, EqualSequenceWithAnotherChainDisagrees) {
