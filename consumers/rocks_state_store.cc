@@ -121,8 +121,8 @@ class RocksStateStore final : public StateStore {
  public:
   ~RocksStateStore() override { close(); }
 
-  /// What is wrong with a folder that does not open.
-  enum class Fault { kBad, kLocked, kNoRoom };  // no room, or what else may be there later
+  /// What is wrong with a folder that does not open. kNoRoom: or what else may be there later.
+  enum class Fault { kBad, kLocked, kNoRoom };
 
   /// Empty: it opened and holds what it says. Otherwise why not.
   std::string try_open(const std::string& folder, Fault& fault) {

@@ -78,7 +78,7 @@ class NatsRouteKeeper final : public RouteKeeper {
 
   void folded(std::shared_ptr<const State> state) override {
     const Sequence changed = state->routes.contains("table") ? routes_changed(*state) : Sequence{};
-    const Sequence regressed = state->log.regressions.empty() ? Sequence{} : state->log.regressions.back().sequence;
+    const Sequence regressed = state->log.newest_regression();
     if (changed.value != 0 && std::pair(regressed, changed) != told_table_) {
       told_table_ = {regressed, changed};
       tables_.push_fresh(state);

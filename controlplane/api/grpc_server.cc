@@ -108,9 +108,7 @@ class AdminService final : public v1::Admin::Service {
   }
   Status ConfirmFencing(ServerContext*, const v1::ConfirmFencingRequest* in, v1::Mutation* out) override {
     return with(in->resource(), "", in->holder(), [&](const ResourceId& resource, const NodeId&, const NodeId& holder) {
-      const Status given = give(ports_.operations->confirm_fencing(resource, holder, intent_of(in->intent())), out);
-      if (given.ok()) out->mutable_event()->set_to(holder.value);
-      return given;
+      return give(ports_.operations->confirm_fencing(resource, holder, intent_of(in->intent())), out);
     });
   }
   Status GrantOverride(ServerContext*, const v1::GrantOverrideRequest* in, v1::Mutation* out) override {
@@ -120,16 +118,7 @@ class AdminService final : public v1::Admin::Service {
       if (!node) return status_of(node.error());
       left.push_back(std::move(*node));
     }
-    const auto view = ports_.view();
-    std::string gone;
-    const auto add = [&](const NodeId& node) { gone += (gone.empty() ? "" : ",") + node.value; };
-    for (const VoterInstance& v : view->state->voters.voters)
-      if (std::ranges::find(left, v.node) == left.end()) add(v.node);
-    for (const NodeId& node : ports_.operations->off_by_override(*view))
-      if (std::ranges::find(view->state->voters.voters, node, &VoterInstance::node) == view->state->voters.voters.end()) add(node);
-    const Status given = give(ports_.operations->grant_override(left, in->others_off(), intent_of(in->intent())), out);
-    if (given.ok()) out->mutable_event()->set_to(gone);
-    return given;
+    return give(ports_.operations->grant_override(left, in->others_off(), intent_of(in->intent())), out);
   }
   Status Drain(ServerContext*, const v1::DrainRequest* in, v1::Mutation* out) override {
     return set_intent(in->node(), MemberIntent::kDraining, in->intent(), out);
@@ -327,6 +316,7 @@ class AdminService final : public v1::Admin::Service {
     out->set_sequence(event.sequence.value);
     out->set_dry_run(answer->dry_run);
     out->set_outcome(answer->outcome);
+    if (!answer->whom.empty()) out->mutable_event()->set_to(answer->whom);
     return Status::OK;
   }
 

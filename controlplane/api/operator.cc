@@ -16,10 +16,16 @@ constexpr std::uint64_t kWishValidMs = 30'000;
 // Above a stream election (4 to 9 s): the operator gets a clear answer rather than "may have happened".
 constexpr Duration kAppendLimit = std::chrono::seconds(10);
 
-std::string known(const std::vector<std::string>& names) {
+std::string known(const std::vector<std::string>& names, const char* between = ", ") {
   std::string out;
-  for (const std::string& name : names) out += (out.empty() ? "" : ", ") + name;
+  for (const std::string& name : names) out += (out.empty() ? "" : between) + name;
   return out;
+}
+
+/// Whom a person's word is of goes with the answer to it.
+Result<OperatorAnswer> naming(Result<OperatorAnswer> answer, std::string whom) {
+  if (answer) answer->whom = std::move(whom);
+  return answer;
 }
 
 }  // namespace
@@ -187,10 +193,10 @@ Result<OperatorAnswer> Operator::confirm_fencing(const ResourceId& resource, con
   const bool waits = view->state->paused(resource);
   const std::string next = !then.to ? "nobody can be promoted yet: " + then.reason
                                     : then.to->value + " can be promoted, expected loss at most " + std::to_string(then.loss_bytes) + " B";
-  return append(FencingConfirmed{lost->session, how}, {}, resource, intent,
+  return naming(append(FencingConfirmed{lost->session, how}, {}, resource, intent,
                 "one lease from then the promises to " + node.value + (writer ? "" : ", which had not said yet that it writes,") + " are over; " + next +
                     (waits ? "; it is paused, so `daarionctl resume` or `daarionctl failover` comes after" : "") + ". If " + node.value +
-                    " still runs, two nodes write from then on, and what one of them took is lost");
+                    " still runs, two nodes write from then on, and what one of them took is lost"), node.value);
 }
 
 std::vector<NodeId> Operator::off_by_override(const StatusView& view) const {
@@ -243,9 +249,9 @@ Result<OperatorAnswer> Operator::grant_override(const std::vector<NodeId>& left,
     if (std::ranges::find(gone, node.value) == gone.end()) gone.push_back(node.value);
   std::vector<std::string> stay;
   for (const VoterInstance& v : granted.voters) stay.push_back(v.node.value);
-  return append(std::move(granted), {}, {}, intent,
+  return naming(append(std::move(granted), {}, {}, intent,
                 "the voters are " + known(stay) + " alone, and decide one lease later" + next + ". If " + known(gone) + " still run" + (gone.size() == 1 ? "s" : "") +
-                    " and hear each other, two nodes write until they hear of this, and what one of them took is lost");
+                    " and hear each other, two nodes write until they hear of this, and what one of them took is lost"), known(gone, ","));
 }
 
 Result<OperatorAnswer> Operator::set_member_intent(const NodeId& node, MemberIntent wanted, const OperatorIntent& intent) {

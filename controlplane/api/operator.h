@@ -29,6 +29,7 @@ struct OperatorAnswer {
   bool dry_run = false;
   bool repeated = false;         // this request was taken before, at event.sequence: nothing new is done
   std::string outcome;           // what will follow, for people
+  std::string whom = {};         // of whom a person's word is: names, with commas
 };
 
 /// Threads: any; calls block for at most a few seconds (an append).
@@ -57,11 +58,11 @@ class Operator {
   /// The word that of the voters only `left` are left, and the others off for good: in place of a majority (core/override.h). `left` are all voters
   /// that are heard. Refused where they are a majority, and where some session may have no end that this word does not cover.
   Result<OperatorAnswer> grant_override(const std::vector<NodeId>& left, const std::string& others_off, const OperatorIntent& intent);
-  /// The members of leased resources that are not heard: an override says of them too that they are off.
-  std::vector<NodeId> off_by_override(const StatusView& view) const;
   Result<OperatorAnswer> set_member_intent(const NodeId& node, MemberIntent wanted, const OperatorIntent& intent);
 
  private:
+  /// The members of leased resources that are not heard: an override says of them too that they are off.
+  std::vector<NodeId> off_by_override(const StatusView& view) const;
   /// What would be decided of the resource once its lease has ended, if all of these voted.
   Decision decision_of(const ResourceId& resource, const std::vector<VoterInstance>& voters) const;
   /// The answer to a request that the log has already; nothing if it is a new one, or has no id.

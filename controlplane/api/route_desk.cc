@@ -56,7 +56,7 @@ v1::RouteTable route_table_of(const State& state) {
   for (const ServiceSpec& service : state.topology.spec.services) *out.add_services() = service_view(state, service);
   *out.mutable_capabilities() = std::move(*capability_list(state).mutable_capabilities());
   out.set_updated(routes_changed(state).value);
-  if (!state.log.regressions.empty()) out.set_regressed(state.log.regressions.back().sequence.value);
+  out.set_regressed(state.log.newest_regression().value);
   return out;
 }
 

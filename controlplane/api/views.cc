@@ -8,8 +8,8 @@
 #include "controlplane/core/capability.h"
 #include "controlplane/core/decide.h"
 #include "controlplane/core/override.h"
-#include "controlplane/core/voter_set.h"
 #include "controlplane/core/services.h"
+#include "controlplane/core/voter_set.h"
 
 namespace daarion {
 namespace {

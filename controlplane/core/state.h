@@ -52,6 +52,7 @@ struct LogState {
   std::vector<VoidVersion> voids;       // not yet stepped over
   LogId root = {};                      // the log's first name, if overrides gave it others (override.h); empty: none did
   std::uint64_t overrides = 0;          // how many did
+  Sequence newest_regression() const { return regressions.empty() ? Sequence{} : regressions.back().sequence; }  // 0: none
   bool operator==(const LogState&) const = default;
 };
 

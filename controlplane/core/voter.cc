@@ -14,8 +14,6 @@ constexpr std::size_t kMaxKnownEnds = 64;  // an end forgotten: the promise runs
 bool same_holder(const PromiseRecord& promise, const NodeId& node, const InstanceId& instance) {
   return promise.node == node && (promise.instance.empty() || promise.instance == instance || PLANTED(kInstanceIgnored));
 }
-
-Sequence newest_regression(const State& state) { return state.log.regressions.empty() ? Sequence{} : state.log.regressions.back().sequence; }
 }  // namespace
 
 Voter::Voter(NodeId self, const LeaseTimers& timers, VoterRecord record, RunId run, BootId boot, Instant now, Duration uptime)
@@ -299,7 +297,7 @@ void Voter::on_state(const State& state, Instant now, VoterOutput& out) {
     floor = std::max(floor, lease.epoch);
   }
   adopt(state, now, out);
-  if (const Sequence lost = newest_regression(state); lost != std::exchange(regressed_, lost)) {
+  if (const Sequence lost = state.log.newest_regression(); lost != std::exchange(regressed_, lost)) {
     calm_since_ = now;
     overridden_by_ = {};  // it may be the override that was lost; if not, it is heard again
   }
@@ -370,7 +368,7 @@ bool Voter::adopts_name(const State& state, Instant now) {
 /// voter's set stood, and shows another, is of a log that lost it.
 /// So is one that says of an earlier place that it lost events, and did not yet when the set was taken up.
 bool Voter::is_behind(const State& state) const {
-  return state.applied < record_.voters.sequence && newest_regression(state) <= record_.regressed;
+  return state.applied < record_.voters.sequence && state.log.newest_regression() <= record_.regressed;
 }
 
 /// The voter set and log id of the state become those of the record, on disk before the next ack.
@@ -392,7 +390,7 @@ void Voter::adopt(const State& state, Instant now, VoterOutput& out) {
   record_.root = state.log.root;
   record_.overrides = state.log.overrides;
   if (new_log) overridden_by_ = {}, renamed_ = {};
-  if (new_set) record_.voters = state.voters, record_.regressed = newest_regression(state);
+  if (new_set) record_.voters = state.voters, record_.regressed = state.log.newest_regression();
   calm_since_ = now;
   for (auto& [resource, promise] : promises_) {
     promise.needs_log = true;

@@ -147,10 +147,9 @@ class Planner {
   bool gives_word(const VoterInstance& v) const {
     if (!fresh(v)) return false;
     const Beat& beat = c_.peers.find(v.node)->beat;
-    const auto& losses = c_.state.log.regressions;
     // What one promised that is not in the set binds only itself.
     const bool member = set_.has(v.node, v.instance);
-    return beat.ready_for == set_.id && (losses.empty() || beat.applied >= losses.back().sequence) && !(member && above_log(beat.promised, c_.state));
+    return beat.ready_for == set_.id && beat.applied >= c_.state.log.newest_regression() && !(member && above_log(beat.promised, c_.state));
   }
 
   /// " (its promise of postgres has no end)": why it does not give its word, also where a resource is not declared any more.

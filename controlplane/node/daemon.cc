@@ -4,8 +4,8 @@
 #include <spdlog/spdlog.h>
 #include <sys/mman.h>
 
-#include "controlplane/core/override.h"
 #include "controlplane/core/check.h"
+#include "controlplane/core/override.h"
 #include "controlplane/node/clock.h"
 #include "controlplane/node/make_event.h"
 #include "controlplane/node/log_judge.h"

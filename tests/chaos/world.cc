@@ -15,7 +15,6 @@
 #include <thread>
 
 #include "controlplane/node/clock.h"
-#include "streams/js_request.h"
 
 namespace daarion::chaos {
 namespace {
@@ -174,12 +173,8 @@ void World::until_loss_is_told(Duration limit) {
 
 /// Source: the stream's leader itself; what servers say of it in passing may be of a leader that is gone.
 bool World::log_is_whole() {
-  const auto connection = test::core_connection(*cluster_, holder_, seconds(1));
-  if (!connection) return false;
-  const auto info = js_request(**connection, "$JS.API.STREAM.INFO.CLUSTER_LOG", nullptr, seconds(1));
-  if (!info || !info->contains("cluster")) return false;
-  const auto& replicas = (*info)["cluster"].value("replicas", nlohmann::json::array());
-  return replicas.size() == 2 && std::ranges::all_of(replicas, [](const nlohmann::json& r) { return r.value("current", false) && !r.value("offline", false); });
+  const auto followers = test::log_followers(*cluster_, holder_);
+  return followers && followers->all == 2 && followers->whole == 2;
 }
 
 void World::hold(Duration length) {

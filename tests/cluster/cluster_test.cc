@@ -176,11 +176,7 @@ TEST(Cluster, AVoterWhoseDiskWasReplacedIsOneAgain) {
   auto made = test::ScratchCluster::make(3);
   ASSERT_OK(made);
   dev::LocalCluster& cluster = **made;
-  std::ifstream in(cluster.config_path());
-  std::string text((std::istreambuf_iterator<char>(in)), {});
-  const std::size_t control = text.find("\ncontrol:\n");
-  ASSERT_NE(control, std::string::npos);
-  std::ofstream(cluster.config_path()) << text.insert(control + 10, "  log_sync: 2s\n");  // no power is cut here, so nobody need wait for the servers' disks
+  test::add_to_control(cluster, "log_sync: 2s");  // no power is cut here, so nobody need wait for the servers' disks
   ASSERT_OK(cluster.start_all());
   ASSERT_OK(cluster.await_settled(seconds(60)));
   ASSERT_OK(cluster.make_application(kOne));

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
 
 #include "controlplane/core/types.h"
@@ -20,6 +21,16 @@ namespace daarion::test {
 
 inline const NodeId kOne("node1"), kTwo("node2"), kThree("node3");
 inline constexpr const char* kPostgres = "postgres";
+
+/// One more line under `control:` of the cluster's file. Before it is started.
+inline void add_to_control(const dev::LocalCluster& cluster, const std::string& line) {
+  std::ifstream in(cluster.config_path());
+  std::string text((std::istreambuf_iterator<char>(in)), {});
+  const std::string control = "\ncontrol:\n";
+  const std::size_t at = text.find(control);
+  ASSERT_NE(at, std::string::npos) << text;
+  std::ofstream(cluster.config_path()) << text.insert(at + control.size(), "  " + line + "\n");
+}
 
 /// daarionctl's exit code, asked of that node; what it prints goes to stderr.
 inline int ctl(const dev::LocalCluster& cluster, const NodeId& node, const std::string& words) {

@@ -37,10 +37,8 @@ TEST(Hooks, APausedHolderThatIsLostIsFencedByTheCommandAndPeopleAreToldOnce) {
   ASSERT_OK(made);
   dev::LocalCluster& cluster = **made;
   const std::string fence = cluster.folder() + "/fence", tell = cluster.folder() + "/tell", told = cluster.folder() + "/told", fenced = cluster.folder() + "/fenced";
-  std::string text = contents(cluster.config_path());
-  text.insert(text.find("\ncontrol:\n") + 10, "  fencing: {exec: " + fence + ", timeout: 5s}\n");
-  text += "\nnotify:\n  - {on: [PromotionDecided, PromotionCompleted, FencingConfirmed, Paused], exec: " + tell + "}\n";
-  std::ofstream(cluster.config_path(), std::ios::trunc) << text;
+  test::add_to_control(cluster, "fencing: {exec: " + fence + ", timeout: 5s}");
+  std::ofstream(cluster.config_path(), std::ios::app) << "\nnotify:\n  - {on: [PromotionDecided, PromotionCompleted, FencingConfirmed, Paused], exec: " + tell + "}\n";
   write_script(fence, "echo \"$1\" >> " + fenced + "; echo the switch does not answer >&2; exit 1");
   write_script(tell, "echo \"$DAARION_EVENT $DAARION_EPOCH\" >> " + told);
   ASSERT_OK(cluster.start_all());

@@ -14,12 +14,14 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "consumers/state_store.h"
 #include "controlplane/core/fold.h"
 #include "controlplane/node/clock.h"
 #include "proto/daarion/v1/admin.grpc.pb.h"
 #include "streams/codec.h"
+#include "streams/js_request.h"
 #include "streams/log_stream.h"
 #include "streams/nats_log_reader.h"
 
@@ -157,6 +159,20 @@ Result<std::shared_ptr<Connection>> core_connection(dev::LocalCluster& cluster, 
 }
 Result<std::shared_ptr<Connection>> sys_connection(dev::LocalCluster& cluster, const NodeId& last, Duration limit) {
   return connect(cluster, core_servers(cluster, last), limit, true);
+}
+
+Result<LogFollowers> log_followers(dev::LocalCluster& cluster, const NodeId& avoid) {
+  const auto connection = core_connection(cluster, avoid, seconds(1));
+  if (!connection) return tl::unexpected(connection.error());
+  const auto info = js_request(**connection, "$JS.API.STREAM.INFO.CLUSTER_LOG", nullptr, seconds(1));
+  if (!info) return tl::unexpected(info.error());
+  if (!info->contains("cluster") || !info->contains("state")) return fail(Remedy::kRetry, "the log has no leader");
+  LogFollowers out{.last = {(*info)["state"].value("last_seq", std::uint64_t{0})}};
+  for (const auto& follower : (*info)["cluster"].value("replicas", nlohmann::json::array())) {
+    ++out.all;
+    out.whole += follower.value("current", false) && !follower.value("offline", false) && follower.value("lag", 0) == 0 ? 1 : 0;
+  }
+  return out;
 }
 
 Result<LogRead> read_log(dev::LocalCluster& cluster, Sequence from, Sequence to, const NodeId& avoid) {

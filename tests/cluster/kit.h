@@ -65,6 +65,14 @@ struct LogRead {
 Result<LogRead> read_log(dev::LocalCluster& cluster, Sequence from, Sequence to, const NodeId& avoid);
 Result<LogRead> read_mirror(dev::LocalCluster& cluster, const NodeId& edge, Sequence to);
 
+/// What the log's leader says of the servers that follow it. Errors: kRetry, it has none.
+struct LogFollowers {
+  Sequence last;          // where the leader's log ends
+  std::size_t all = 0;
+  std::size_t whole = 0;  // of them, those that are there and have all of it
+};
+Result<LogFollowers> log_followers(dev::LocalCluster& cluster, const NodeId& avoid);
+
 /// The newest event of this payload from `from` on; null: none.
 template <class Payload>
 const LogEvent* last_of(const std::vector<LogEvent>& events, Sequence from = {}) {

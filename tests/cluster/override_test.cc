@@ -1,12 +1,9 @@
 // Two of three nodes are gone for good, disks and all, with their nats-servers: what docs/operator-guide.md says to do then.
 #include <algorithm>
 #include <chrono>
-#include <nlohmann/json.hpp>
-#include <optional>
 
 #include "controlplane/dev/local_cluster.h"
 #include "controlplane/node/clock.h"
-#include "streams/js_request.h"
 #include "tests/cluster/fixture.h"
 #include "tests/cluster/kit.h"
 
@@ -26,23 +23,11 @@ void lose_for_good(dev::LocalCluster& cluster, const NodeId& node) {
   }
 }
 
-/// How many servers beside its leader have all of the log; nothing: it has no leader, or lacks events up to `known`. Source: the leader itself.
-std::optional<std::size_t> followers(dev::LocalCluster& cluster, Sequence known) {
-  const auto connection = core_connection(cluster, kThree, seconds(1));
-  if (!connection) return std::nullopt;
-  const auto info = js_request(**connection, "$JS.API.STREAM.INFO.CLUSTER_LOG", nullptr, seconds(2));
-  if (!info || !info->contains("cluster") || !info->contains("state") || (*info)["state"].value("last_seq", std::uint64_t{0}) < known.value) return std::nullopt;
-  const auto& replicas = (*info)["cluster"].value("replicas", nlohmann::json::array());
-  return static_cast<std::size_t>(std::ranges::count_if(replicas, [](const nlohmann::json& r) { return r.value("current", false) && !r.value("offline", false) && r.value("lag", 0) == 0; }));
-}
-
 TEST(Override, OneOfThreeGoesOnAndTheOthersJoinItAnew) {
   auto made = ScratchCluster::make(3);
   ASSERT_OK(made);
   dev::LocalCluster& cluster = **made;
-  std::ifstream in(cluster.config_path());
-  std::string text((std::istreambuf_iterator<char>(in)), {});
-  std::ofstream(cluster.config_path()) << text.insert(text.find("\ncontrol:\n") + 10, "  log_sync: 2s\n");  // no power is cut here
+  add_to_control(cluster, "log_sync: 2s");  // no power is cut here, so nobody need wait for the servers' disks
   ASSERT_OK(cluster.start_all());
   ASSERT_OK(cluster.await_settled(seconds(60)));
   ASSERT_OK(cluster.make_application(kOne));
@@ -59,11 +44,14 @@ TEST(Override, OneOfThreeGoesOnAndTheOthersJoinItAnew) {
 
   // Their nats-servers come back empty, one after the other: the first of them gives the one that is left a majority, and it has the log. The next one
   // only when the one before has all of it: whoever leads before that would begin the log anew.
-  const Sequence head{known->sequence};
+  const auto copies = [&](std::size_t wanted) {
+    const auto followers = log_followers(cluster, kThree);
+    return followers && followers->last.value >= known->sequence && followers->whole == wanted;
+  };
   ASSERT_OK(cluster.start(kOne, Part::kNats));
-  ASSERT_OK(cluster.await_that("the log at two servers", seconds(90), cluster.log_of(kTwo, Part::kNats), [&] { return followers(cluster, head) == 1; }));
+  ASSERT_OK(cluster.await_that("the log at two servers", seconds(90), cluster.log_of(kTwo, Part::kNats), [&] { return copies(1); }));
   ASSERT_OK(cluster.start(kThree, Part::kWitness));
-  ASSERT_OK(cluster.await_that("the log at three servers", seconds(90), cluster.log_of(kTwo, Part::kNats), [&] { return followers(cluster, head) == 2; }));
+  ASSERT_OK(cluster.await_that("the log at three servers", seconds(90), cluster.log_of(kTwo, Part::kNats), [&] { return copies(2); }));
   ASSERT_OK(cluster.start(kThree, Part::kNats));
   ASSERT_OK(cluster.start(kOne, Part::kDaemon));
   ASSERT_OK(cluster.start(kThree, Part::kDaemon));

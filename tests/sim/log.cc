@@ -12,8 +12,8 @@
 
 #include <algorithm>
 
-#include "controlplane/core/override.h"
 #include "controlplane/core/fold.h"
+#include "controlplane/core/override.h"
 #include "tests/sim/plants.h"
 
 namespace daarion::sim {

@@ -15,7 +15,6 @@
 // password, "database": {"neo4j": {"current":..., "message":...}}, "state": in SHOW SERVERS, "unknown_rows": SHOW DATABASES has no row that is known as
 // its own}.
 #include <httplib.h>
-#include <signal.h>
 
 #include <algorithm>
 #include <iostream>
@@ -330,8 +329,6 @@ class Server {
   std::string id_;
 };
 
-httplib::Server* g_server = nullptr;
-
 }  // namespace
 }  // namespace daarion::standin
 
@@ -351,16 +348,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   httplib::Server server;
-  g_server = &server;
-  signal(SIGTERM, [](int) {
-    g_ending = true;
-    g_server->stop();
-  });
-  server.new_task_queue = [] { return new httplib::ThreadPool(32); };  // late answers hold one each
-  if (!server.bind_to_port(http.substr(0, colon).c_str(), std::atoi(http.c_str() + colon + 1))) {
-    std::cerr << "a stand-in for Neo4j: " << http << " is taken\n";
-    return 1;
-  }
+  if (!listen_at(server, "Neo4j", http.substr(0, colon), std::atoi(http.c_str() + colon + 1))) return 1;
   Server neo4j({.http = http, .bolt = settings["server.bolt.listen_address"], .edition = env("DAARION_STAND_IN_EDITION", "community"),
                 .version = env("DAARION_STAND_IN_VERSION", "5.26.0"), .place = env("DAARION_STAND_IN_PLACE", "core"), .user = auth.substr(0, slash),
                 .password = slash == std::string::npos ? "" : auth.substr(slash + 1), .cluster = !shared.empty()},

@@ -11,7 +11,6 @@
 //
 // What it does wrong on demand: PUT /stand-in, for this peer {"delay_ms", "status", "garbage"}, for all {"transfer_ms", "transfer_fails",
 // "transfer_hangs", "ends_partial", "no_recovery", "eager": dead peers' replicas are marked at once}; PUT /stand-in/replica sets a state.
-#include <signal.h>
 
 #include <iostream>
 #include <set>
@@ -314,8 +313,6 @@ class Peer {
   const std::string key_;
 };
 
-httplib::Server* g_server = nullptr;
-
 }  // namespace
 }  // namespace daarion::standin
 
@@ -330,16 +327,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   httplib::Server server;
-  g_server = &server;
-  signal(SIGTERM, [](int) {
-    g_ending = true;
-    g_server->stop();
-  });
-  server.new_task_queue = [] { return new httplib::ThreadPool(32); };  // late answers hold one each
-  if (!server.bind_to_port(host.c_str(), port)) {
-    std::cerr << "a stand-in for Qdrant: " << host << ":" << port << " is taken\n";
-    return 1;
-  }
+  if (!listen_at(server, "Qdrant", host, port)) return 1;
   Cluster cluster(shared, env("QDRANT__STORAGE__STORAGE_PATH", "./storage"), uri.empty() ? "http://" + host + ":6335/" : uri, !bootstrap.empty());
   Peer peer(cluster, env("QDRANT__SERVICE__API_KEY", ""));
   peer.serve(server);

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <fcntl.h>
+#include <httplib.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,6 +14,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <iostream>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -45,6 +48,20 @@ inline void write_json(const std::string& path, const Json& value) {
   std::ofstream(next) << value;
   fs::rename(next, path);
 }
+/// Listens there until SIGTERM. Returns false, with a line on stderr, if the place is taken.
+inline bool listen_at(httplib::Server& server, const char* what, const std::string& host, int port) {
+  static httplib::Server* listening = nullptr;
+  listening = &server;
+  signal(SIGTERM, [](int) {
+    g_ending = true;
+    listening->stop();
+  });
+  server.new_task_queue = [] { return new httplib::ThreadPool(32); };  // late answers hold one each
+  if (server.bind_to_port(host.c_str(), port)) return true;
+  std::cerr << "a stand-in for " << what << ": " << host << ":" << port << " is taken\n";
+  return false;
+}
+
 /// Late, as it was told to be.
 inline void linger(std::int64_t ms) {
   for (const auto end = now_ms() + ms; now_ms() < end && !g_ending;) std::this_thread::sleep_for(milliseconds(20));
