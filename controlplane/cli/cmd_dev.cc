@@ -313,6 +313,11 @@ void add_dev(CLI::App& app, ExitCode& code) {
   add("resume", "SIGCONT after pause.", "resumed", [](LocalCluster& c, const NodeId& n, Part p) { return c.resume(n, p); });
   add("start", "Start what does not run of a node: nats, witness, daemon, or all.", "started",
       [](LocalCluster& c, const NodeId& n, Part p) { return c.start(n, p); });
+  add("restart", "SIGKILL, and start again.", "restarted", [](LocalCluster& c, const NodeId& n, Part p) -> Result<void> {
+    if (!c.processes(n, p).empty())
+      if (auto killed = c.kill(n, p); !killed) return tl::unexpected(killed.error());
+    return c.start(n, p);
+  });
   add_links(*dev, code);
   CLI::App* end = dev->add_subcommand("down", "End every process and remove the folder.");
   end->add_flag("--keep", o->keep, "Stop in order and keep the folder: `up` goes on with it");

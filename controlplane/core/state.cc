@@ -14,7 +14,7 @@ auto find_or_null(const Map& map, const Key& key) -> const typename Map::mapped_
 }  // namespace
 
 bool VoterSet::has(const NodeId& node, const InstanceId& instance) const {
-  return std::ranges::find(voters, VoterInstance{node, instance}) != voters.end();
+  return std::ranges::any_of(voters, [&](const VoterInstance& v) { return v.instance == instance && v.node == node; });
 }
 
 std::uint64_t LeaseState::newest_timeline() const {

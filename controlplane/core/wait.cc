@@ -1,32 +1,36 @@
 #include "controlplane/core/wait.h"
 
-#include <algorithm>
+#include <string_view>
 #include <utility>
 
 namespace daarion {
 namespace {
 
-/// The text without the numbers that have a unit behind them.
-std::string without_measures(const std::string& text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size();) {
-    const std::size_t end = std::min(text.find_first_not_of("0123456789", i), text.size());
-    const bool word = end > i && (i == 0 || text[i - 1] == ' ');
-    if (word && (text.compare(end, 3, " ms") == 0 || text.compare(end, 6, " bytes") == 0)) {
-      i = end;
-    } else {
-      const std::size_t next = std::max(end, i + 1);
-      out.append(text, i, next - i);
-      i = next;
-    }
+/// Past a number that has a unit behind it, if one begins there.
+std::size_t past_measure(std::string_view text, std::size_t at) {
+  const auto digit = [&](std::size_t i) { return i < text.size() && text[i] >= '0' && text[i] <= '9'; };
+  if (!digit(at) || (at > 0 && text[at - 1] != ' ')) return at;
+  std::size_t end = at;
+  while (digit(end)) ++end;
+  const std::string_view rest = text.substr(end);
+  return rest.starts_with(" ms") || rest.starts_with(" bytes") ? end : at;
+}
+
+/// Whether they say the same but for such numbers. Both are read in step: it is asked for each wait at each step.
+bool same_but_measures(std::string_view a, std::string_view b) {
+  std::size_t i = 0, j = 0;
+  while (true) {
+    i = past_measure(a, i);
+    j = past_measure(b, j);
+    if (i == a.size() || j == b.size()) return i == a.size() && j == b.size();
+    if (a[i++] != b[j++]) return false;
   }
-  return out;
 }
 
 }  // namespace
 
 void take_up(std::optional<Wait>& wait, Wait next) {
-  if (wait && without_measures(wait->what) == without_measures(next.what)) next.since = wait->since;
+  if (wait && same_but_measures(wait->what, next.what)) next.since = wait->since;
   wait = std::move(next);
 }
 

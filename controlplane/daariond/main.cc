@@ -25,6 +25,7 @@
 #include "controlplane/daariond/notifier.h"
 #include "controlplane/daariond/observed_runner.h"
 #include "controlplane/daariond/options.h"
+#include "controlplane/daariond/server_keeper.h"
 #include "controlplane/daariond/service_runner.h"
 #include "controlplane/daariond/wiring.h"
 #include "controlplane/health/round_trips.h"
@@ -163,7 +164,7 @@ int serve(const Setup& setup, const sigset_t& ending) {
   auto voter = record->read();
   if (!voter) return refuse(voter.error().message, kUsage);
   for (const std::string& note : notes) spdlog::info("{}", note);
-  std::vector<std::string> commands = {setup.file.fencing.exec};
+  std::vector<std::string> commands = {setup.file.fencing.exec, setup.file.nats_restart.exec};
   for (const NotifySpec& notify : setup.file.notify) commands.push_back(notify.exec);
   for (const std::string& exec : commands)
     if (const std::string command = command_of(exec); !command.empty() && access(command.c_str(), X_OK) != 0)
@@ -204,6 +205,7 @@ int serve(const Setup& setup, const sigset_t& ending) {
     const auto done = operations->confirm_fencing(wish.resource, wish.lost.node, {.reason = wish.lost.node.value + " was fenced: the command ended with 0", .own = true}, how, wish.lost.session);
     return done ? Result<void>{} : tl::unexpected(done.error());
   });
+  const ServerKeeper servers(setup.file.nats_restart, own_servers(setup));
   Daemon daemon(std::move(config), std::move(*record), std::move(ports));
   daemon.watch([&](const NodeCore& core, Instant now) {
     fencer.look(fences_wanted(core, now), now);
@@ -212,7 +214,7 @@ int serve(const Setup& setup, const sigset_t& ending) {
     observed->meet(contact);
     routes->measured(round_trips.newest());
     std::vector<std::string> said = daemon.warnings();
-    for (const std::vector<std::string>& more : {notifier->warnings(), fencer.warnings(), routing->warnings(), services->warnings(), observed->warnings(),
+    for (const std::vector<std::string>& more : {notifier->warnings(), fencer.warnings(), servers.warnings(), routing->warnings(), services->warnings(), observed->warnings(),
                                                                                                           service_warnings(core.state())}) said.insert(said.end(), more.begin(), more.end());
     StatusView status = make_status(core, said, now, wall_time_ns(), observed->views());
     status.copies = routing->copies();

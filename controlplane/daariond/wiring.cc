@@ -227,6 +227,12 @@ std::vector<ObservedSeat> observed_seats(const Setup& setup) {
   return out;
 }
 
+std::vector<NatsServerPlan> own_servers(const Setup& setup) {
+  std::vector<NatsServerPlan> out = nats_plan(setup.file);
+  std::erase_if(out, [&](const NatsServerPlan& server) { return server.node != setup.self; });
+  return out;
+}
+
 std::shared_ptr<RouteKeeper> make_routes(const Setup& setup, const Links& links) {
   RouteSite site{.app = links.app, .self = setup.self, .edge = links.leaf != nullptr, .core_domain = kCoreDomain};
   if (!setup.options.nats_dir.empty())

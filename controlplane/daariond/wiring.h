@@ -8,6 +8,7 @@
 #include "controlplane/daariond/observed_runner.h"
 #include "controlplane/daariond/options.h"
 #include "controlplane/node/daemon.h"
+#include "controlplane/topology/render.h"
 #include "streams/connection.h"
 #include "streams/route_keeper.h"
 #include "streams/udp_beat_link.h"
@@ -50,6 +51,9 @@ std::shared_ptr<RouteKeeper> make_routes(const Setup& setup, const Links& links)
 
 /// The resources whose engine elects by itself, that this software can observe, and of which this node runs a part.
 std::vector<ObservedSeat> observed_seats(const Setup& setup);
+
+/// The nats-servers of this node.
+std::vector<NatsServerPlan> own_servers(const Setup& setup);
 
 /// The daemon's ports.
 DaemonPorts make_ports(const Setup& setup, const TopologySpec& spec, const Links& links);

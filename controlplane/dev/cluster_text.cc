@@ -36,7 +36,10 @@ std::string cluster_text(const Shape& shape) {
   s += "  grpc_port: " + number(p.grpc) + "\n  http_port: " + number(p.http) + "\n  bind: node\n";
   s += "  nats: {client: " + number(p.nats.client) + ", route: " + number(p.nats.route) + ", leaf: " + number(p.nats.leaf) + ", monitor: " + number(p.nats.monitor);
   s += ",\n         witness_client: " + number(p.nats.witness_client) + ", witness_route: " + number(p.nats.witness_route) +
-       ", witness_monitor: " + number(p.nats.witness_monitor) + "}\n";
+       ", witness_monitor: " + number(p.nats.witness_monitor);
+  // Words are split at spaces.
+  if (shape.folder.find(' ') == std::string::npos) s += ",\n         restart: {exec: " + shape.folder + "/" + kRestartScript + "}";
+  s += "}\n";
   const std::string replicas = has(2) ? "    replicas: [NODE2]\n" : "    replicas: []\n";
   const bool postgres = shape.engines.contains("postgres"), redis = shape.engines.contains("redis"), sentinel = shape.engines.contains("redis-sentinel");
   s += "\nreplication:\n";

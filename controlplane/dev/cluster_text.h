@@ -33,6 +33,8 @@ struct Shape {
 };
 
 inline constexpr int kMostNodes = 4;
+/// In the folder: restarts the nats-server that the daemon names.
+inline constexpr const char* kRestartScript = "restart-nats";
 
 /// The file. With 1 and 2 nodes there is one voter, and the file says what that costs.
 std::string cluster_text(const Shape& shape);

@@ -47,6 +47,14 @@ std::string random_secret() {
   return out;
 }
 
+/// The daemon passes on nothing of its environment.
+std::string restart_script(const std::string& folder) {
+  std::string out = "#!/bin/sh\nexport DAARION_RUN='" + folder + "'";
+  for (const char* name : {"NATS_SERVER", "DAARION_BIN"})
+    if (const char* value = std::getenv(name)) out += " " + std::string(name) + "='" + value + "'";
+  return out + "\nexec '" + program("daarionctl") + "' dev restart \"$DAARION_NODE\" \"$DAARION_SERVER_KIND\"\n";
+}
+
 Result<void> write_text(const std::string& path, const std::string& text, mode_t mode) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
   const bool done = fd >= 0 && ::fchmod(fd, mode) == 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
@@ -163,6 +171,7 @@ Result<LocalCluster> LocalCluster::create(const LocalOptions& o) {
   for (const char* name : kSecretNames) secrets += std::string(name) + "=" + random_secret() + "\n";
   if (auto written = write_text(out.folder_ + "/secrets", secrets, 0600); !written) return tl::unexpected(written.error());
   if (auto written = write_text(out.config_path(), cluster_text(shape), 0644); !written) return tl::unexpected(written.error());
+  if (auto written = write_text(out.folder_ + "/" + kRestartScript, restart_script(out.folder_), 0755); !written) return tl::unexpected(written.error());
   auto opened = open(out.folder_, o.say);
   if (!opened) return opened;
   for (const NodeId& node : opened->nodes())

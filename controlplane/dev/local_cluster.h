@@ -112,8 +112,6 @@ class LocalCluster {
   Result<ClusterView> view(const NodeId& node) const;
   /// Asks the servers until one answers.
   Result<LeadersView> leaders() const;
-  /// Those that say nothing of their JetStream, or that it is disabled: only a restart helps them.
-  std::vector<NatsServerPlan> servers_that_hang() const;
   /// Waits for a condition on the view of `node`. Errors: kRetry naming `what`, the last view and the end of the daemon's log.
   Result<ClusterView> await(const NodeId& node, const std::string& what, Duration limit, const std::function<bool(const ClusterView&)>& condition) const;
   /// Everything is as after a good start: a writable holder, every other member streaming from it, every node ready.

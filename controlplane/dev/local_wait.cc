@@ -92,11 +92,11 @@ Result<ClusterView> LocalCluster::await_settled(Duration limit) const {
   }
 }
 
-/// Monitors are on the node's loopback only, unless the node itself is.
 Result<LeadersView> LocalCluster::leaders_by(const NatsServerPlan& server) const {
   Result<LeadersView> out = fail(Remedy::kRetry, "ask " + server.name + " who leads: its node is not there");
-  if (!network_) out = ask_leaders(server.address, server.monitor, kAnswer);
-  else (void)inside(network_->name_of(server.node), [&] { out = ask_leaders("127.0.0.1", server.monitor, kAnswer); });
+  const auto ask = [&] { out = ask_leaders(server.monitor_host(), server.monitor, kAnswer); };
+  if (!network_) ask();
+  else (void)inside(network_->name_of(server.node), ask);
   return out;
 }
 
@@ -106,15 +106,6 @@ Result<LeadersView> LocalCluster::leaders() const {
     if (server.kind == NatsServerPlan::Kind::kLeaf) continue;
     out = leaders_by(server);
     if (out && !out->meta.empty()) return out;
-  }
-  return out;
-}
-
-std::vector<NatsServerPlan> LocalCluster::servers_that_hang() const {
-  std::vector<NatsServerPlan> out;
-  for (const NatsServerPlan& server : servers()) {
-    const auto said = leaders_by(server);
-    if (!said || !said->jetstream) out.push_back(server);
   }
   return out;
 }

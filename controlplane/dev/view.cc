@@ -108,7 +108,6 @@ Result<LeadersView> ask_leaders(const std::string& address, std::uint32_t monito
   try {
     const Json at = Json::parse(*body);
     LeadersView out;
-    out.jetstream = !value<bool>(at, "disabled", false);
     if (const auto meta = at.find("meta_cluster"); meta != at.end()) out.meta = value<std::string>(*meta, "leader", "");
     for (const Json& account : list(at, "account_details"))
       for (const Json& stream : list(account, "stream_detail"))

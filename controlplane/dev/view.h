@@ -54,7 +54,6 @@ Result<ClusterView> parse_view(const std::string& body);
 
 struct LeadersView {
   std::string log, meta;  // names of servers; empty: unknown, or standalone
-  bool jetstream = true;  // false: the server asked has it disabled
 };
 /// Source: GET /jsz of one nats-server's monitor.
 Result<LeadersView> ask_leaders(const std::string& address, std::uint32_t monitor_port, Duration limit);

@@ -131,6 +131,14 @@ class FileReader {
     for (const auto& [key, port] : ports) nats.number(key, *port, 1, 65535);
     nats.size("max_file", file_.nats_max_file);
     if (nats.has("max_file")) file_.lines["control.nats.max_file"] = line_of(nats.node("max_file"));
+    read_restart(nats);
+  }
+  void read_restart(Section& nats) {
+    if (!nats.has("restart")) return;
+    Section one(nats.node("restart"), "control.nats.restart", out_);
+    read_command(one, nats.node("restart"), file_.nats_restart.exec);
+    read_within(one, "after", file_.nats_restart.after, std::chrono::seconds(5), "5s to 10m");
+    read_within(one, "timeout", file_.nats_restart.timeout, std::chrono::seconds(1), "1s to 10m");
   }
   /// The core nodes, plus the first edge where that makes them odd.
   void default_voters() {
@@ -172,13 +180,15 @@ class FileReader {
     if (exec.empty()) return section.error("missing_key", at, section.called("exec") + " is missing; give the absolute path of a command");
     if (exec.front() != '/') section.error("relative_command", section.node("exec"), section.called("exec") + " is " + exec + "; give an absolute path: no shell looks for it");
   }
+  void read_within(Section& section, const char* key, Duration& value, Duration least, const char* range) {
+    section.duration(key, value);
+    if (value < least || value > std::chrono::minutes(10)) section.error("wrong_type", section.node(key), section.called(key) + " is out of range; it is " + range);
+  }
   void read_fencing(Section& control) {
     if (!control.has("fencing")) return;
     Section one(control.node("fencing"), "control.fencing", out_);
     read_command(one, control.node("fencing"), file_.fencing.exec);
-    one.duration("timeout", file_.fencing.timeout);
-    if (file_.fencing.timeout < std::chrono::seconds(1) || file_.fencing.timeout > std::chrono::minutes(10))
-      one.error("wrong_type", one.node("timeout"), "control.fencing.timeout is out of range; it is 1s to 10m");
+    read_within(one, "timeout", file_.fencing.timeout, std::chrono::seconds(1), "1s to 10m");
   }
   void read_notify(const YAML::Node& node) {
     Section one(node, "notify", out_);

@@ -57,6 +57,11 @@ struct FencingSpec {
   std::string exec;  // empty: none
   Duration timeout = std::chrono::seconds(10);
 };
+/// Restarts a nats-server of this node that stands still; the server's name is the last word.
+struct NatsRestartSpec {
+  std::string exec;  // empty: none
+  Duration after = std::chrono::seconds(20), timeout = std::chrono::seconds(30);
+};
 
 struct ClusterFile {
   TopologySpec spec;
@@ -66,6 +71,7 @@ struct ClusterFile {
   std::uint32_t beat_port = 9352;  // UDP, daemon to daemon; 0: beats go through NATS alone
   std::string bind = "127.0.0.1";
   NatsPorts nats;
+  NatsRestartSpec nats_restart;
   std::uint64_t nats_max_file = 0;         // bytes that one nats-server may keep on disk; 0: what is declared needs
   std::uint32_t sentinel_port = 26379;
   std::vector<DataSystem> systems;

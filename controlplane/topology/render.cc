@@ -12,12 +12,6 @@ using Kind = NatsServerPlan::Kind;
 
 std::string address_of(const NatsServerPlan& server, std::uint32_t port) { return quoted(server.address + ":" + std::to_string(port)); }
 
-/// Monitoring has no password: it stays on the machine, on the node's own address only where that is loopback already.
-std::string monitor_of(const NatsServerPlan& server) {
-  const bool loopback = server.address.starts_with("127.");
-  return quoted((loopback ? server.address : "127.0.0.1") + ":" + std::to_string(server.monitor));
-}
-
 std::string list(const std::vector<std::string>& subjects) {
   std::string out;
   for (const std::string& subject : subjects) out += (out.empty() ? "" : ", ") + quoted(subject);
@@ -96,7 +90,7 @@ std::string render_nats(const ClusterFile& file, const NatsServerPlan& server, c
                         const std::string& cluster_name, const std::string& routes_dir) {
   const std::vector<NatsServerPlan> plan = nats_plan(file);
   std::string out = "# Made from the cluster file of " + file.spec.cluster + "; changes here are lost.\n";
-  out += "server_name: " + server.name + "\nlisten: " + address_of(server, server.client) + "\nhttp: " + monitor_of(server) + "\n";
+  out += "server_name: " + server.name + "\nlisten: " + address_of(server, server.client) + "\nhttp: " + quoted(server.monitor_host() + ":" + std::to_string(server.monitor)) + "\n";
   // A frozen peer is noticed in seconds; a client that does not read is cut, it must not hold up the others.
   out += "ping_interval: \"5s\"\nping_max: 2\nwrite_deadline: \"2s\"\nmax_payload: 1MB\n";
   out += "jetstream {\n  store_dir: " + quoted(store_dir) + "\n  domain: " + server.domain + "\n  max_mem: 256MB\n  max_file: " +

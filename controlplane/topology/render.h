@@ -21,6 +21,8 @@ struct NatsServerPlan {
   std::string domain;   // of its JetStream: "core", or the leaf's name
   std::string address;
   std::uint32_t client = 0, route = 0, leaf = 0, monitor = 0;  // 0: it does not listen for that
+  /// Where it is monitored: there is no password, so that stays on the machine.
+  std::string monitor_host() const { return address.starts_with("127.") ? address : "127.0.0.1"; }
   std::string url() const { return "nats://" + address + ":" + std::to_string(client); }
 };
 

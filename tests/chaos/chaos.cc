@@ -136,7 +136,7 @@ class Run {
 
   void count() {
     for (const dev::ProbeWriter* w : world_->writers()) rows_ += w->count();
-    hands_ += world_->hands();
+    nats_restarts_ += world_->nats_restarts();
   }
 
   /// The next fault has a new cluster.
@@ -178,7 +178,7 @@ class Run {
     test::say({.name = "chaos_rows_acknowledged", .value = double(rows_), .unit = "rows", .samples = {}, .limit = "", .ok = true});
     test::say({.name = "chaos_rows_lost", .value = double(lost), .unit = "rows", .samples = {}, .limit = "announced", .ok = true});
     test::say({.name = "chaos_rows_of_late_wakes", .value = double(strays), .unit = "rows", .samples = {}, .limit = "declared", .ok = true});
-    test::say({.name = "chaos_nats_restarted_by_hand", .value = double(hands_), .unit = "restarts", .samples = {}, .limit = "declared", .ok = true});
+    test::say({.name = "chaos_nats_restarted_by_daemons", .value = double(nats_restarts_), .unit = "restarts", .samples = {}, .limit = "", .ok = true});
     ok = test::say({.name = "chaos_violations", .value = double(violations_.size()), .unit = "violations", .samples = {}, .limit = "0", .ok = violations_.empty()}) && ok;
     for (const std::string& what : violations_) std::printf("violation: %s\n", what.substr(0, what.find('\n')).c_str());
     std::printf("history: %s\n", history_.path().c_str());
@@ -203,7 +203,7 @@ class Run {
   LostRows lost_;
   std::vector<Verdict> verdicts_;
   std::vector<std::string> violations_;
-  std::size_t rows_ = 0, hands_ = 0;
+  std::size_t rows_ = 0, nats_restarts_ = 0;
   int repeated_ = 0;
 };
 

@@ -62,10 +62,8 @@ class World {
   /// Leaves no byte on the disk of this store; free_disk() ends that.
   void fill_disk(const NodeId& node, const std::string& store);
   void free_disk(const NodeId& node, const std::string& store);
-  /// A hand, and counted as such.
-  void restart_by_hand(const NodeId& node, dev::Part part);
-  /// How often somebody had to restart a nats-server, so far.
-  std::size_t hands() const { return hands_; }
+  /// How often a daemon had its node's nats-server restarted, so far.
+  std::size_t nats_restarts();
   /// Ends every nats-server by SIGQUIT: its log then says what each of its goroutines was waiting for.
   void dump_nats();
 
@@ -93,8 +91,6 @@ class World {
   Sequence head() { return Sequence{test::need(cluster_->view(edge_)).sequence}; }
 
  private:
-  void restart_what_hangs();
-  std::size_t hands_ = 0;
   void make_disks();
   bool log_is_whole();
   void watch();

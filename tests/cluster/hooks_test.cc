@@ -18,6 +18,7 @@ using dev::Part;
 using std::chrono::seconds;
 using test::kOne;
 using test::kTwo;
+using test::kThree;
 using test::kPostgres;
 using test::write_script;
 
@@ -69,6 +70,28 @@ TEST(Hooks, APausedHolderThatIsLostIsFencedByTheCommandAndPeopleAreToldOnce) {
   EXPECT_EQ(word->event.header.actor, "node:node2");
   ASSERT_OK(cluster.await_that("every line", seconds(10), cluster.log_of(kTwo, Part::kDaemon), [&] { return contents(told).find("PromotionCompleted 2") != std::string::npos; }));
   EXPECT_EQ(contents(told), "PromotionDecided 1\nPromotionCompleted 1\nPaused 0\nFencingConfirmed 1\nPromotionDecided 2\nPromotionCompleted 2\n");
+}
+
+/// A nats-server that stands still lives, for its supervisor; its daemon has it restarted.
+TEST(Hooks, ANatsServerThatStandsStillIsRestartedByItsDaemon) {
+  auto made = test::ScratchCluster::make(3);
+  ASSERT_OK(made);
+  dev::LocalCluster& cluster = **made;
+  std::string text = contents(cluster.config_path());
+  const std::string command = "{exec: " + cluster.folder() + "/" + dev::kRestartScript;
+  ASSERT_NE(text.find(command), std::string::npos);
+  std::ofstream(cluster.config_path()) << text.replace(text.find(command), command.size(), command + ", after: 5s");
+  ASSERT_OK(cluster.start_all());
+  ASSERT_OK(cluster.await_settled(seconds(60)));
+  const auto pid = [&] {
+    const auto found = cluster.processes(kThree, Part::kWitness);
+    return found.empty() ? 0 : found.front().id.pid;
+  };
+  const int before = pid();
+  ASSERT_OK(cluster.pause(kThree, Part::kWitness));
+  ASSERT_OK(cluster.await_that("another witness", seconds(40), cluster.log_of(kThree, Part::kDaemon), [&] { return pid() != 0 && pid() != before; }));
+  ASSERT_OK(cluster.await_settled(seconds(60)));
+  ASSERT_OK(cluster.await(kThree, "nothing left to say of it", seconds(20), [](const dev::ClusterView& v) { return !any_has(v.warnings, "nats-server"); }));
 }
 
 /// Without a command: a person's word, and then the failover that he asks for while the pause goes on.
