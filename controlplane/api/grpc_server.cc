@@ -126,6 +126,9 @@ class AdminService final : public v1::Admin::Service {
   Status Undrain(ServerContext*, const v1::UndrainRequest* in, v1::Mutation* out) override {
     return set_intent(in->node(), MemberIntent::kActive, in->intent(), out);
   }
+  Status Retire(ServerContext*, const v1::RetireRequest* in, v1::Mutation* out) override {
+    return set_intent(in->node(), MemberIntent::kRetired, in->intent(), out);
+  }
   Status Rejoin(ServerContext*, const v1::RejoinRequest*, v1::Mutation*) override {
     return {StatusCode::UNIMPLEMENTED,
             "rejoin: not asked for by hand, a node rejoins by itself once it follows another holder; see `daarionctl resource NAME` for its state"};

@@ -254,14 +254,37 @@ Result<OperatorAnswer> Operator::grant_override(const std::vector<NodeId>& left,
                     " and hear each other, two nodes write until they hear of this, and what one of them took is lost"), known(gone, ","));
 }
 
+namespace {
+
+/// What the cluster has the node for, and what to do about it first; empty: nothing that cannot be missed.
+std::string needed_for(const State& state, const TopologySpec& spec, const NodeId& node) {
+  const bool votes = std::ranges::find(spec.voters, node) != spec.voters.end() || std::ranges::find(state.voters.voters, node, &VoterInstance::node) != state.voters.voters.end();
+  if (votes) return "it votes; give the nodes a cluster file without it in control.voters first";
+  for (const auto& [id, lease] : state.leases)
+    if ((lease.has_holder() && lease.completed.node == node) || (lease.holder == node && !lease.has_ended(lease.session))) return "it holds " + id.value + "; first: daarionctl switchover " + id.value + " --reason TEXT";
+  for (const auto& [id, seen] : state.observed)
+    if (seen.seen.primary == node) return "it is " + id.value + "'s primary by " + seen.seen.elected_by + "; hand it over first";
+  return {};
+}
+
+}  // namespace
+
 Result<OperatorAnswer> Operator::set_member_intent(const NodeId& node, MemberIntent wanted, const OperatorIntent& intent) {
   if (ports_.spec.node(node) == nullptr) {
     std::vector<std::string> names;
     for (const NodeSpec& n : ports_.spec.nodes) names.push_back(n.id.value);
     return fail(Remedy::kFixInput, "unknown node " + node.value + "; there are: " + known(names));
   }
-  return append(MemberIntentChanged{wanted}, node, {}, intent,
-                wanted == MemberIntent::kActive ? node.value + " may be promoted again" : node.value + " is not promoted any more");
+  const State& state = *ports_.view()->state;
+  std::string outcome = node.value + " is not promoted any more";
+  if (wanted == MemberIntent::kRetired) {
+    if (const std::string needed = needed_for(state, ports_.spec, node); !needed.empty())
+      return fail(Remedy::kStepDown, "retire " + node.value + " refused: " + needed);
+    outcome = node.value + " is gone for good: what others keep for it goes, as routes, mirrors and an engine's peer; then take it out of the cluster file";
+  } else if (const MemberState* member = state.member(node); wanted == MemberIntent::kActive) {
+    outcome = node.value + (member != nullptr && member->intent == MemberIntent::kRetired ? " is a member again" : " may be promoted again");
+  }
+  return append(MemberIntentChanged{wanted}, node, {}, intent, std::move(outcome));
 }
 
 Result<OperatorAnswer> Operator::append(Payload payload, const NodeId& about, const ResourceId& resource, const OperatorIntent& intent,

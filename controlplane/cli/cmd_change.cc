@@ -219,16 +219,15 @@ ExitCode grant_override(const Globals& globals, const Change& change) {
 constexpr const char* kWaitsForPromotion = "Wait until the promotion completed or failed (the default), at most --timeout; exit code 7 if neither is seen";
 constexpr const char* kWaitsForFold = "Wait until the node has folded the event (the default)";
 
-void add_for_node(CLI::App& app, const Globals& globals, ExitCode& code, const char* name, const char* help, bool drain) {
+template <class Request>
+void add_for_node(CLI::App& app, const Globals& globals, ExitCode& code, const char* name, const char* help) {
   auto change = std::make_shared<Change>();
   CLI::App* command = add(app, change, name, help, kWaitsForFold);
   command->add_option("node", change->name, "Its name, as in `daarionctl nodes`")->required();
-  command->callback([change, drain, &globals, &code] {
-    const auto fill = [&](auto request) {
-      request.set_node(change->name);
-      return ask(globals, *change, request, false);
-    };
-    code = drain ? fill(change->request<v1::DrainRequest>()) : fill(change->request<v1::UndrainRequest>());
+  command->callback([change, &globals, &code] {
+    Request request = change->request<Request>();
+    request.set_node(change->name);
+    code = ask(globals, *change, request, false);
   });
 }
 
@@ -293,8 +292,9 @@ void add_change(CLI::App& app, const Globals& globals, ExitCode& code) {
                     "take an event first: see \"A majority of the voters is gone\" in docs/operator-guide.md. One lease later those that are left decide, and new\n"
                     "installations of the others join them one by one.");
   override_->callback([granted, &globals, &code] { code = grant_override(globals, *granted); });
-  add_for_node(app, globals, code, "drain", "The node is not promoted any more; what it holds stays until a switchover.", true);
-  add_for_node(app, globals, code, "undrain", "The node may be promoted again.", false);
+  add_for_node<v1::DrainRequest>(app, globals, code, "drain", "The node is not promoted any more; what it holds stays until a switchover.");
+  add_for_node<v1::UndrainRequest>(app, globals, code, "undrain", "The node may be promoted again; also ends retire.");
+  add_for_node<v1::RetireRequest>(app, globals, code, "retire", "The node is gone for good: what others keep for it goes (routes, mirrors, an engine's peer). Refused while it votes or holds anything.");
 }
 
 }  // namespace daarion

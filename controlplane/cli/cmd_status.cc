@@ -98,7 +98,7 @@ std::string hint(const v1::Status& s) {
     if (r.elected_by().empty() && (!r.has_holder() || (!r.if_holder_dies().has_to() && !r.paused()))) return "daarionctl why-not " + r.id();
   if (!s.disagreeing().empty()) return "daarionctl replay";
   for (const v1::NodeStatus& n : s.nodes())
-    if (n.state() != "reachable") return "see why " + n.id() + " is silent: is daariond running there, does it reach its nats-servers?";
+    if (n.state() != "reachable" && n.intent() != "retired") return "see why " + n.id() + " is silent: is daariond running there, does it reach its nats-servers?";
   for (const v1::ResourceStatus& r : s.resources())
     if (r.paused()) return "daarionctl resume --reason \"...\"";
   for (const v1::NodeStatus& n : s.nodes())

@@ -12,7 +12,7 @@ class App;
 namespace daarion {
 
 void add_status(CLI::App& app, const Globals& globals, ExitCode& code);      // status, nodes, resources, resource
-void add_change(CLI::App& app, const Globals& globals, ExitCode& code);      // switchover, failover, pause, resume, drain, undrain
+void add_change(CLI::App& app, const Globals& globals, ExitCode& code);      // switchover, failover, pause, resume, drain, undrain, retire
 void add_events(CLI::App& app, const Globals& globals, ExitCode& code);      // events (watch), replay
 void add_why(CLI::App& app, const Globals& globals, ExitCode& code);         // why, why-not
 void add_incident(CLI::App& app, const Globals& globals, ExitCode& code);    // incident

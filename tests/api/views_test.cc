@@ -250,6 +250,31 @@ TEST_F(OperatorTest, AppendsOneEventUnderTheNextVersion) {
   EXPECT_EQ(appender_->subjects.back(), "cluster.log.member.node2.1");
 }
 
+TEST_F(OperatorTest, RetiresOnlyWhatTheClusterDoesNotNeed) {
+  const OperatorIntent why{.reason = "sold"};
+  const auto retire = [&](const NodeId& node) { return operations_->set_member_intent(node, MemberIntent::kRetired, why); };
+  auto state = std::make_shared<State>(*view_->state);
+  view_->state = state;
+  const auto holds = retire(node1_);
+  EXPECT_EQ(holds.error().remedy, Remedy::kStepDown);
+  EXPECT_EQ(text(holds), "retire node1 refused: it holds postgres; first: daarionctl switchover postgres --reason TEXT");
+  state->voters.voters = {{node2_, {7, 7}}};
+  EXPECT_NE(text(retire(node2_)).find("it votes; give the nodes a cluster file without it"), std::string::npos) << text(retire(node2_));
+  state->voters.voters.clear();
+  state->observed[ResourceId("redis")].seen = {.primary = node2_, .elected_by = "Sentinel"};
+  EXPECT_NE(text(retire(node2_)).find("it is redis's primary by Sentinel"), std::string::npos) << text(retire(node2_));
+  state->observed.clear();
+  EXPECT_TRUE(appender_->subjects.empty());
+  const auto gone = retire(node2_);
+  ASSERT_TRUE(gone) << text(gone);
+  EXPECT_EQ(std::get<MemberIntentChanged>(gone->event.event.payload).intent, MemberIntent::kRetired);
+  EXPECT_EQ(appender_->subjects, std::vector<std::string>{"cluster.log.member.node2.1"});
+  state->members[node2_].intent = MemberIntent::kRetired;
+  const auto back = operations_->set_member_intent(node2_, MemberIntent::kActive, why);
+  ASSERT_TRUE(back) << text(back);
+  EXPECT_EQ(back->outcome, "node2 is a member again");
+}
+
 TEST_F(OperatorTest, DryRunAndRepeatedRequestAppendNothing) {
   const auto dry = operations_->pause({}, {.reason = "x", .dry_run = true});
   ASSERT_TRUE(dry);

@@ -119,6 +119,7 @@ TEST_F(ChangeTest, RefusalsAreOneLineAndAppendNothing) {
   expect_refusal(ctl({"pause", "--reason", ""}), 2, {"a reason is mandatory"});
   expect_refusal(ctl({"drain", "nod2", "--reason", "x"}), 2, {"unknown node nod2; did you mean node", "there are: node1, node2, node3"});
   expect_refusal(ctl({"drain", "n\xd0\xbe" "de2", "--reason", "x"}), 2, {"unknown node"});
+  expect_refusal(ctl({"retire", "node3", "--reason", "x"}), 5, {"retire node3 refused: it votes", "control.voters"});
   expect_refusal(ctl({"pause", "mysql-primary", "--reason", "x"}), 2, {"unknown resource mysql-primary; there are: postgres"});
   cluster.node2_lag = 999;
   cluster.beats(true, true);
