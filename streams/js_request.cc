@@ -1,6 +1,8 @@
 #include "streams/js_request.h"
 
+#include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 
 #include "streams/nats_handles.h"
@@ -12,11 +14,13 @@ using Json = nlohmann::json;
 namespace {
 constexpr std::int64_t kInTouchNs = 2'500'000'000;  // an idle leader sends one after 1 to 2 s
 constexpr std::int64_t kNeverHeardNs = 3600'000'000'000;
+
+std::string sent_text(const Json& body) { return body.is_null() ? std::string{} : body.dump(); }
 }  // namespace
 
 Result<Json> js_request(Connection& connection, const std::string& subject, const Json& body, Duration limit) {
   natsMsg* raw = nullptr;
-  const std::string text = body.is_null() ? std::string{} : body.dump();
+  const std::string text = sent_text(body);
   const auto link = connection.handles().link();
   const natsStatus s = natsConnection_Request(&raw, link->nc, subject.c_str(), text.data(), static_cast<int>(text.size()),
                                               to_wait_ms(limit));
@@ -25,6 +29,31 @@ Result<Json> js_request(Connection& connection, const std::string& subject, cons
   Json json = Json::parse(data_of(message.get()), nullptr, false);
   if (!json.is_object()) return fail(Remedy::kRetry, "ask JetStream " + subject + ": it answered no JSON", Effect::kMaybe);
   return json;
+}
+
+Result<void> ask_together(Connection& connection, const std::vector<JsonRequest>& requests, const TakeAnswer& take, Duration limit) {
+  using Clock = std::chrono::steady_clock;
+  const auto end = Clock::now() + limit;
+  const auto link = connection.handles().link();
+  const std::string inbox = new_inbox() + ".";  // what follows it is the request's place
+  natsSubscription* raw = nullptr;
+  natsStatus s = natsConnection_SubscribeSync(&raw, link->nc, (inbox + "*").c_str());
+  Subscription answers;
+  if (s == NATS_OK) answers.take(link, raw);
+  for (std::size_t i = 0; i < requests.size() && s == NATS_OK; ++i) {
+    const std::string text = sent_text(requests[i].body);
+    s = natsConnection_PublishRequest(link->nc, requests[i].subject.c_str(), (inbox + std::to_string(i)).c_str(), text.data(), static_cast<int>(text.size()));
+  }
+  if (s != NATS_OK) return fail(Remedy::kRetry, std::string("ask nats-servers: ") + natsStatus_GetText(s));
+  while (Clock::now() < end) {
+    natsMsg* raw_answer = nullptr;
+    if (natsSubscription_NextMsg(&raw_answer, answers.get(), to_wait_ms(end - Clock::now())) != NATS_OK) break;
+    const MsgPtr message(raw_answer);
+    const std::size_t place = std::strtoul(natsMsg_GetSubject(raw_answer) + inbox.size(), nullptr, 10);
+    const Json answer = Json::parse(data_of(raw_answer), nullptr, false);
+    if (!take(place, answer.is_object() ? answer : Json())) break;
+  }
+  return {};
 }
 
 std::string js_api(const std::string& domain) { return domain.empty() ? "$JS.API" : "$JS." + domain + ".API"; }

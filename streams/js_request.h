@@ -1,10 +1,12 @@
-// One request to JetStream's API as JSON: the client library's structs lack fields, and would drop them on update.
+// Requests to nats-servers as JSON, to JetStream's API and to the account SYS: the client library's structs lack fields, and would drop them on update.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "controlplane/core/result.h"
 #include "streams/connection.h"
@@ -14,6 +16,21 @@ namespace daarion {
 /// Sends `body` (null: nothing) to `subject` and returns the answer, which may say an error: see js_error_code().
 /// Errors: kRetry, the request may have been carried out.
 Result<nlohmann::json> js_request(Connection& connection, const std::string& subject, const nlohmann::json& body, Duration limit);
+
+/// By an account SYS: each server says for itself how its JetStream is, and what routes it has.
+inline constexpr const char* kAskJetStream = "$SYS.REQ.SERVER.PING.JSZ";
+inline constexpr const char* kAskRoutes = "$SYS.REQ.SERVER.PING.ROUTEZ";
+
+struct JsonRequest {
+  std::string subject;
+  nlohmann::json body;  // null: nothing is sent
+};
+/// Given each answer with its request's place; returns whether more are wanted.
+using TakeAnswer = std::function<bool(std::size_t request, const nlohmann::json& answer)>;
+/// Sends all of them at once, and hands every answer to `take` as it comes, until it wants no more or `limit` is over: a subject like that of
+/// kAskJetStream is answered by every server for itself. An answer that is no JSON object is null: nobody listens there.
+/// Errors: kRetry: they could not be sent.
+Result<void> ask_together(Connection& connection, const std::vector<JsonRequest>& requests, const TakeAnswer& take, Duration limit);
 
 /// "$JS.API", or that of another JetStream domain: "$JS.core.API".
 std::string js_api(const std::string& domain);

@@ -10,7 +10,7 @@ namespace daarion {
 
 /// The server that says itself that it leads the core's meta group. Empty: none said so within `limit`, or the server is standalone.
 std::string meta_leader(Connection& sys, Duration limit);
-/// Asks it to hand over. Errors: kRetry.
-Result<void> step_down_meta_leader(Connection& sys, Duration limit);
+/// Asks it to hand over, to the server of this name if one is given: servers before 2.11 take whom they like. Errors: kRetry.
+Result<void> step_down_meta_leader(Connection& sys, Duration limit, const std::string& preferred = {});
 
 }  // namespace daarion

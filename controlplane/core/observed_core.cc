@@ -26,6 +26,13 @@ bool same(const ResourceObserved& a, const ResourceObserved& b) {
 
 std::string name_of(const MemberSeen& m) { return m.role + " of " + m.node.value; }
 
+/// What another identity means.
+std::string other_identity(const MemberSeen& was, const MemberSeen& m) {
+  if (m.role == kDumpRole) return m.identity.empty() ? " is not known" : " is of " + m.identity;
+  if (!is_known_by_process(m.role)) return " has other data";
+  return was.identity.empty() ? " answers" : " was restarted";
+}
+
 void join(std::string& out, const std::string& more) { out += (out.empty() ? "" : "; ") + more; }
 
 const MemberSeen* find(const ResourceObserved& in, const MemberSeen& m) {
@@ -55,7 +62,7 @@ std::string change_between(const ResourceObserved& before, const ResourceObserve
     } else if (was->role != m.role && before.primary == now.primary) {
       join(out, m.node.value + " is " + m.role);
     } else if (was->identity != m.identity && before.primary == now.primary) {
-      join(out, name_of(m) + (m.role != kDumpRole ? " has other data" : m.identity.empty() ? " is not known" : " is of " + m.identity));
+      join(out, name_of(m) + other_identity(*was, m));
     } else if (was->version != m.version) {
       join(out, name_of(m) + ": version " + m.version);
     }

@@ -22,8 +22,12 @@ bool holds_lease(const State& state, const NodeId& node) {
   });
 }
 
-bool is_elected(const State& state, const NodeId& node) {
-  return std::ranges::any_of(state.observed, [&](const auto& entry) { return entry.second.seen.primary == node; });
+/// Not by NATS: its primary is the meta group's leader, which is what is steered here, and would be for ever.
+bool is_elected(const State& state, const TopologySpec& spec, const NodeId& node) {
+  return std::ranges::any_of(state.observed, [&](const auto& entry) {
+    const ResourceSpec* resource = spec.resource(entry.first);
+    return entry.second.seen.primary == node && (resource == nullptr || resource->engine != "nats");
+  });
 }
 
 }  // namespace
@@ -44,12 +48,12 @@ std::vector<StepDown> Steering::advance(const DeciderContext& c, const LeadersSe
     if (first.empty()) first = voter.node;
     if (holds_lease(c.state, voter.node)) continue;
     ++free;
-    if (!is_elected(c.state, voter.node)) ++calm;
+    if (!is_elected(c.state, c.spec, voter.node)) ++calm;
   }
   // A majority of servers must live, or a step-down would only make things worse.
   if (first != c.self || free == 0) return out;
   const auto steer = [&](const NodeId& leader, Instant& last, bool meta) {
-    const bool off = holds_lease(c.state, leader) || (calm > 0 && is_elected(c.state, leader));
+    const bool off = holds_lease(c.state, leader) || (calm > 0 && is_elected(c.state, c.spec, leader));
     if (leader.empty() || !off || (last != Instant{} && now - last < kBetween)) return;
     MARK(kSteers);
     last = now;

@@ -149,14 +149,14 @@ int serve(const Setup& setup, const sigset_t& ending) {
   if (const auto free = try_beat_port(direct_beats(setup)); !free && free.error().remedy == Remedy::kFixInput)
     return refuse(free.error().message + "; set control.beat_port (0: none), or end who has it", kUsage);
   if (options.check) {
-    if (const auto fit = check_engines(setup, spec, true); !fit) return refuse(fit.error().message, kUsage);
+    if (const auto fit = check_engines(setup, spec, *links, true); !fit) return refuse(fit.error().message, kUsage);
     if (const auto up = await_links(*links, kCheckNats); !up) return refuse_nats(up.error());
     std::printf("%s: node %s is ready to start\n", options.config.c_str(), setup.self.value.c_str());
     return 0;
   }
   if (const auto made = make_folders(options); !made) return refuse(made.error().message, kUsage);
   // Data that are not ours do not end a voter: the core leaves them alone, and `status` says so. What an engine lacks does.
-  if (const auto fit = check_engines(setup, spec, false); !fit) return refuse(fit.error().message, kUsage);
+  if (const auto fit = check_engines(setup, spec, *links, false); !fit) return refuse(fit.error().message, kUsage);
   DaemonPorts ports = make_ports(setup, spec, *links);
   const std::shared_ptr<RouteKeeper> routing = make_routes(setup, *links);
   auto record = RecordFile::open(options.data + "/voter.json");
@@ -187,7 +187,7 @@ int serve(const Setup& setup, const sigset_t& ending) {
   };
   const BesidePorts beside{.self = setup.self, .appender = appender, .telemetry = ports.telemetry};
   const auto services = std::make_shared<ServiceRunner>(beside);
-  const auto observed = std::make_shared<ObservedRunner>(beside, observed_seats(setup));
+  const auto observed = std::make_shared<ObservedRunner>(beside, observed_seats(setup, *links));
   ports.folded = [routing, services, observed](std::shared_ptr<const State> state) {
     routing->folded(state);
     observed->folded(state);

@@ -9,6 +9,7 @@
 #include "controlplane/api/json.h"
 #include "controlplane/api/route_desk.h"
 #include "controlplane/daariond/route_files.h"
+#include "controlplane/drivers/nats/nats_observer.h"
 #include "controlplane/drivers/registry.h"
 #include "controlplane/topology/render.h"
 #include "streams/edge_mirrors.h"
@@ -198,7 +199,7 @@ TopologySpec led_spec(const Setup& setup, std::vector<std::string>& notes) {
   return spec;
 }
 
-Result<void> check_engines(const Setup& setup, const TopologySpec& spec, bool data) {
+Result<void> check_engines(const Setup& setup, const TopologySpec& spec, const Links& links, bool data) {
   for (const ResourceSpec& resource : spec.resources) {
     if (!resource.leased || !resource.has_member(setup.self)) continue;
     NoHost nobody;
@@ -208,20 +209,22 @@ Result<void> check_engines(const Setup& setup, const TopologySpec& spec, bool da
     const EngineReport seen = (*driver)->observe();
     if (seen.state == EngineState::kForeign) return fail(Remedy::kFixInput, "use " + resource.id.value + " on " + setup.self.value + ": " + seen.health);
   }
-  for (const ObservedSeat& seat : observed_seats(setup))
+  for (const ObservedSeat& seat : observed_seats(setup, links))
     if (const auto observer = seat.make(); !observer) return tl::unexpected(observer.error());
   return {};
 }
 
-std::vector<ObservedSeat> observed_seats(const Setup& setup) {
+std::vector<ObservedSeat> observed_seats(const Setup& setup, const Links& links) {
   std::vector<ObservedSeat> out;
   for (const DataSystem& system : setup.file.systems) {
     const ResourceSpec* resource = setup.file.spec.resource(system.id);
     if (resource == nullptr || resource->leased || !is_observed(system.engine, system.mode)) continue;
     ObserverConfig config = observer_config(setup, *resource, system);
-    // Who runs nothing of it needs no password of it.
+    if (system.engine == "nats")
+      config.nats = std::make_shared<const NatsAccess>(NatsAccess{.sys = links.sys, .control = links.control, .servers = nats_plan(setup.file)});
+    // Who runs nothing of it needs no password of it. A nats-server every node runs.
     const auto runs = [&](const std::vector<PeerAddress>& of) { return std::ranges::find(of, setup.self, &PeerAddress::node) != of.end(); };
-    if (!runs(config.peers) && !runs(config.helpers)) continue;
+    if (!config.nats && !runs(config.peers) && !runs(config.helpers)) continue;
     out.push_back({system.id, [config = std::move(config)] { return make_observer(config); }});
   }
   return out;

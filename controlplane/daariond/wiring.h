@@ -44,13 +44,13 @@ TopologySpec led_spec(const Setup& setup, std::vector<std::string>& notes);
 
 /// Looks at what each engine of this node needs: its programs, its password, and, if `data`, that what is in its data directory is ours.
 /// Errors: kFixInput naming what is missing or whose the data are. Changes nothing but the run folder.
-Result<void> check_engines(const Setup& setup, const TopologySpec& spec, bool data);
+Result<void> check_engines(const Setup& setup, const TopologySpec& spec, const Links& links, bool data);
 
 /// Keeps this node's site in step with the routes of the log.
 std::shared_ptr<RouteKeeper> make_routes(const Setup& setup, const Links& links);
 
 /// The resources whose engine elects by itself, that this software can observe, and of which this node runs a part.
-std::vector<ObservedSeat> observed_seats(const Setup& setup);
+std::vector<ObservedSeat> observed_seats(const Setup& setup, const Links& links);
 
 /// The nats-servers of this node.
 std::vector<NatsServerPlan> own_servers(const Setup& setup);

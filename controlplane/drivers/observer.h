@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,8 @@
 
 namespace daarion {
 
+struct NatsAccess;  // drivers/nats/nats_observer.h
+
 struct ObserverConfig {
   NodeId self;
   ResourceSpec resource;
@@ -21,6 +24,7 @@ struct ObserverConfig {
   std::vector<PeerAddress> helpers;           // processes that elect and hold no data (sentinels); cores and replicas are peers
   std::map<std::string, std::string> declared;  // what else the block says: "shards", "replication_factor", "down_after"; units in the value
   std::string state_folder;                   // this node's own, for what must outlive the daemon; made when it is needed
+  std::shared_ptr<const NatsAccess> nats;     // of NATS alone: the daemon's own connections, and the servers that the cluster file asks for
 };
 
 /// Threads: all calls come from one worker per resource, so a slow engine holds up nobody else.

@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "controlplane/drivers/nats/nats_observer.h"
 #include "controlplane/drivers/neo4j/neo4j_observer.h"
 #include "controlplane/drivers/postgres/postgres_driver.h"
 #include "controlplane/drivers/qdrant/qdrant_observer.h"
@@ -31,6 +32,7 @@ using ObserverFactory = Result<std::unique_ptr<Observer>> (*)(const ObserverConf
 const std::map<std::pair<std::string, std::string>, ObserverFactory>& observers() {
   static const std::map<std::pair<std::string, std::string>, ObserverFactory> all{
       {{"redis", "cache"}, make_cache_observer},
+      {{"nats", "supercluster"}, make_nats_observer},
       {{"neo4j", "causal-cluster"}, make_neo4j_observer},
       {{"neo4j", "single"}, make_neo4j_observer},
       {{"qdrant", "sharded"}, make_qdrant_observer},

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -70,6 +71,10 @@ TEST(Cluster, LosesItsWriterTakesItBackAndHandsHome) {
   EXPECT_TRUE(cluster.processes(kOne).empty());
   const Instant killed = node_now();
   ASSERT_OK(cluster.await_that("rows at node2", seconds(30), cluster.log_of(kTwo, Part::kDaemon), [&] { return two.first_after(killed) != kNever; }));
+
+  ASSERT_OK(cluster.await(kTwo, "node1's nats-server named, and the meta group's leader", seconds(30), [](const dev::ClusterView& v) {
+    return !v.holder_of("nats").empty() && std::ranges::find(v.warnings, "nats: server of node1: no answer") != v.warnings.end();
+  }));
 
   const std::size_t before = one.count();
   ASSERT_OK(cluster.start(kOne));

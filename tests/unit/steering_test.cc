@@ -14,11 +14,11 @@ struct Scene {
     for (int n = 1; n <= 3; ++n) peers.hear(beat_of(n, 1, log.state), at(0));
   }
   std::vector<StepDown> advance(const LeadersSeen& leaders, Instant now) {
-    const TopologySpec spec = spec_of_three();
     const DeciderContext c{.state = log.state, .peers = peers, .spec = spec, .self = node(self), .instance = instance(self)};
     return steering.advance(c, leaders, now);
   }
   int self;
+  TopologySpec spec = spec_of_three();
   Log log = log_with_holder();
   Peers peers;
   Steering steering;
@@ -55,6 +55,14 @@ TEST(Steering, ThenOffWhoAnEngineElected) {
   for (int n = 1; n <= 3; ++n) s.peers.hear(beat_of(n, 2, s.log.state), at(2400));
   EXPECT_TRUE(s.advance({node(2), node(3)}, at(2500)).empty());
   EXPECT_EQ(s.advance({node(1), node(3)}, at(2500)).size(), 1u);
+}
+
+TEST(Steering, NotOffWhereNatsItselfElectedThem) {
+  Scene s(1);
+  s.spec.resources.push_back({.id = ResourceId("nats"), .engine = "nats"});
+  s.log.add(ResourceObserved{.primary = node(2)}, node(1), ResourceId("nats"));
+  EXPECT_TRUE(s.advance({node(2), node(2)}, at(1)).empty()) << "that is the leader which would be steered: for ever";
+  EXPECT_EQ(s.advance({node(1), node(2)}, at(1)).size(), 1u);
 }
 
 TEST(Steering, OnlyTheFirstLiveVoterSteers) {
