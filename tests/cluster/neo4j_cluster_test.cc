@@ -44,7 +44,7 @@ class Neo4jCluster : public testing::Test {
     std::string out;
     if (!log) return log.error().message;
     for (const LogEvent& e : log->events)
-      if (std::holds_alternative<ResourceObserved>(e.event.payload)) out += e.event.header.reason + "\n";
+      if (e.event.header.resource == ResourceId("neo4j") && std::holds_alternative<ResourceObserved>(e.event.payload)) out += e.event.header.reason + "\n";
     return out;
   }
   std::optional<test::ScratchCluster> scratch_;

@@ -110,7 +110,7 @@ TEST(RedisCluster, SentinelDecidesAndTheLogFollowsWithinASecond) {
   // Whichever word it was seen by: the one of the sentinel that led, of another that took it over, or a look at the servers.
   const auto moved_at = std::ranges::find_if(log->events, [&](const LogEvent& e) {
     const auto* seen = std::get_if<ResourceObserved>(&e.event.payload);
-    return seen != nullptr && e.sequence > before && seen->primary == kOne;
+    return seen != nullptr && e.event.header.resource == ResourceId("redis") && e.sequence > before && seen->primary == kOne;
   });
   const LogEvent* moved = moved_at == log->events.end() ? nullptr : &*moved_at;
   for (const char* channel : {"+sdown", "+odown", "+switch-master"}) {
