@@ -62,9 +62,9 @@ void of_resources(const v1::Status& s, Families& f) {
   f.family("resource_election", "Where the engine elects by itself: its own count of its elections.");
   for (const v1::ResourceStatus& r : s.resources())
     if (!r.elected_by().empty()) f.sample(static_cast<double>(r.election()), {{"resource", r.id()}});
-  f.family("resource_problems", "Where the engine elects by itself: what is not as declared; `daarionctl resource` says what.");
+  f.family("resource_problems", "What is not as it should be; `daarionctl resource` says what.");
   for (const v1::ResourceStatus& r : s.resources())
-    if (!r.elected_by().empty()) f.sample(r.problems_size(), {{"resource", r.id()}});
+    f.sample(r.problems_size(), {{"resource", r.id()}});
   f.family("resource_writable", "1 if its holder is heard and its engine is open for writing.");
   for (const v1::ResourceStatus& r : s.resources()) f.sample(r.writable(), {{"resource", r.id()}});
   f.family("resource_paused", "1 if automatic failover is off.");

@@ -126,7 +126,7 @@ Result<OperatorAnswer> Operator::failover(const ResourceId& resource, const Node
   for (const Verdict& verdict : then.decision.verdicts) {
     if (verdict.node != to || verdict.eligible || verdict.rule == "not_wanted") continue;
     const bool loss = verdict.rule == "lag_bytes" || verdict.rule == "lag_ms" || verdict.rule == "staleness" || verdict.rule == "loses_writes" ||
-                      verdict.rule == "diverged";
+                      verdict.rule == "diverged" || verdict.rule == "unfit";
     if (verdict.rule == "nofailover" || (loss && allow_data_loss)) continue;
     return fail(Remedy::kStepDown, "failover " + resource.value + " to " + to.value + " refused: " + verdict.rule + ": " + verdict.detail +
                                        (loss ? "; --allow-data-loss accepts that" : ""));
@@ -140,9 +140,11 @@ Result<OperatorAnswer> Operator::failover(const ResourceId& resource, const Node
   evidence.allow_data_loss = allow_data_loss;
   const Decision d = decide(evidence);
   const std::string whom = d.to ? d.to->value : holder.empty() ? "the best candidate" : "another node";
+  const auto chosen = std::ranges::find_if(evidence.candidates, [&](const CandidateEvidence& c) { return d.to == c.node; });
+  const std::string lacks = chosen == evidence.candidates.end() ? "" : lacks_beyond_holder(evidence, *chosen);
   return append(wish, {}, resource, intent,
                 (holder.empty() ? "" : "once the lease of " + holder.value + " has ended, ") + whom + " is promoted" +
-                    (d.to ? "; expected loss: at most " + std::to_string(d.loss_bytes) + " B" : ""));
+                    (d.to ? "; expected loss: at most " + std::to_string(d.loss_bytes) + " B" : "") + (lacks.empty() ? "" : "; it lacks " + lacks));
 }
 
 Result<OperatorAnswer> Operator::pause(const ResourceId& resource, const OperatorIntent& intent) {

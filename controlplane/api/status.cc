@@ -61,6 +61,19 @@ void fill_replicas(const NodeId& holder, const Decider::Nomination& then, v1::Re
   }
 }
 
+/// What a person should know of the engines that are heard, and that no verdict says while all is well.
+std::vector<std::string> problems_of(const NodeCore& core, const ResourceSpec& spec, Instant now) {
+  std::vector<std::string> out;
+  for (const NodeId& node : spec.members) {
+    const EngineReport* engine = is_reachable(core, node, now) ? engine_of(core.peers(), node, spec.id) : nullptr;
+    if (engine == nullptr) continue;
+    if (!engine->blocked.empty()) out.push_back(node.value + ": " + engine->blocked);
+    for (const std::string& lack : engine->lacks) out.push_back(node.value + " lacks " + lack);
+    for (const std::string& problem : engine->problems) out.push_back(node.value + ": " + problem);
+  }
+  return out;
+}
+
 void fill_resource(const NodeCore& core, const ResourceSpec& spec, const Decider::Nomination& then, Instant now, v1::ResourceStatus& out) {
   const LeaseState* lease = core.state().lease(spec.id);
   const NodeId holder = lease && lease->has_holder() ? lease->completed.node : NodeId{};
@@ -72,6 +85,7 @@ void fill_resource(const NodeCore& core, const ResourceSpec& spec, const Decider
   out.set_writable(!holder.empty() && is_reachable(core, holder, now) && engine != nullptr && engine->state == EngineState::kPrimary);
   out.set_paused(core.state().paused(spec.id));
   out.set_port(spec.port);
+  for (const std::string& problem : problems_of(core, spec, now)) out.add_problems(problem);
   fill_replicas(holder, then, out);
   v1::IfHolderDies& dies = *out.mutable_if_holder_dies();
   if (then.decision.to) {
@@ -256,6 +270,7 @@ v1::Status status_of(const NodeCore& core, const StatusView& view, const std::ve
       warn_of_observed(*seen, spec.id, out);
     } else if (spec.leased) {
       fill_resource(core, spec, view.if_holder_dies.at(spec.id), now, *out.add_resources());
+      for (const std::string& problem : out.resources().rbegin()->problems()) out.add_warnings(spec.id.value + ": " + problem);
     } else {
       continue;
     }

@@ -264,7 +264,7 @@ void add_change(CLI::App& app, const Globals& globals, ExitCode& code) {
   CLI::App* failover = add(app, forced, "failover", "Promote another node also without the holder's help. It waits for the holder's lease to end; two nodes never write.", kWaitsForPromotion);
   failover->add_option("resource", forced->name, "Its name, as in `daarionctl resources`")->required();
   failover->add_option("--to", forced->to, "Who is promoted; default: the best candidate")->type_name("NODE");
-  failover->add_flag("--allow-data-loss", forced->allow_data_loss, "Also a candidate that lacks more than the limits allow");
+  failover->add_flag("--allow-data-loss", forced->allow_data_loss, "Also a candidate that lacks more of the data than the limits allow, or something that its data need");
   failover->callback([forced, &globals, &code] {
     auto request = forced->request<v1::FailoverRequest>();
     request.set_resource(forced->name);

@@ -50,11 +50,13 @@ void Agent::on_guard(const GuardReport& report, Instant now) {
 }
 
 void Agent::on_engine(const EngineReport& report, Instant now) {
+  for (const DroppedSlot& slot : report.dropped_slots) dropped_slots_[slot.slot] = slot;  // said once, whatever became of the engine
   if (report.incarnation != guard_.incarnation) return;
   if (report.state == EngineState::kPrimary && engine_.state != EngineState::kPrimary) opened_now_ = true;
   if (report.state == EngineState::kPrimary && holder_.claiming()) opened_ = holder_.current()->session;
   if (report.replayed > engine_.replayed) unopened_since_ = now;
   engine_ = report;
+  engine_.dropped_slots.clear();
   engine_at_ = now - std::chrono::milliseconds(report.age_ms);
   engine_known_ = true;
   observed_ = true;
@@ -174,6 +176,7 @@ void Agent::advance(const AgentContext& c, Instant now, AgentOutput& out) {
   hand_over(c, lease, now, out);
   move_engine(c, lease, now, out);
   report_replica(c, out);
+  report_slots(c, out);
 }
 
 /// What the guard says about sessions is what is.
@@ -683,6 +686,12 @@ void Agent::report_replica(const AgentContext& c, AgentOutput& out) {
   else
     out.appends.push_back({ReplicaProvisioned{replica_news_->method, source, replica_news_->position}, epoch, {},
                            source.empty() ? "made from empty" : "copied from " + source.value, {}});
+}
+
+void Agent::report_slots(const AgentContext& c, AgentOutput& out) const {
+  const LeaseState* lease = c.cluster.state.lease(resource_);
+  for (const auto& [name, slot] : dropped_slots_)
+    out.appends.push_back({SlotDropped{name}, lease ? lease->completed.epoch : Epoch{}, {}, slot.why, {}, slot.node});
 }
 
 }  // namespace daarion

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,6 +21,7 @@ struct AppendWish {
   EventId cause;
   std::string reason;
   std::string actor;  // empty: this node
+  NodeId about{};     // the replica it is about; empty: this node
 };
 
 struct AgentOutput {
@@ -49,6 +51,8 @@ class Agent {
   void on_ack(const Ack& ack, Instant sent_at, const VoterSet& voters, const State& state, Instant now);
   /// A voter is bound to this session of ours: if the guard does not have it, beats will say that it ended.
   void on_promise(const SessionId& session);
+  /// A SlotDropped of ours is in the log.
+  void told(const SlotDropped& slot) { dropped_slots_.erase(slot.slot); }
   /// The log lost events, and the state is folded anew.
   void refold(std::uint64_t next_counter) { holder_.refold(next_counter); }
   /// A vote says that the lease is over: a fresh position will be asked for.
@@ -97,6 +101,7 @@ class Agent {
   void move_writer(Instant now, AgentOutput& out);
   void move_follower(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out);
   void report_replica(const AgentContext& c, AgentOutput& out);
+  void report_slots(const AgentContext& c, AgentOutput& out) const;
   void retire(std::string why, AgentOutput& out);
   void retire_again(Instant now, AgentOutput& out);
   void renew_next(const LeaseState& lease, Instant now, AgentOutput& out);
@@ -132,6 +137,7 @@ class Agent {
   std::string failure_;
   std::optional<DriverResult> replica_news_;  // a provision or rejoin to be put in the log
   NodeId replica_source_;                     // from whom
+  std::map<std::string, DroppedSlot> dropped_slots_;  // that the log is to be told of, by their names: at most one per member
   bool diverged_ = false;   // the last kFollow said so
 
   SessionId opened_;          // the newest claimed session under which the engine was seen open

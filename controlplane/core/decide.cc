@@ -50,6 +50,8 @@ Objection object_to_engine(const Evidence& e, const CandidateEvidence& c) {
   if (!forgiven && !shares_history(e, c) && !PLANTED(kAncestryIgnored))
     return {"diverged", with_number("timeline ", c.engine.position.timeline, "") +
                             with_number(" at ", c.engine.position.lsn.value, " is not in the holder's history")};
+  if (!c.engine.blocked.empty()) return {"cannot_replay", c.engine.blocked};
+  if (const std::string lacks = lacks_beyond_holder(e, c); !forgiven && !lacks.empty()) return {"unfit", "it lacks " + lacks};
   return {};
 }
 
@@ -110,6 +112,14 @@ std::string object_to_deciding(const Evidence& e) {
 std::uint64_t lag_bytes(const Evidence& e, const CandidateEvidence& c) {
   const auto have = c.engine.position.lsn.value;
   return e.last_position.lsn.value > have ? e.last_position.lsn.value - have : 0;
+}
+
+std::string lacks_beyond_holder(const Evidence& e, const CandidateEvidence& c) {
+  const auto holder = std::ranges::find(e.candidates, e.last_holder, &CandidateEvidence::node);
+  std::string out;
+  for (const std::string& lack : c.engine.lacks)
+    if (holder == e.candidates.end() || std::ranges::find(holder->engine.lacks, lack) == holder->engine.lacks.end()) out += (out.empty() ? "" : ", ") + lack;
+  return out;
 }
 
 bool shares_history(const Evidence& e, const CandidateEvidence& c) {

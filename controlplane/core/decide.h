@@ -10,6 +10,9 @@
 //   other_identity  its data are another database's
 //   diverged        its timeline left the holder's history before its own position (allow_data_loss overrides, for the node
 //                   wanted)
+//   cannot_replay   its engine says that it replays no more: a promotion would not come to an end, whoever asks for it
+//   unfit           its data need something that its host does not have and the last holder's had (allow_data_loss overrides, for the
+//                   node wanted); what the holder lacked too is no worse there
 //   lag_bytes, lag_ms, staleness   behind by more than the limits (allow_data_loss overrides)
 //   loses_writes    the holder stopped cleanly and this candidate does not have all of it (allow_data_loss overrides)
 //   not_wanted      an operator asked for another node, and that one can be had
@@ -46,6 +49,9 @@ Decision decide(const Evidence& evidence);
 
 /// How many bytes the candidate is behind the holder's last known position (0 if at or past it).
 std::uint64_t lag_bytes(const Evidence& evidence, const CandidateEvidence& candidate);
+
+/// What the candidate lacks and the last holder was not known to lack, for a sentence; empty: nothing.
+std::string lacks_beyond_holder(const Evidence& evidence, const CandidateEvidence& candidate);
 
 /// Whether the candidate's history is a prefix of the holder's.
 bool shares_history(const Evidence& evidence, const CandidateEvidence& candidate);

@@ -45,6 +45,7 @@ CandidateEvidence candidate(const NodeId& node, const ResourceSpec& spec, const 
   const auto engine = std::ranges::find(peer->beat.engines, spec.id, &EngineReport::resource);
   if (engine != peer->beat.engines.end()) {
     out.engine = *engine;
+    out.engine.problems.clear();  // nothing is decided by them: they need not be in the log for ever
     out.engine.age_ms += out.beat_age_ms;
     out.engine.contact_age_ms += out.beat_age_ms;
   }

@@ -30,6 +30,14 @@ enum class EngineState {
   kUnresponsive,  // process, but it does not answer
 };
 
+/// A slot of a replica that a primary has dropped: what it kept for that replica is gone.
+struct DroppedSlot {
+  NodeId node;  // the replica
+  std::string slot;
+  std::string why;
+  bool operator==(const DroppedSlot&) const = default;
+};
+
 /// One node's observation of its own engine, as beats carry it. `age` fields grow by the time that the report travelled.
 struct EngineReport {
   ResourceId resource;
@@ -49,6 +57,10 @@ struct EngineReport {
   std::uint64_t age_ms = 0;           // since it was observed
   std::string version;
   std::string health;                 // empty: healthy; otherwise the cause
+  std::string blocked;                // why a standby replays no more and could not be promoted; empty: it could
+  std::vector<std::string> lacks;     // what its data need and its host does not have: "extension postgis (database shop)"
+  std::vector<std::string> problems;  // what a person should know of and nothing is decided by
+  std::vector<DroppedSlot> dropped_slots;  // since the report before: its own node's to tell, beats do not carry them
   bool operator==(const EngineReport&) const = default;
 };
 

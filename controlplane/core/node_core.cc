@@ -189,6 +189,10 @@ void NodeCore::on(const AppendDone& in, Instant now) {
     flight.done = true;
     flight.stored = in.result.outcome == AppendResult::Outcome::kStored ? in.result.sequence : Sequence{};
     flight.retry = now + (in.result.outcome == AppendResult::Outcome::kConflict ? kConflictRetry : kUnknownRetry);
+    if (const auto* slot = std::get_if<SlotDropped>(&flight.payload); slot && flight.stored.value != 0) {
+      const ResourceId resource(aggregate.name.substr(0, aggregate.name.find('.')));
+      if (const auto agent = agents_.find(resource); agent != agents_.end()) agent->second.told(*slot);
+    }
     return;
   }
 }
@@ -293,7 +297,7 @@ void NodeCore::advance_agents(Instant now) {
       // The log may have lost epochs that this node's voter still knows.
       if (std::holds_alternative<PromotionDecided>(wish.payload))
         wish.epoch = std::max(wish.epoch, Epoch{voter_.vote(resource, *state_, now).highest.value + 1});
-      append(wish, config_.identity.self, resource, now);
+      append(wish, wish.about.empty() ? config_.identity.self : wish.about, resource, now);
     }
     if (out.drive) out_.push_back(Drive{std::move(*out.drive)});
     // A fresh position is news only while somebody may have to decide on it.

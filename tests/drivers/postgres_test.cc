@@ -14,6 +14,7 @@
 #include "controlplane/drivers/postgres/ancestry.h"
 #include "controlplane/drivers/postgres/connection.h"
 #include "controlplane/drivers/postgres/control.h"
+#include "controlplane/drivers/postgres/fitness.h"
 #include "controlplane/drivers/postgres/settings.h"
 #include "controlplane/drivers/registry.h"
 #include "tests/drivers/bed.h"
@@ -34,8 +35,8 @@ using test::session;
 const Credentials kCredentials{"replicator", "s3cr:et\\pass"};
 
 struct Node : test::EngineNode {
-  Result<Rows> sql(const std::string& text) {
-    auto c = Connection::open({.host = config.run_dir, .port = address().port, .user = "postgres", .password = ""}, kLimit);
+  Result<Rows> sql(const std::string& text, const std::string& database = "postgres") {
+    auto c = Connection::open({.host = config.run_dir, .port = address().port, .user = "postgres", .password = "", .database = database}, kLimit);
     if (!c) return tl::unexpected(c.error());
     return (*c)->query(text, kLimit);
   }
@@ -51,6 +52,22 @@ class Postgres : public test::DriverBed<Node> {
     auto made = make_driver_with(config, kCredentials, host);
     if (!made) return tl::unexpected(made.error());
     return std::unique_ptr<Driver>(std::move(*made));
+  }
+  /// As a daemon that was started again beside a running engine.
+  void restart_daemon(Node& n) {
+    auto driver = make_driver(n.config, n.host);
+    ASSERT_TRUE(driver) << driver.error().message;
+    n.driver = std::move(*driver);
+  }
+  static void set_up(Node& n, const std::vector<std::string>& settings) {
+    for (const std::string& setting : settings) {
+      const auto set = n.sql("ALTER SYSTEM SET " + setting);
+      ASSERT_TRUE(set) << setting << ": " << set.error().message;
+    }
+    ASSERT_TRUE(n.sql("SELECT pg_reload_conf()"));
+  }
+  static bool says(const std::vector<std::string>& lines, const std::string& words) {
+    return std::ranges::any_of(lines, [&](const std::string& line) { return line.find(words) != std::string::npos; });
   }
   void describe(DriverConfig& config) override {
     config.resource.id = ResourceId("postgres");
@@ -161,6 +178,133 @@ TEST_F(Postgres, FormerPrimaryRewindsAfterACrash) {
     a.observe();
     return a.value("SELECT count(*) FROM pg_replication_slots") == "0";
   }));
+}
+
+/// The catalogs are the primary's; libraries and extensions are each host's own. Here both are on one host, so both lack the same.
+TEST_F(Postgres, SaysWhatItsDataNeedAndItsHostDoesNotHave) {
+  Node& a = primary(1);
+  const std::string library = base_ + "/mine.so";
+  fs::copy_file(a.value("SELECT setting FROM pg_config WHERE name = 'PKGLIBDIR'") + "/refint.so", library);
+  ASSERT_TRUE(a.sql("CREATE DATABASE shop"));
+  ASSERT_TRUE(a.sql("CREATE FUNCTION mine() RETURNS trigger AS '" + library + "', 'check_primary_key' LANGUAGE C", "shop"));
+  ASSERT_TRUE(a.sql("SET allow_system_table_mods = on; INSERT INTO pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion) "
+                    "VALUES (99999, 'postgis', 10, 2200, false, '3.3')", "shop"));
+  fs::remove(library);
+  Node& b = replica(2);
+  ASSERT_TRUE(caught_up(a, b));
+  set_up(b, {"shared_preload_libraries = 'pg_stat_statements, nowhere'", "max_connections = 150"});
+  const std::vector<std::string> lacks = {"extension postgis (database shop)", "library " + library + " (database shop)"};
+  EXPECT_TRUE(eventually([&] { return b.observe().lacks == lacks; })) << testing::PrintToString(b.observe().lacks);
+  EXPECT_TRUE(eventually([&] { return a.observe().lacks == lacks; })) << testing::PrintToString(a.observe().lacks);
+  EXPECT_TRUE(a.observe().problems.empty()) << testing::PrintToString(a.observe().problems);
+  EXPECT_EQ(b.observe().problems, std::vector<std::string>{"a restart of PostgreSQL is pending, for max_connections, shared_preload_libraries"});
+  EXPECT_TRUE(b.observe().blocked.empty());
+}
+
+TEST_F(Postgres, ProgramsThatAreGoneOrOfAnotherMajorVersionAreSaid) {
+  Node& n = make(1);
+  ASSERT_TRUE(n.run(Verb::kProvision).ok);
+  const std::string folder = base_ + "/bin", version = std::to_string(major_of(n.data()));
+  fs::create_directory(folder);
+  std::ofstream(folder + "/postgres") << "#!/bin/sh\necho 'postgres (PostgreSQL) 9.6.24'\n";
+  fs::permissions(folder + "/postgres", fs::perms(0755));
+  const auto user = find_user(n.config.engine_user);
+  ASSERT_TRUE(user);
+  const Target server{.host = n.config.run_dir, .port = n.address().port, .user = kSuperuser, .password = ""};
+  Fitness own, other, gone;
+  const auto lack = [&](Fitness& fitness, const std::string& programs) {
+    fitness.step(1, server, {programs, *user, ""}, n.data());
+    return fitness.lacks().empty() ? "" : fitness.lacks()[0];
+  };
+  EXPECT_TRUE(eventually([&] {
+    lack(own, *find_programs(0));
+    return !lack(other, folder).empty() && !lack(gone, base_ + "/nowhere").empty();
+  }));
+  EXPECT_EQ(lack(own, *find_programs(0)), "");
+  EXPECT_EQ(lack(other, folder), "the programs of PostgreSQL " + version + " in " + folder + ": those are of 9");
+  EXPECT_NE(lack(gone, base_ + "/nowhere").find("/nowhere: cannot run " + base_ + "/nowhere/postgres"), std::string::npos) << lack(gone, base_ + "/nowhere");
+}
+
+TEST_F(Postgres, AStandbyThatHasLessOfASettingReplaysNoMoreAndSaysSo) {
+  Node& a = primary(1);
+  Node& b = replica(2);
+  ASSERT_TRUE(caught_up(a, b));
+  ASSERT_TRUE(b.sql("SELECT pg_wal_replay_pause()"));
+  EXPECT_TRUE(eventually([&] { return says(b.observe().problems, "pg_wal_replay_resume()"); }));
+  EXPECT_TRUE(b.observe().blocked.empty());
+  ASSERT_TRUE(b.sql("SELECT pg_wal_replay_resume()"));
+  EXPECT_TRUE(eventually([&] { return b.observe().problems.empty(); }));
+
+  set_up(a, {"max_connections = 150"});
+  ASSERT_TRUE(a.run(Verb::kStop).ok);
+  ASSERT_TRUE(a.run(Verb::kStart).ok);
+  ASSERT_TRUE(a.run(Verb::kPromote, "", 2).ok);
+  ASSERT_EQ(a.value("CREATE TABLE t AS SELECT generate_series(1, 10) i; SELECT 'ok'"), "ok");
+  EXPECT_TRUE(eventually([&] { return b.observe().blocked.find("max_connections is 100 here and 150 on its primary") != std::string::npos; })) << b.observe().blocked;
+  EXPECT_EQ(b.observe().state, EngineState::kStandby);
+
+  b.host.kill_all();
+  const DriverResult fewer = b.run(Verb::kFollow, "node1", 2);
+  EXPECT_FALSE(fewer.ok);
+  EXPECT_NE(fewer.message.find("max_connections = 100 is a lower setting than on the primary server"), std::string::npos) << fewer.message;
+  std::ofstream(b.data() + "/postgresql.auto.conf", std::ios::app) << "max_connections = 150\n";
+  const DriverResult enough = b.run(Verb::kFollow, "node1", 2);
+  ASSERT_TRUE(enough.ok) << enough.message;
+  ASSERT_TRUE(caught_up(a, b));
+  EXPECT_TRUE(b.observe().blocked.empty());
+}
+
+/// A replica that is away holds back a bounded amount of the primary's log, then only a copy brings it back.
+TEST_F(Postgres, ASlotThatKeepsTooMuchIsSaidCutOffAndMadeAnew) {
+  Node& a = primary(1);
+  Node& b = replica(2);
+  ASSERT_TRUE(caught_up(a, b));
+  ASSERT_TRUE(b.run(Verb::kStop).ok);
+  set_up(a, {"max_slot_wal_keep_size = '128MB'", "wal_keep_size = 0", "max_wal_size = '32MB'", "min_wal_size = '32MB'"});
+  const auto write_segments = [&](int n) {
+    for (; n > 0; --n) ASSERT_EQ(a.value("SELECT pg_logical_emit_message(false, 'x', 'y'); SELECT pg_switch_wal(); SELECT 'ok'"), "ok");
+  };
+  write_segments(6);
+  restart_daemon(a);
+  const std::vector<std::string> near = a.observe().problems;
+  EXPECT_TRUE(says(near, "slot daarion_node2 keeps ")) << testing::PrintToString(near);
+  EXPECT_TRUE(says(near, " MB of WAL; beyond 128MB it is cut off, and node2 is copied anew")) << testing::PrintToString(near);
+  write_segments(6);
+  ASSERT_TRUE(a.sql("CHECKPOINT"));
+  restart_daemon(a);
+  const EngineReport gone = a.observe();
+  ASSERT_EQ(gone.dropped_slots.size(), 2u) << "node3's too, which was never there";
+  EXPECT_EQ(gone.dropped_slots[0].node, NodeId("node2"));
+  EXPECT_EQ(gone.dropped_slots[0].slot, "daarion_node2");
+  EXPECT_EQ(gone.dropped_slots[0].why, "it kept more WAL than max_slot_wal_keep_size (128MB): node2 is copied anew");
+  EXPECT_EQ(a.value("SELECT count(*) FROM pg_replication_slots WHERE wal_status = 'reserved'"), "2");
+  EXPECT_TRUE(a.observe().dropped_slots.empty()) << "it is said once";
+  const DriverResult back = b.run(Verb::kRejoin, "node1");
+  ASSERT_TRUE(back.ok) << back.message;
+  EXPECT_EQ(back.method, "rebuild");
+  ASSERT_TRUE(b.run(Verb::kFollow, "node1").ok);
+  ASSERT_TRUE(caught_up(a, b));
+}
+
+/// The cluster file names one more member, and the daemon is started again beside its running engine.
+TEST_F(Postgres, AMemberThatIsAddedIsLetInWithoutARestart) {
+  Node& a = add(1);
+  a.config.peers.resize(2);
+  a.config.resource.members.resize(2);
+  restart_daemon(a);
+  for (const Verb verb : {Verb::kProvision, Verb::kStart, Verb::kPromote}) ASSERT_TRUE(a.run(verb).ok);
+  a.observe();
+  const std::string started = a.value("SELECT pg_postmaster_start_time()"), loaded = a.value("SELECT pg_conf_load_time()");
+  const auto lines = [&] { return a.value("SELECT count(*) FROM pg_hba_file_rules WHERE address = '" + peers_[2].host + "'"); };
+  EXPECT_EQ(lines(), "0");  // a refusal itself cannot be seen here: on the loopback every node comes from this host
+  a.config.peers = peers_;
+  a.config.resource.members.push_back(NodeId("node3"));
+  restart_daemon(a);
+  a.observe();
+  EXPECT_TRUE(eventually([&] { return a.observe(), lines() == "2" && a.value("SELECT pg_conf_load_time()") != loaded; })) << lines();
+  replica(3);
+  EXPECT_EQ(a.value("SELECT pg_postmaster_start_time()"), started);
+  EXPECT_EQ(a.value("SELECT active FROM pg_replication_slots WHERE slot_name = 'daarion_node3'"), "t");
 }
 
 TEST_F(Postgres, RebuildsWhenRewindingIsImpossible) {
@@ -279,6 +423,8 @@ TEST(PostgresSettings, SlotNamesAreUnique) {
   EXPECT_EQ(slot_of(NodeId("node1")), "daarion_node1");
   EXPECT_NE(slot_of(NodeId("a-b")), slot_of(NodeId("a_b")));
   EXPECT_NE(slot_of(NodeId("a-db")), slot_of(NodeId("a--b")));
+  for (const char* node : {"node1", "a-b", "a_b", "a-db", "a--b", "a_db", "a-_-b"}) EXPECT_EQ(node_of_slot(slot_of(NodeId(node))), NodeId(node));
+  EXPECT_TRUE(node_of_slot("debezium").empty());
 }
 
 TEST(PostgresSettings, RenderSyncModes) {

@@ -969,5 +969,26 @@ TEST_F(AgentTest, LeavesItsEngineBesideAWriterWhoseEpochTheLogDoesNotShow) {
   EXPECT_EQ(wish<ReplicaDiverged>(out), nullptr);
 }
 
+TEST_F(AgentTest, ASlotThatWasDroppedIsToldUntilTheLogHasIt) {
+  tell_guard(at(0));
+  hold(at(0));
+  EngineReport r = standby_at(2000);
+  r.state = EngineState::kPrimary;
+  r.incarnation = guard.incarnation;
+  r.dropped_slots = {{node(2), "daarion_node2", "it kept more WAL than max_slot_wal_keep_size"}};
+  agent.on_engine(r, at(10));
+  r.dropped_slots.clear();
+  agent.on_engine(r, at(20));  // said once by the driver
+  const AgentOutput out = advance(at(30));
+  const AppendWish* told = wish<SlotDropped>(out);
+  ASSERT_NE(told, nullptr);
+  EXPECT_EQ(told->about, node(2));
+  EXPECT_EQ(told->epoch, Epoch{1});
+  EXPECT_EQ(told->reason, "it kept more WAL than max_slot_wal_keep_size");
+  EXPECT_NE(wish<SlotDropped>(advance(at(40))), nullptr);
+  agent.told(std::get<SlotDropped>(told->payload));
+  EXPECT_EQ(wish<SlotDropped>(advance(at(50))), nullptr);
+}
+
 }  // namespace
 }  // namespace daarion

@@ -123,6 +123,16 @@ TEST(EventCodec, ReadsAndWritesDecisionsWithoutInheritanceAsBefore) {
   EXPECT_EQ(events, 1);
 }
 
+/// A decision from before reports said what an engine lacks.
+TEST(EventCodec, ReadsAndWritesDecisionsWithoutWhatAnEngineLacksAsBefore) {
+  const int events = each_of_before("events_without_lacks.hex", "cluster.log.lease.postgres.7", [](const Payload& payload) {
+    const auto& decided = std::get<PromotionDecided>(payload);
+    ASSERT_FALSE(decided.evidence.candidates.empty());
+    for (const CandidateEvidence& c : decided.evidence.candidates) EXPECT_TRUE(c.engine.lacks.empty() && c.engine.blocked.empty() && !c.engine.version.empty());
+  });
+  EXPECT_EQ(events, 1);
+}
+
 /// A capability's move from before it had evidence.
 TEST(EventCodec, ReadsAndWritesCapabilitiesWithoutEvidenceAsBefore) {
   const int events = each_of_before("capability_without_evidence.hex", "cluster.log.route.vision.7",

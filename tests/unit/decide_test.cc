@@ -99,6 +99,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Rule{"not_standby", [](Evidence&, CandidateEvidence& c) { c.engine.state = EngineState::kPrimary; }},
                     Rule{"other_identity", [](Evidence&, CandidateEvidence& c) { c.engine.position.identity = "other"; }},
                     Rule{"diverged", [](Evidence&, CandidateEvidence& c) { c.engine.position.timeline = 2; }},
+                    Rule{"cannot_replay", [](Evidence&, CandidateEvidence& c) { c.engine.blocked = "max_connections is 50 here and 100 on its primary"; }},
+                    Rule{"unfit", [](Evidence&, CandidateEvidence& c) { c.engine.lacks = {"extension postgis (database shop)"}; }},
                     Rule{"lag_bytes", [](Evidence&, CandidateEvidence& c) { c.engine.position.lsn = Lsn{499}; }},
                     Rule{"lag_ms", [](Evidence& e, CandidateEvidence& c) { c.lag_ms = e.limits.time_ms + 1; }},
                     Rule{"staleness", [](Evidence& e, CandidateEvidence& c) { c.engine.contact_age_ms = e.limits.staleness_ms + 1; }},
@@ -127,6 +129,32 @@ TEST(FailoverDecide, CleanStopMakesStalenessHarmless) {
   e.final_position = true;
   e.candidates[1].engine.contact_age_ms = e.limits.staleness_ms + 1;
   EXPECT_EQ(rule_of(decide(e), 2), "eligible");
+}
+
+TEST(FailoverDecide, WhatTheHolderLackedTooIsNoWorseElsewhere) {
+  Evidence e = after_loss_of_node1();
+  e.candidates[0].engine.lacks = {"library a"};
+  e.candidates[1].engine.lacks = {"library a"};
+  EXPECT_EQ(rule_of(decide(e), 2), "eligible");
+  e.candidates[1].engine.lacks.push_back("library b");
+  const Decision d = decide(e);
+  EXPECT_EQ(rule_of(d, 2), "unfit");
+  EXPECT_EQ(d.verdicts[1].detail, "it lacks library b");
+}
+
+TEST(FailoverDecide, OnesWhoLackSomethingAreTakenOnlyIfAPersonSaysSoAndNeverIfTheyCannotReplay) {
+  Evidence e = after_loss_of_node1();
+  e.candidates[2].heard = false;
+  e.candidates[1].engine.lacks = {"extension postgis (database shop)"};
+  EXPECT_FALSE(decide(e).to);
+  EXPECT_EQ(decide(e).unblock, "daarionctl failover postgres --to NODE --allow-data-loss --reason TEXT");
+  e.kind = DecisionKind::kForced;
+  e.allow_data_loss = true;
+  EXPECT_FALSE(decide(e).to) << "for whom it is said must be named";
+  e.wanted = node(2);
+  EXPECT_EQ(decide(e).to, node(2));
+  e.candidates[1].engine.blocked = "max_connections is 50 here and 100 on its primary";
+  EXPECT_FALSE(decide(e).to);
 }
 
 // ---- waits

@@ -114,6 +114,26 @@ TEST_F(NodeCoreTest, AVoterThatHearsNoMajorityAppendsNothing) {
   EXPECT_EQ(again[0].request.aggregate, first[0].request.aggregate);
 }
 
+TEST_F(NodeCoreTest, ADroppedSlotIsAnEventOfItsReplicaAndSaidOnce) {
+  settle();
+  EngineReport r = standby_at(1000);
+  r.dropped_slots = {{node(2), "daarion_node2", "why"}};
+  give(GuardChanged{{.resource = kPostgres, .connected = true, .next = session(1)}}, at(20));
+  const auto slots = [](const std::vector<Output>& out) {
+    auto appends = all<Append>(out);
+    std::erase_if(appends, [](const Append& a) { return !std::holds_alternative<SlotDropped>(a.request.payload); });
+    return appends;
+  };
+  const auto told = slots(give(EngineObserved{r}, at(30)));
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].request.aggregate, (Aggregate{"replica", "postgres.node2"}));
+  const Sequence stored = log.add(told[0].request.payload, node(2), kPostgres);
+  give(AppendDone{{.id = told[0].request.id, .outcome = AppendResult::Outcome::kStored, .sequence = stored}}, at(40));
+  EXPECT_TRUE(slots(move(at(50))).empty());
+  give(BeatHeard{beat_of(2, 1, log.state)}, at(29'990));  // it may append
+  EXPECT_TRUE(slots(give(TimerFired{}, at(30'000))).empty());
+}
+
 TEST_F(NodeCoreTest, UnknownOutcomeIsTriedAgainUnderTheSameVersion) {
   give(TimerFired{}, at(0));
   const AppendRequest request = all<Append>(move(at(10))).at(0).request;

@@ -112,10 +112,6 @@ Result<Rows> Connection::query(const std::string& sql, Duration limit) {
           row.emplace_back(PQgetvalue(result, r, c), static_cast<std::size_t>(PQgetlength(result, r, c)));
         rows.push_back(std::move(row));
       }
-    } else if (status == PGRES_COPY_BOTH || status == PGRES_COPY_OUT) {
-      PQclear(result);
-      PQfinish(std::exchange(handle_->conn, nullptr));  // the stream itself is not wanted, only that it begins
-      return rows;
     } else if (status != PGRES_COMMAND_OK) {
       failure = one_line(PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
       if (failure.empty()) failure = one_line(PQresultErrorMessage(result));

@@ -25,6 +25,13 @@ constexpr std::uint64_t kShortHeader = 24;
 constexpr std::uint64_t kLongHeader = 40;
 constexpr std::uint64_t kAlign = 8;
 
+// The settings that a standby must have as much of as its primary, and what pg_controldata calls them.
+constexpr std::pair<const char*, const char*> kSettings[] = {{"max_connections", "max_connections"},
+                                                             {"max_worker_processes", "max_worker_processes"},
+                                                             {"max_wal_senders", "max_wal_senders"},
+                                                             {"max_prepared_transactions", "max_prepared_xacts"},
+                                                             {"max_locks_per_transaction", "max_locks_per_xact"}};
+
 std::string hex8(std::uint64_t value) {
   char text[24];
   std::snprintf(text, sizeof text, "%08llX", static_cast<unsigned long long>(value));
@@ -40,13 +47,13 @@ std::string field(const std::string& text, const std::string& label) {
   return text.substr(from, text.find('\n', from) - from);
 }
 
-std::string segment_name(std::uint64_t timeline, Lsn lsn, std::uint64_t segment_bytes) {
+}  // namespace
+
+std::string segment_of(Lsn lsn, std::uint64_t segment_bytes) {
   const std::uint64_t number = lsn.value / segment_bytes;
   const std::uint64_t per_id = 0x100000000ULL / segment_bytes;
-  return hex8(timeline) + hex8(number / per_id) + hex8(number % per_id);
+  return hex8(number / per_id) + hex8(number % per_id);
 }
-
-}  // namespace
 
 std::uint64_t number_of(const std::string& text, int base) {
   std::uint64_t value = 0;
@@ -93,6 +100,7 @@ Result<ControlData> read_control(const Tools& tools, const std::string& data_dir
   c.recovery_timeline = number_of(field(t, "Min recovery ending loc's timeline"));
   if (const auto n = number_of(field(t, "Bytes per WAL segment"))) c.segment_bytes = n;
   if (const auto n = number_of(field(t, "WAL block size"))) c.page_bytes = n;
+  for (const auto& [setting, label] : kSettings) c.settings[setting] = number_of(field(t, std::string(label) + " setting"));
   if (c.identity.empty() || c.checkpoint_timeline == 0)
     return fail(Remedy::kFixInput, "read pg_control of " + data_dir + ": cannot read what pg_controldata says");
   return c;
@@ -122,7 +130,7 @@ std::uint64_t newest_timeline(const std::string& data_dir, const ControlData& co
   std::uint64_t newest = std::max(control.checkpoint_timeline, control.recovery_timeline);
   // A position at a segment's first byte: what was written is in the segment before.
   const Lsn inside{std::max({at.value, control.checkpoint.value + 1, control.recovery_end.value, std::uint64_t{1}}) - 1};
-  const std::string segment = segment_name(0, inside, control.segment_bytes).substr(8);
+  const std::string segment = segment_of(inside, control.segment_bytes);
   std::error_code error;
   for (const fs::directory_entry& e : fs::directory_iterator(data_dir + "/pg_wal", error)) {
     const std::string name = e.path().filename().string();
@@ -147,7 +155,7 @@ Lsn advance(Lsn start, std::uint64_t record_bytes, std::uint64_t page_bytes, std
 
 Lsn end_of_record(const std::string& data_dir, const ControlData& control, std::uint64_t timeline, Lsn start) {
   // A record begins with its length, in four bytes that never cross a page.
-  const std::string path = data_dir + "/pg_wal/" + segment_name(timeline, start, control.segment_bytes);
+  const std::string path = data_dir + "/pg_wal/" + hex8(timeline) + segment_of(start, control.segment_bytes);
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return {};
   std::uint32_t bytes = 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -39,6 +40,7 @@ struct ControlData {
   std::uint64_t recovery_timeline = 0;
   std::uint64_t segment_bytes = 16 << 20;
   std::uint64_t page_bytes = 8192;
+  std::map<std::string, std::uint64_t> settings;  // of the primary, as far as its log was replayed: a standby that has less of one replays no more
   bool clean() const { return state == "shut down" || state == "shut down in recovery"; }
 };
 
@@ -56,6 +58,9 @@ using History = std::vector<HistoryLine>;  // of a timeline's ancestors, oldest 
 History parse_history(const std::string& text);
 /// Of `timeline`; empty for timeline 1. Nothing if the file is missing.
 std::optional<History> read_history(const std::string& data_dir, std::uint64_t timeline);
+
+/// The name of the WAL segment that has `lsn`, without its timeline: 16 digits.
+std::string segment_of(Lsn lsn, std::uint64_t segment_bytes);
 
 /// The timeline that these data are on: the newest with a history file (or 1) among pg_control's and those of the WAL at `at`.
 std::uint64_t newest_timeline(const std::string& data_dir, const ControlData& control, Lsn at);

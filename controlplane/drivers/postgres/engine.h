@@ -6,11 +6,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "controlplane/drivers/marker.h"
 #include "controlplane/drivers/postgres/ancestry.h"
 #include "controlplane/drivers/postgres/connection.h"
 #include "controlplane/drivers/postgres/control.h"
+#include "controlplane/drivers/postgres/fitness.h"
 #include "controlplane/drivers/postgres/postgres_driver.h"
 #include "controlplane/drivers/postgres/settings.h"
 
@@ -41,6 +43,7 @@ class Engine final : public PostgresDriver {
     Lsn written;   // primary
     std::uint64_t timeline = 0;
     bool streaming = false;
+    bool paused = false;  // its replay
     std::string receiver;
     std::string upstream_host;
     std::uint32_t upstream_port = 0;
@@ -77,7 +80,7 @@ class Engine final : public PostgresDriver {
   Result<Lineage> ask_upstream(Connection& c, const PeerAddress& upstream);
   Result<Lineage> own_lineage();
   Result<void> make_slot_there(Connection& c);
-  bool has_wal_there(Connection& c, const Lineage& own);
+  bool has_wal_there(Connection& c, const Lineage& own, const Lineage& theirs);
   bool ended_as_primary();
   Result<void> note_stray();
   Judgement compare(const Lineage& own, const Lineage& theirs);
@@ -89,8 +92,17 @@ class Engine final : public PostgresDriver {
   void fill_stopped(EngineReport& report) override;
   void fill_rest(EngineReport& report) override;
   void fill_seen(EngineReport& report, const Seen& seen);
-  void keep_up(const Seen& seen);
   NodeId node_at(const Seen& seen) const;
+
+  // ---- what is to be so, and what a person should know of (upkeep.cc)
+  void keep_up(const Seen& seen);
+  void keep_role(Connection& c);
+  void keep_slots(Connection& c);
+  void keep_files(const Seen& seen);
+  std::string why_replay_stands(Connection& c);
+  void fill_problems(EngineReport& report, const Seen& seen);
+  std::uint64_t senders_at_least();
+
   std::string rewinding_path() const { return data_dir_ + ".daarion-rewinding"; }
   /// Says that somebody else than us opened these data; gone once they were led back, or when an operator wants to keep them.
   std::string strayed_path() const { return data_dir_ + ".daarion-strayed"; }
@@ -105,7 +117,13 @@ class Engine final : public PostgresDriver {
   Steady::time_point kept_up_{};
   std::uint64_t kept_up_incarnation_ = 0;
   bool kept_up_as_primary_ = false;
+  bool files_kept_ = false;  // since then
   std::optional<Steady::time_point> not_streaming_since_;
+  Fitness fitness_;
+  std::vector<std::string> slot_problems_;
+  std::vector<DroppedSlot> dropped_slots_;  // not yet reported
+  std::string blocked_;                     // why its replay stands, as of
+  Steady::time_point blocked_at_{};
 };
 
 }  // namespace daarion::postgres

@@ -16,9 +16,11 @@ using std::chrono::seconds;
 // Roles, grants and slots are looked at this often on a primary, stale slots on a standby: a lost slot is mended within it, and it
 // costs a few ms.
 constexpr seconds kKeepUpEvery{10};
-constexpr milliseconds kKeepUpLimit{300};
 // A standby that does not stream for longer than a restart of its upstream's walsender takes has a cause that is worth naming.
 constexpr seconds kNotStreamingIsNews{3};
+// Within this time of losing its primary a standby is promoted or follows another one; later its host is looked at again, as what it lacks may be
+// what a promotion waits for.
+constexpr seconds kContested{10};
 // Beyond it a contact is not known any better, and sums do not wrap.
 constexpr std::uint64_t kLongAgoMs = 1ULL << 40;
 
@@ -35,7 +37,8 @@ SELECT pg_is_in_recovery(), s.system_identifier, pg_postmaster_start_time(),
   (extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time) * 1000)::bigint,
   current_setting('primary_conninfo'), current_setting('primary_slot_name'),
   (extract(epoch FROM clock_timestamp() - greatest(pg_last_xact_replay_timestamp(), c.checkpoint_time)) * 1000)::bigint,
-  c.timeline_id, c.checkpoint_lsn, r.min_recovery_end_timeline, r.min_recovery_end_lsn, (SELECT count(*) FROM pg_class)
+  c.timeline_id, c.checkpoint_lsn, r.min_recovery_end_timeline, r.min_recovery_end_lsn,
+  CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END, (SELECT count(*) FROM pg_class)
 FROM pg_control_system() s, pg_control_checkpoint() c, pg_control_recovery() r LEFT JOIN pg_stat_wal_receiver w ON true)";
 
 }  // namespace
@@ -111,6 +114,7 @@ Result<Engine::Seen> Engine::look(Duration limit) {
     if (control_cache_) control.segment_bytes = control_cache_->second.segment_bytes;
     s.timeline = newest_timeline(data_dir_, control, s.received);
     if (s.streaming) s.timeline = std::max(s.timeline, number_of(v[8]));
+    s.paused = v[19] != "not paused";
   }
   return s;
 }
@@ -122,6 +126,7 @@ NodeId Engine::node_at(const Seen& seen) const {
 }
 
 void Engine::fill_rest(EngineReport& r) {
+  r.lacks = fitness_.lacks();
   r.diverged = r.diverged || exists(rewinding_path());
   if (exists(strayed_path())) {
     r.diverged = true;
@@ -166,8 +171,18 @@ void Engine::fill_running(EngineReport& r) {
     return;
   }
   fill_seen(r, *seen);
-  if (Steady::now() >= kept_up_ + kKeepUpEvery || kept_up_incarnation_ != r.incarnation || kept_up_as_primary_ != seen->primary)
+  const bool changed = kept_up_incarnation_ != r.incarnation || kept_up_as_primary_ != seen->primary;
+  if (changed || Steady::now() >= kept_up_ + kKeepUpEvery) {
     keep_up(*seen);
+    files_kept_ = false;
+  } else if (not_streaming_since_ && Steady::now() < *not_streaming_since_ + kContested) {
+    // Its position may be wanted at once.
+  } else if (!std::exchange(files_kept_, true)) {
+    keep_files(*seen);
+  } else {
+    fitness_.step(r.incarnation, {.host = config_.run_dir, .port = self->port, .user = kSuperuser, .password = ""}, tools_, data_dir_);
+  }
+  fill_problems(r, *seen);
 }
 
 void Engine::fill_seen(EngineReport& r, const Seen& s) {
@@ -203,48 +218,6 @@ void Engine::fill_seen(EngineReport& r, const Seen& s) {
       r.health += " (the WAL that it needs " + std::string(words) + ")";
       return;
     }
-}
-
-/// Things that are to be so: on a primary the replication user, its rights and the members' slots; on a standby no old slots of
-/// ours, which would keep WAL for ever. Best effort: what fails is tried again.
-void Engine::keep_up(const Seen& seen) {
-  kept_up_ = Steady::now();
-  kept_up_incarnation_ = kept_incarnation_;
-  kept_up_as_primary_ = seen.primary;
-  auto conn = connection(kConnectLimit);
-  if (!conn) return;
-  Connection& c = **conn;
-  const auto ask = [&](const std::string& sql) -> Rows { return c.alive() ? c.query(sql, kKeepUpLimit).value_or(Rows{}) : Rows{}; };
-  const std::string ours = "slot_name LIKE 'daarion\\_%' AND slot_type = 'physical' AND NOT active";
-  if (!seen.primary) {
-    ask("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE " + ours);
-    return;
-  }
-  const std::string user = c.name(credentials_.user);
-  const Rows role = ask(
-      "SELECT rolreplication AND rolcanlogin, has_function_privilege(rolname, 'pg_read_binary_file(text,bigint,bigint,boolean)', "
-      "'execute') AND pg_has_role(rolname, 'pg_checkpoint', 'member') FROM pg_roles WHERE rolname = " +
-      c.literal(credentials_.user));
-  if (role.empty() || role[0][0] != "t") {
-    const std::string verifier = c.verifier(credentials_.user, credentials_.password);
-    if (verifier.empty()) return;
-    ask(std::string(role.empty() ? "CREATE" : "ALTER") + " ROLE " + user + " LOGIN REPLICATION PASSWORD " + c.literal(verifier));
-  }
-  if (role.empty() || role[0][1] != "t") {
-    for (const char* function : {"pg_ls_dir(text, boolean, boolean)", "pg_stat_file(text, boolean)", "pg_read_binary_file(text)",
-                                 "pg_read_binary_file(text, bigint, bigint, boolean)"})
-      ask(std::string("GRANT EXECUTE ON FUNCTION pg_catalog.") + function + " TO " + user);
-    ask("GRANT pg_checkpoint TO " + user);
-  }
-  ask("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE wal_status = 'lost' AND " + ours);
-  std::string wanted;
-  for (const NodeId& node : config_.resource.members)
-    if (node != config_.self) wanted += (wanted.empty() ? "" : ", ") + c.literal(slot_of(node));
-  ask("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE " + ours +
-      (wanted.empty() ? "" : " AND slot_name NOT IN (" + wanted + ")"));
-  if (wanted.empty()) return;
-  ask("SELECT pg_create_physical_replication_slot(n, true) FROM unnest(ARRAY[" + wanted +
-      "]) n WHERE n NOT IN (SELECT slot_name FROM pg_replication_slots)");
 }
 
 Result<std::vector<ReplicaLag>> Engine::replicas() {

@@ -127,11 +127,16 @@ Result<void> Engine::forget_unopened() {
 
 /// Why the engine ended, in its own words; refusals of our own connections while it started are not it.
 std::string Engine::last_fatal() const {
+  static const std::string kDetail = "DETAIL:  ";
   std::string cause;
+  bool grave_before = false;
   std::stringstream lines(log_tail());
   for (std::string line; std::getline(lines, line);) {
     const bool grave = line.find("FATAL:") != std::string::npos || line.find("PANIC:") != std::string::npos;
-    if (grave && line.find("the database system is") == std::string::npos) cause = line;
+    const std::size_t detail = line.find(kDetail);
+    if (grave_before && detail != std::string::npos) cause += " (" + line.substr(detail + kDetail.size()) + ")";
+    grave_before = grave && line.find("the database system is") == std::string::npos;
+    if (grave_before) cause = line;
   }
   return cause;
 }
@@ -140,7 +145,7 @@ Result<void> Engine::launch(const PeerAddress* upstream) {
   if (exists(rewinding_path())) return fail(Remedy::kRetry, "an unfinished rewind left the data unusable; rejoin it");
   if (auto done = note_stray(); !done) return done;
   if (auto done = forget_unopened(); !done) return done;
-  if (auto done = write_settings(config_, data_dir_, upstream, credentials_, tools_.user); !done) return done;
+  if (auto done = write_settings(config_, data_dir_, upstream, credentials_, tools_.user, senders_at_least()); !done) return done;
   kept_.reset();
   EngineCommand command{.argv = {tools_.folder + "/postgres", "-D", data_dir_},
                         .environment = tools_.environment(),
@@ -205,7 +210,7 @@ Result<void> Engine::follow(const DriverCommand& c, DriverResult& r) {
       return up;
     }
   } else {
-    if (auto done = write_settings(config_, data_dir_, &upstream, credentials_, tools_.user); !done) return done;
+    if (auto done = write_settings(config_, data_dir_, &upstream, credentials_, tools_.user, senders_at_least()); !done) return done;
     auto conn = connection(kConnectLimit);
     if (!conn) return tl::unexpected(conn.error());
     if (auto told = (*conn)->query("SELECT pg_reload_conf()", kUpstreamLimit); !told) return tl::unexpected(told.error());

@@ -116,13 +116,16 @@ Result<void> Engine::make_slot_there(Connection& c) {
   return fail(Remedy::kRetry, "make its slot on the upstream: " + made.error().message);
 }
 
-bool Engine::has_wal_there(Connection& c, const Lineage& own) {
+/// Asked by the file: START_REPLICATION itself answers that all is well, and says of a segment that is gone only once it would send it.
+bool Engine::has_wal_there(Connection& c, const Lineage& own, const Lineage& theirs) {
+  if (own.end >= theirs.end) return true;
   const auto control = this->control();
-  const std::uint64_t segment = control ? control->segment_bytes : ControlData{}.segment_bytes;
-  auto begun =
-      c.query("START_REPLICATION " + lsn_text({own.end.value / segment * segment}) + " TIMELINE " + std::to_string(own.timeline),
-              kUpstreamLimit);
-  return begun || c.sqlstate() != "58P01";  // undefined_file: the segment has been removed
+  const std::uint64_t segment_bytes = control ? control->segment_bytes : ControlData{}.segment_bytes;
+  // The segment in which a timeline ended is there under its heir's number.
+  auto found = c.query("SELECT count(*) FROM pg_ls_dir('pg_wal', true, false) f WHERE length(f) = 24 AND right(f, 16) = '" +
+                           segment_of(own.end, segment_bytes) + "'",
+                       kUpstreamLimit);
+  return !found || found->empty() || (*found)[0][0] != "0";
 }
 
 /// A primary that crashed: how far its log went shows in its WAL alone, and that may be what is broken.
@@ -289,7 +292,7 @@ Result<void> Engine::rejoin(const DriverCommand& c, DriverResult& r) {
     if (j.kinship == Kinship::kMayFollow && exists(strayed_path())) j = {Kinship::kSameNumber, "it was opened by hand on " + timeline_text(own->timeline)};
     if (j.kinship == Kinship::kOtherSystem || j.kinship == Kinship::kBehind)
       return fail(Remedy::kFixInput, upstream.node.value + ": " + j.why);
-    if (j.kinship == Kinship::kMayFollow && !ended_as_primary() && has_wal_there(**there, *own)) {
+    if (j.kinship == Kinship::kMayFollow && !ended_as_primary() && has_wal_there(**there, *own, *theirs)) {
       r.method = "follow";  // nothing has parted, or it has been led back already
       if (auto p = stopped_position(); p) r.position = *p;
       return learn_openings(*own, *theirs);

@@ -18,6 +18,11 @@ constexpr int kReplicationTimeoutS = 5;
 constexpr int kMaxSlotKeepMb = 4096;
 // WAL kept in any case, so that pg_rewind finds the last common checkpoint of a former primary.
 constexpr int kKeepMb = 512;
+// A sender and a slot for each member, and room for a copy, a backup and an operator's own. The same for up to six members: a standby that has
+// fewer than its primary replays nothing, so that a member more must not mean a restart of the others.
+constexpr std::size_t kSenders = 10;
+constexpr std::size_t kSendersBeside = 4;
+const std::string kSlotPrefix = "daarion_";
 
 bool is_address(const std::string& host) {
   return host.find_first_not_of("0123456789.") == std::string::npos || host.find(':') != std::string::npos;
@@ -53,9 +58,19 @@ std::string sync_names(const DriverConfig& c) {
 }  // namespace
 
 std::string slot_of(const NodeId& node) {
-  std::string out = "daarion_";
+  std::string out = kSlotPrefix;
   for (const char c : node.value) out += c == '_' ? std::string("__") : c == '-' ? std::string("_d") : std::string(1, c);
   return out;
+}
+
+NodeId node_of_slot(const std::string& slot) {
+  if (!slot.starts_with(kSlotPrefix)) return {};
+  std::string out;
+  for (std::size_t i = kSlotPrefix.size(); i < slot.size(); ++i) {
+    const bool escape = slot[i] == '_' && i + 1 < slot.size();
+    out += escape ? (slot[++i] == 'd' ? '-' : '_') : slot[i];
+  }
+  return NodeId(out);
 }
 
 std::string quoted(const std::string& text) {
@@ -73,11 +88,10 @@ std::string conninfo_to(const PeerAddress& upstream, const NodeId& self, const s
          " connect_timeout=2 keepalives_idle=2 keepalives_interval=1 keepalives_count=3 gssencmode=disable";
 }
 
-std::string render_settings(const DriverConfig& c, const PeerAddress* upstream, const Credentials& credentials) {
+std::string render_settings(const DriverConfig& c, const PeerAddress* upstream, const Credentials& credentials, std::uint64_t at_least) {
   const PeerAddress* self = find_peer(c, c.self);
   const std::string timeout = quoted(std::to_string(kReplicationTimeoutS) + "s");
-  // Slots and senders: each member, twice while one is replaced, and room for a backup and an operator's own.
-  const std::string senders = std::to_string(std::max<std::size_t>(10, 2 * c.resource.members.size() + 4));
+  const std::string senders = std::to_string(std::max<std::uint64_t>({kSenders, c.resource.members.size() + kSendersBeside, at_least}));
   std::string s = kHeader;
   s += setting("listen_addresses", quoted(self ? self->host : "localhost"));
   s += setting("port", std::to_string(self ? self->port : c.resource.port));
@@ -148,19 +162,31 @@ Result<void> write_standby_signal(const std::string& data_dir, const SystemUser&
   return write_file(data_dir + "/standby.signal", "", 0600, user);
 }
 
-Result<void> write_settings(const DriverConfig& config, const std::string& data_dir, const PeerAddress* upstream,
-                            const Credentials& credentials, const SystemUser& user) {
+namespace {
+using Files = std::vector<std::pair<std::string, std::string>>;  // path and text
+
+Files rendered(const DriverConfig& config, const std::string& data_dir, const PeerAddress* upstream, const Credentials& credentials,
+               const std::string& engine_user, std::uint64_t senders) {
   const auto ours = find_user("");
   const std::string main_path = data_dir + "/postgresql.conf";
   std::string main = read_file(main_path).value_or("");
   if (main.find(kInclude) == std::string::npos) main += kInclude;
-  const std::pair<std::string, std::string> files[] = {
-      {data_dir + "/daarion.conf", render_settings(config, upstream, credentials)},
-      {main_path, main},
-      {data_dir + "/pg_hba.conf", render_hba(config, credentials)},
-      {data_dir + "/pg_ident.conf", render_ident(user.name, ours ? ours->name : user.name)},
-  };
-  for (const auto& [path, text] : files)
+  return {{data_dir + "/daarion.conf", render_settings(config, upstream, credentials, senders)},
+          {main_path, main},
+          {data_dir + "/pg_hba.conf", render_hba(config, credentials)},
+          {data_dir + "/pg_ident.conf", render_ident(engine_user, ours ? ours->name : engine_user)}};
+}
+}  // namespace
+
+bool are_settings_current(const DriverConfig& config, const std::string& data_dir, const PeerAddress* upstream, const Credentials& credentials,
+                          const SystemUser& user, std::uint64_t senders) {
+  return std::ranges::all_of(rendered(config, data_dir, upstream, credentials, user.name, senders),
+                             [](const auto& file) { return read_file(file.first) == file.second; });
+}
+
+Result<void> write_settings(const DriverConfig& config, const std::string& data_dir, const PeerAddress* upstream,
+                            const Credentials& credentials, const SystemUser& user, std::uint64_t senders) {
+  for (const auto& [path, text] : rendered(config, data_dir, upstream, credentials, user.name, senders))
     if (auto done = write_file(path, text, 0600, user); !done) return done;
   return write_standby_signal(data_dir, user);
 }

@@ -16,12 +16,14 @@ inline constexpr const char* kSuperuser = "postgres";  // made by initdb; comes 
 
 /// Pure. The application_name and slot of a node. Slot names allow no '-'; the encoding is unique.
 std::string slot_of(const NodeId& node);
+/// Pure. Whose slot it is; empty: not one of ours.
+NodeId node_of_slot(const std::string& slot);
 
 /// Pure. How a standby reaches `upstream`; the password comes from PGPASSFILE.
 std::string conninfo_to(const PeerAddress& upstream, const NodeId& self, const std::string& user);
 
-/// Pure. daarion.conf, upstream empty: follow nobody.
-std::string render_settings(const DriverConfig& config, const PeerAddress* upstream, const Credentials& credentials);
+/// Pure. daarion.conf, upstream empty: follow nobody; with at least so many max_wal_senders.
+std::string render_settings(const DriverConfig& config, const PeerAddress* upstream, const Credentials& credentials, std::uint64_t senders = 0);
 std::string render_hba(const DriverConfig& config, const Credentials& credentials);
 std::string render_ident(const std::string& engine_user, const std::string& our_user);
 std::string render_pass_file(const Credentials& credentials);
@@ -29,7 +31,10 @@ std::string quoted(const std::string& text);  // as a setting's value
 
 /// Writes all of them into `data_dir`, standby.signal last. Idempotent. Errors: kRetry with the system's word.
 Result<void> write_settings(const DriverConfig& config, const std::string& data_dir, const PeerAddress* upstream,
-                            const Credentials& credentials, const SystemUser& user);
+                            const Credentials& credentials, const SystemUser& user, std::uint64_t senders = 0);
+/// Whether they are as they would be written, but for standby.signal.
+bool are_settings_current(const DriverConfig& config, const std::string& data_dir, const PeerAddress* upstream, const Credentials& credentials,
+                          const SystemUser& user, std::uint64_t senders);
 Result<void> write_standby_signal(const std::string& data_dir, const SystemUser& user);
 
 }  // namespace daarion::postgres

@@ -1,0 +1,156 @@
+// What is to be so while an engine runs, seen to by every look that finds it due, and what a person should know of it.
+#include <algorithm>
+
+#include "controlplane/drivers/postgres/engine.h"
+
+namespace daarion::postgres {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr milliseconds kKeepUpLimit{300};
+// Why a replay stands is asked again this often while it does: until somebody mends it.
+constexpr seconds kBlockedHolds{5};
+
+/// Best effort: what fails is tried again with the next look.
+Rows ask(Connection& c, const std::string& sql) { return c.alive() ? c.query(sql, kKeepUpLimit).value_or(Rows{}) : Rows{}; }
+
+struct Slot {
+  std::string name;
+  NodeId node;  // whose it is; empty: not one of ours
+  bool active = false;
+  std::string status;      // pg_replication_slots.wal_status
+  std::uint64_t kept = 0;  // bytes of WAL; 0 once it was cut off
+  std::string limit;       // max_slot_wal_keep_size, "4GB"; "-1": none
+};
+
+const std::string kSlots =
+    "SELECT slot_name, slot_type, active, coalesce(wal_status, ''), coalesce(greatest(0, pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)), 0)::bigint, "
+    "current_setting('max_slot_wal_keep_size') FROM pg_replication_slots ORDER BY slot_name";
+
+Slot slot_in(const Row& v) { return {v[0], v[1] == "physical" ? node_of_slot(v[0]) : NodeId{}, v[2] == "t", v[3], number_of(v[4]), v[5]}; }
+
+/// Empty: it keeps what any server keeps. PostgreSQL says "extended" beyond max_wal_size, "unreserved" beyond the limit, until a checkpoint.
+std::string problem_of(const Slot& s) {
+  if (s.status != "extended" && s.status != "unreserved" && s.status != "lost") return {};
+  const std::string then = s.node.empty() ? "what reads it has lost its place" : s.node.value + " is copied anew";
+  const std::string name = "slot " + s.name;
+  if (s.status == "lost") return name + " was cut off at " + s.limit + " of WAL: " + then;
+  const std::string keeps = name + " keeps " + std::to_string(s.kept >> 20) + " MB of WAL";
+  if (s.limit == "-1") return keeps + ", and nothing bounds it (max_slot_wal_keep_size)";
+  if (s.status == "unreserved") return keeps + ", more than " + s.limit + ": with the next checkpoint it is cut off, and " + then;
+  return keeps + "; beyond " + s.limit + " it is cut off, and " + then;
+}
+
+}  // namespace
+
+/// On a primary the replication user, its rights and the members' slots; on a standby no old slots of ours, which would keep WAL for ever.
+void Engine::keep_up(const Seen& seen) {
+  kept_up_ = Steady::now();
+  kept_up_incarnation_ = kept_incarnation_;
+  kept_up_as_primary_ = seen.primary;
+  slot_problems_.clear();
+  auto conn = connection(kConnectLimit);
+  if (!conn) return;
+  Connection& c = **conn;
+  if (!seen.primary) {
+    ask(c, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name LIKE 'daarion\\_%' AND slot_type = 'physical' AND NOT active");
+    return;
+  }
+  keep_role(c);
+  keep_slots(c);
+}
+
+void Engine::keep_role(Connection& c) {
+  const std::string user = c.name(credentials_.user);
+  const Rows role = ask(
+      c,
+      "SELECT rolreplication AND rolcanlogin, has_function_privilege(rolname, 'pg_read_binary_file(text,bigint,bigint,boolean)', "
+      "'execute') AND pg_has_role(rolname, 'pg_checkpoint', 'member') FROM pg_roles WHERE rolname = " +
+          c.literal(credentials_.user));
+  if (role.empty() || role[0][0] != "t") {
+    const std::string verifier = c.verifier(credentials_.user, credentials_.password);
+    if (verifier.empty()) return;
+    ask(c, std::string(role.empty() ? "CREATE" : "ALTER") + " ROLE " + user + " LOGIN REPLICATION PASSWORD " + c.literal(verifier));
+  }
+  if (!role.empty() && role[0][1] == "t") return;
+  for (const char* function : {"pg_ls_dir(text, boolean, boolean)", "pg_stat_file(text, boolean)", "pg_read_binary_file(text)",
+                               "pg_read_binary_file(text, bigint, bigint, boolean)"})
+    ask(c, std::string("GRANT EXECUTE ON FUNCTION pg_catalog.") + function + " TO " + user);
+  ask(c, "GRANT pg_checkpoint TO " + user);
+}
+
+/// A member's slot keeps WAL for it, up to a bound: one that was cut off is made anew, and the log is told, as the member can only be copied anew.
+void Engine::keep_slots(Connection& c) {
+  const auto& members = config_.resource.members;
+  const auto is_wanted = [&](const NodeId& node) { return node != config_.self && std::ranges::find(members, node) != members.end(); };
+  for (const Row& row : ask(c, kSlots)) {
+    const Slot slot = slot_in(row);
+    const bool cut_off = slot.status == "lost";
+    if (!slot.node.empty() && !slot.active && (cut_off || !is_wanted(slot.node))) {
+      const std::string why = !is_wanted(slot.node) ? slot.node.value + " is no replica here any more"
+                                                    : "it kept more WAL than max_slot_wal_keep_size (" + slot.limit + "): " + slot.node.value + " is copied anew";
+      if (!ask(c, "SELECT pg_drop_replication_slot(" + c.literal(slot.name) + ")").empty()) dropped_slots_.push_back({slot.node, slot.name, why});
+    } else if (std::string problem = problem_of(slot); !problem.empty()) {
+      slot_problems_.push_back(std::move(problem));
+    }
+  }
+  std::string wanted;
+  for (const NodeId& node : members)
+    if (is_wanted(node)) wanted += (wanted.empty() ? "" : ", ") + c.literal(slot_of(node));
+  if (wanted.empty()) return;
+  ask(c, "SELECT pg_create_physical_replication_slot(n, true) FROM unnest(ARRAY[" + wanted + "]) n WHERE n NOT IN (SELECT slot_name FROM pg_replication_slots)");
+}
+
+/// Members come and go while it runs: who may connect, and whom a commit waits for. A restarted daemon may have another cluster file.
+void Engine::keep_files(const Seen& seen) {
+  const NodeId node = node_at(seen);
+  const PeerAddress* upstream = node.empty() ? nullptr : find_peer(config_, node);
+  if (upstream == nullptr && !seen.primary && !seen.conninfo.empty()) return;  // a follow is due, or somebody has set it by hand
+  auto conn = connection(kConnectLimit);
+  if (!conn) return;
+  const Rows senders = ask(**conn, "SELECT current_setting('max_wal_senders')");
+  if (senders.empty()) return;
+  const std::uint64_t now = number_of(senders[0][0]);  // fewer would wait for a restart, and then be too few for a primary
+  if (are_settings_current(config_, data_dir_, upstream, credentials_, tools_.user, now)) return;
+  if (write_settings(config_, data_dir_, upstream, credentials_, tools_.user, now)) ask(**conn, "SELECT pg_reload_conf()");
+}
+
+/// A standby must have as many as its primary, whatever it is configured for itself, or it replays nothing.
+std::uint64_t Engine::senders_at_least() {
+  const auto control = this->control();
+  return control ? control->settings.at("max_wal_senders") : 0;
+}
+
+/// Where a replay stands because of a setting, a promotion would stand with it. Empty: somebody paused it.
+std::string Engine::why_replay_stands(Connection& c) {
+  const auto control = this->control();
+  if (!control) return {};
+  std::string why;
+  for (const auto& [name, primary] : control->settings) {
+    const Rows own = ask(c, "SELECT current_setting(" + c.literal(name) + ")");
+    if (own.empty() || number_of(own[0][0]) >= primary) continue;
+    why += (why.empty() ? "" : ", ") + name + " is " + own[0][0] + " here and " + std::to_string(primary) + " on its primary";
+  }
+  return why.empty() ? why : "it replays no more and cannot be promoted: " + why + "; raise it and restart its PostgreSQL";
+}
+
+void Engine::fill_problems(EngineReport& r, const Seen& seen) {
+  r.problems = fitness_.problems();
+  r.problems.insert(r.problems.end(), slot_problems_.begin(), slot_problems_.end());
+  r.dropped_slots = std::exchange(dropped_slots_, {});
+  if (!seen.paused) {
+    blocked_.clear();
+    blocked_at_ = {};
+    return;
+  }
+  if (const auto now = Steady::now(); now >= blocked_at_ + kBlockedHolds) {
+    blocked_at_ = now;
+    if (auto conn = connection(kConnectLimit)) blocked_ = why_replay_stands(**conn);
+  }
+  r.blocked = blocked_;
+  if (blocked_.empty()) r.problems.push_back("its replay is paused; SELECT pg_wal_replay_resume() there ends that");
+}
+
+}  // namespace daarion::postgres
