@@ -168,6 +168,7 @@ void FakeCluster::beats(bool node1, bool node2) {
     EngineReport engine = standby_at(n == holder_ ? 1000 : 1000 - node2_lag);
     engine.upstream = node(holder_);
     engine.streaming = n != holder_;
+    if (n == 2) engine.lacks = node2_lacks, engine.problems = node2_problems;
     if (n == holder_) {
       engine.state = EngineState::kPrimary;
       if (lease && lease->has_holder()) beat.claims = {claim_of(lease->completed.epoch.value, lease->completed.session)};

@@ -38,6 +38,7 @@ class FakeCluster {
   std::function<void(const LogEvent&)> after;
   AppendResult::Outcome appends = AppendResult::Outcome::kStored;
   std::uint64_t node2_lag = 100;  // bytes; `beats` makes it heard
+  std::vector<std::string> node2_lacks, node2_problems;  // likewise
   std::vector<std::string> warnings;
   bool node2_bound = false;         // to the paused session of node1, which it does not hear
 

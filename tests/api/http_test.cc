@@ -132,9 +132,10 @@ TEST_F(HttpTest, ADrainedNodeIsNotReady) {
 }
 
 TEST_F(HttpTest, MetricsHaveStableNames) {
+  cluster.node2_problems = {"slot daarion_node1 keeps 1500 MB of WAL"};
   cluster.fail_over();
   const std::string text = body(ask("/metrics"));
-  for (const char* line : {"daarion_sequence 11\n", "daarion_ready 1\n", "daarion_degraded 1\n", "daarion_quorum_voters 3\n", "daarion_quorum_reachable 2\n", "daarion_waits 0\n",
+  for (const char* line : {"daarion_resource_problems{resource=\"postgres\"} 1\n", "daarion_sequence 11\n", "daarion_ready 1\n", "daarion_degraded 1\n", "daarion_quorum_voters 3\n", "daarion_quorum_reachable 2\n", "daarion_waits 0\n",
                            "daarion_digest_disagreements 0\n", "daarion_node_silence_ms{peer=\"node1\"} 3000\n", "daarion_node_reachable{peer=\"node1\"} 0\n",
                            "daarion_resource_epoch{resource=\"postgres\"} 2\n", "daarion_resource_writable{resource=\"postgres\"} 1\n",
                            "daarion_resource_paused{resource=\"postgres\"} 0\n", "daarion_resource_holder{resource=\"postgres\",holder=\"node2\"} 1\n",

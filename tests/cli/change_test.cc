@@ -172,6 +172,16 @@ TEST_F(ChangeTest, AForcedFailoverAnnouncesWhomAndWhatItMayLose) {
   EXPECT_NE(ran.out.find("once the lease of node1 has ended, node2 is promoted; expected loss: at most 100 B"), std::string::npos) << ran.out;
 }
 
+TEST_F(ChangeTest, WhoLacksSomethingIsPromotedOnlyIfThatIsAccepted) {
+  cluster.node2_lacks = {"extension postgis (database shop)"};
+  cluster.beats(true, true);
+  expect_refusal(ctl({"switchover", "postgres", "--to", "node2", "--reason", "x"}), 5, {"unfit: it lacks extension postgis (database shop)"});
+  expect_refusal(ctl({"failover", "postgres", "--to", "node2", "--reason", "x"}), 5, {"unfit: it lacks extension postgis", "--allow-data-loss accepts that"});
+  const Ran ran = ctl({"failover", "postgres", "--to", "node2", "--allow-data-loss", "--reason", "x", "--dry-run"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_NE(ran.out.find("node2 is promoted; expected loss: at most 100 B; it lacks extension postgis (database shop)"), std::string::npos) << ran.out;
+}
+
 TEST_F(ChangeTest, APauseForbidsNoSwitchover) {
   EXPECT_EQ(ctl({"pause", "--reason", "migration"}).code, 0);
   const Ran ran = ctl({"switchover", "postgres", "--reason", "x", "--dry-run"});

@@ -62,6 +62,25 @@ TEST_F(CliTest, StatusSaysWarningsWaitsAndPauses) {
   EXPECT_EQ(ran.out.find('\x1b'), std::string::npos) << "a stranger's text may not steer the terminal";
 }
 
+TEST_F(CliTest, StatusSaysWhatAnEngineLacksAndWhatAPersonShouldKnowOfIt) {
+  cluster.node2_lacks = {"extension postgis (database shop)"};
+  cluster.node2_problems = {"a restart of PostgreSQL is pending, for max_connections"};
+  cluster.beats(true, true);
+  const Ran ran = ctl({"status"});
+  EXPECT_EQ(ran.code, 4) << "degraded";
+  EXPECT_NE(ran.out.find("no         unfit: it lacks extension postgis (database shop)\n"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("if node1 dies now: nobody (node1: taken as dead; node2: it lacks extension postgis (database shop)); then: daarionctl failover postgres --to NODE"),
+            std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("warning: postgres: node2 lacks extension postgis (database shop)\n"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("warning: postgres: node2: a restart of PostgreSQL is pending, for max_connections\n"), std::string::npos) << ran.out;
+  const Ran one = ctl({"resource", "postgres"});
+  EXPECT_NE(one.out.find("problem: node2: a restart of PostgreSQL is pending, for max_connections\n"), std::string::npos) << one.out;
+  cluster.node2_lacks.clear();
+  cluster.pass(seconds(3));
+  cluster.beats(true, false);
+  EXPECT_EQ(ctl({"status"}).out.find("warning: postgres: node2"), std::string::npos) << "what a silent node said is old";
+}
+
 TEST_F(CliTest, StatusAsJsonIsTheMappingOfTheMessage) {
   const auto status = json({"status"});
   expect_keys(status, {"schema_version", "status", "ready", "cluster", "log_id", "sequence", "digest", "feature_level", "quorum", "lease_margin_min_ms", "nodes",

@@ -215,6 +215,54 @@ TEST(Cluster, AVoterWhoseDiskWasReplacedIsOneAgain) {
   ASSERT_OK(cluster.await_that("rows at node2", seconds(30), cluster.log_of(kTwo, Part::kDaemon), [&] { return two.first_after(*killed) != kNever; }));
 }
 
+/// The cluster file without node4, or with node4 as one more replica of PostgreSQL.
+std::string file_with_node4(std::string text, bool with) {
+  const auto replace = [&](const std::string& old, const std::string& now) {
+    const std::size_t at = text.find(old);
+    EXPECT_NE(at, std::string::npos) << old << " in " << text;
+    if (at != std::string::npos) text.replace(at, old.size(), now);
+  };
+  if (with) {
+    replace("replicas: [NODE2]", "replicas: [NODE2, NODE4]");
+  } else {
+    replace(", NODE4]", "]");
+    const std::size_t line = text.find("  node4: {");
+    text.erase(line, text.find('\n', line) + 1 - line);
+  }
+  return text;
+}
+
+/// Its three daemons are started again with the new file, under their guards; then one command starts the new node.
+TEST(Cluster, AFourthNodeJoinsItWhileItRunsAndHasACopy) {
+  auto made = test::ScratchCluster::make(4);
+  ASSERT_OK(made);
+  dev::LocalCluster& cluster = **made;
+  const NodeId four("node4");
+  std::ifstream in(cluster.config_path());
+  const std::string of_four((std::istreambuf_iterator<char>(in)), {});
+  std::ofstream(cluster.config_path()) << file_with_node4(of_four, false);
+  for (const auto& [node, part] : kNatsServers) ASSERT_OK(cluster.start(node, part));
+  for (const NodeId& node : {kOne, kTwo, kThree}) ASSERT_OK(cluster.start(node, Part::kDaemon));
+  ASSERT_OK(cluster.await(kThree, "node2 streaming", seconds(60), [](const dev::ClusterView& v) { return v.streams(kPostgres, "node2") && v.nodes.size() == 3; }));
+
+  std::ofstream(cluster.config_path()) << file_with_node4(of_four, true);
+  for (const NodeId& node : {kTwo, kThree, kOne}) {
+    ASSERT_OK(cluster.kill(node, Part::kDaemon));
+    ASSERT_OK(cluster.start(node, Part::kDaemon));
+  }
+  ASSERT_OK(cluster.start(four));
+  ASSERT_OK(cluster.await(kThree, "node4 streaming", seconds(40), [](const dev::ClusterView& v) { return v.streams(kPostgres, "node4"); }));
+  const auto settled = cluster.await_settled(seconds(30));
+  ASSERT_OK(settled);
+  EXPECT_EQ(settled->resource(kPostgres)->epoch, 1u) << "no lease changed hands for it";
+  const auto log = test::read_log(cluster, Sequence{1}, Sequence{settled->sequence}, kThree);
+  ASSERT_OK(log);
+  const LogEvent* copied = test::last_of<ReplicaProvisioned>(log->events);
+  ASSERT_NE(copied, nullptr);
+  EXPECT_EQ(copied->event.header.node, four);
+  EXPECT_EQ(std::get<ReplicaProvisioned>(copied->event.payload).method, "basebackup");
+}
+
 TEST(Cluster, OfOneNodeWritesStopsInOrderAndComesBack) {
   auto made = test::ScratchCluster::make(1);
   ASSERT_OK(made);
