@@ -115,6 +115,7 @@ TEST(Table, ReadsWhatRunsWrote) {
   {
     History history(folder / "a.jsonl");
     history.add("deal", {{"text", "3 faults by seed 1"}});
+    history.say("", "  a note of what was done");
     history.add("verdict", {{"text", verdict_text(v)}});
     v.violations = {"slow"};
     v.outage_ms = 9000;

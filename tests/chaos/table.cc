@@ -36,9 +36,10 @@ Result<std::vector<Verdict>> read_history(const std::string& path, std::string& 
   std::vector<Verdict> out;
   for (std::string text; std::getline(in, text);) {
     const auto line = nlohmann::json::parse(text, nullptr, false);
-    const std::string what = line.is_object() ? line.value("what", "") : "";
+    const bool known = line.is_object() && line.contains("what");  // of a note it is empty
+    const std::string what = known ? line.value("what", "") : "";
     Verdict v;
-    if (what.empty() || (what == "verdict" && !parse_verdict(line.value("text", ""), v)))
+    if (!known || (what == "verdict" && !parse_verdict(line.value("text", ""), v)))
       return fail(Remedy::kFixInput, "read " + path + ": not a history of this software: " + text.substr(0, 80));
     if (what == "deal") dealt += (dealt.empty() ? "" : "; ") + line.value("text", "");
     if (what == "verdict") out.push_back(v);
