@@ -35,6 +35,14 @@ class SentinelWords {
     listener_.join();
   }
   bool listening() const { return listening_; }
+  /// The newest one until then, both the wall's ns; 0: none.
+  std::int64_t newest(const std::string& channel, std::int64_t until) const {
+    const std::lock_guard lock(mutex_);
+    std::int64_t out = 0;
+    for (const auto& [name, at] : heard_)
+      if (name == channel && at <= until) out = at;
+    return out;
+  }
   /// The wall's ns; 0: not heard.
   std::int64_t first(const std::string& channel) const {
     const std::lock_guard lock(mutex_);
