@@ -223,10 +223,12 @@ std::vector<ProcessInfo> processes_of(const std::string& folder) {
 Result<Instant> kill_all_of(const std::string& folder, Duration limit) {
   const auto until = std::chrono::steady_clock::now() + limit;
   std::optional<Instant> first;
-  while (true) {
+  // Looked at twice: a process has neither environment nor arguments for the moment in which it becomes another program.
+  for (bool none_before = false;;) {
     const std::vector<ProcessInfo> left = processes_of(folder);
     if (!first) first = node_now();
-    if (left.empty()) return *first;
+    if (left.empty() && none_before) return *first;
+    none_before = left.empty();
     for (const ProcessInfo& p : left) send_signal(p.id, SIGKILL);
     if (std::chrono::steady_clock::now() > until)
       return fail(Remedy::kRetry, "end the processes of " + folder + ": " + std::to_string(left.size()) + " still live, e.g. " + left.front().command);
