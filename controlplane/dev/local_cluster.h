@@ -136,7 +136,6 @@ class LocalCluster {
 
  private:
   LocalCluster() = default;
-  Result<LeadersView> leaders_by(const NatsServerPlan& server) const;
   void say(const std::string& line) const { if (say_) say_(line); }
   Result<void> write_node(const NodeId& node) const;
   Result<void> start_server(const NatsServerPlan& server);

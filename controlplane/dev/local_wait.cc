@@ -92,19 +92,13 @@ Result<ClusterView> LocalCluster::await_settled(Duration limit) const {
   }
 }
 
-Result<LeadersView> LocalCluster::leaders_by(const NatsServerPlan& server) const {
-  Result<LeadersView> out = fail(Remedy::kRetry, "ask " + server.name + " who leads: its node is not there");
-  const auto ask = [&] { out = ask_leaders(server.monitor_host(), server.monitor, kAnswer); };
-  if (!network_) ask();
-  else (void)inside(network_->name_of(server.node), ask);
-  return out;
-}
-
 Result<LeadersView> LocalCluster::leaders() const {
   Result<LeadersView> out = fail(Remedy::kRetry, "ask a nats-server who leads: none of the core is known");
   for (const NatsServerPlan& server : servers()) {
     if (server.kind == NatsServerPlan::Kind::kLeaf) continue;
-    out = leaders_by(server);
+    const auto ask = [&] { out = ask_leaders(server.monitor_host(), server.monitor, kAnswer); };
+    if (!network_) ask();
+    else if (!inside(network_->name_of(server.node), ask)) out = fail(Remedy::kRetry, "ask " + server.name + " who leads: its node is not there");
     if (out && !out->meta.empty()) return out;
   }
   return out;

@@ -22,14 +22,19 @@ namespace daarion::test {
 inline const NodeId kOne("node1"), kTwo("node2"), kThree("node3");
 inline constexpr const char* kPostgres = "postgres";
 
-/// One more line under `control:` of the cluster's file. Before it is started.
-inline void add_to_control(const dev::LocalCluster& cluster, const std::string& line) {
+/// Puts `now` in the place of `old` in the cluster's file. Before it is started.
+inline void replace_in_file(const dev::LocalCluster& cluster, const std::string& old, const std::string& now) {
   std::ifstream in(cluster.config_path());
   std::string text((std::istreambuf_iterator<char>(in)), {});
+  const std::size_t at = text.find(old);
+  ASSERT_NE(at, std::string::npos) << old << " in " << text;
+  std::ofstream(cluster.config_path()) << text.replace(at, old.size(), now);
+}
+
+/// One more line under `control:` there.
+inline void add_to_control(const dev::LocalCluster& cluster, const std::string& line) {
   const std::string control = "\ncontrol:\n";
-  const std::size_t at = text.find(control);
-  ASSERT_NE(at, std::string::npos) << text;
-  std::ofstream(cluster.config_path()) << text.insert(at + control.size(), "  " + line + "\n");
+  replace_in_file(cluster, control, control + "  " + line + "\n");
 }
 
 /// daarionctl's exit code, asked of that node; what it prints goes to stderr.

@@ -77,10 +77,8 @@ TEST(Hooks, ANatsServerThatStandsStillIsRestartedByItsDaemon) {
   auto made = test::ScratchCluster::make(3);
   ASSERT_OK(made);
   dev::LocalCluster& cluster = **made;
-  std::string text = contents(cluster.config_path());
   const std::string command = "{exec: " + cluster.folder() + "/" + dev::kRestartScript;
-  ASSERT_NE(text.find(command), std::string::npos);
-  std::ofstream(cluster.config_path()) << text.replace(text.find(command), command.size(), command + ", after: 5s");
+  test::replace_in_file(cluster, command, command + ", after: 5s");
   ASSERT_OK(cluster.start_all());
   ASSERT_OK(cluster.await_settled(seconds(60)));
   const auto pid = [&] {

@@ -12,6 +12,7 @@
 #include "controlplane/daariond/notifier.h"
 #include "controlplane/node/clock.h"
 #include "streams/codec.h"
+#include "tests/daariond/commands.h"
 #include "tests/unit/make.h"
 #include "tests/unit/temp_folder.h"
 
@@ -20,27 +21,11 @@ namespace {
 using namespace test;
 using Outcome = AppendResult::Outcome;
 
-std::string contents(const std::string& path) {
-  std::ifstream in(path);
-  std::stringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
-
-bool comes(const std::function<bool()>& what) {
-  for (const auto end = std::chrono::steady_clock::now() + seconds(20); std::chrono::steady_clock::now() < end; std::this_thread::sleep_for(milliseconds(5)))
-    if (what()) return true;
-  return false;
-}
-
 class Hooks : public testing::Test {
  protected:
   /// An executable with this body; its name.
   std::string script(const std::string& name, const std::string& body) {
-    const std::string path = folder / name;
-    std::ofstream(path) << "#!/bin/sh\ncd " << (folder / "") << "\n" << body << "\n";
-    std::filesystem::permissions(path, std::filesystem::perms::owner_all);
-    return path;
+    return write_command(folder / name, folder / "", body);
   }
   std::string said(const std::string& name) { return contents(folder / name); }
 

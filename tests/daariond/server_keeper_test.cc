@@ -7,11 +7,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <filesystem>
-#include <fstream>
-#include <sstream>
-#include <thread>
+#include <stdexcept>
 
+#include "tests/daariond/commands.h"
 #include "tests/unit/make.h"
 #include "tests/unit/temp_folder.h"
 
@@ -121,12 +119,6 @@ class Mute {
   const int fd_ = socket(AF_INET, SOCK_STREAM, 0);
 };
 
-bool comes(const std::function<bool()>& what) {
-  for (const auto end = std::chrono::steady_clock::now() + seconds(30); std::chrono::steady_clock::now() < end; std::this_thread::sleep_for(milliseconds(10)))
-    if (what()) return true;
-  return false;
-}
-
 NatsServerPlan mute_witness(const Mute& mute) {
   NatsServerPlan out;
   out.kind = NatsServerPlan::Kind::kWitness;
@@ -140,15 +132,12 @@ NatsServerPlan mute_witness(const Mute& mute) {
 TEST(ServerKeeper, RunsTheCommandWithTheServersName) {
   const TempFolder folder;
   const Mute mute;
-  const std::string out = folder / "out", command = folder / "restart";
-  std::ofstream(command) << "#!/bin/sh\necho \"$1 $DAARION_NODE $DAARION_SERVER $DAARION_SERVER_KIND\" >> " << out << "\necho no such unit >&2; exit 5\n";
-  std::filesystem::permissions(command, std::filesystem::perms::owner_all);
+  const std::string command =
+      write_command(folder / "restart", folder / "", "echo \"$1 $DAARION_NODE $DAARION_SERVER $DAARION_SERVER_KIND\" >> out; echo no such unit >&2; exit 5");
   const ServerKeeper keeper({.exec = command, .after = seconds(1), .timeout = seconds(5)}, {mute_witness(mute)});
   ASSERT_TRUE(comes([&] { return !keeper.warnings().empty() && keeper.warnings()[0].find("no such unit") != std::string::npos; }));
   EXPECT_TRUE(keeper.warnings()[0].starts_with("the nats-server node3-witness accepts connections and says nothing for ")) << keeper.warnings()[0];
-  std::stringstream said;
-  said << std::ifstream(out).rdbuf();
-  EXPECT_EQ(said.str(), "node3-witness node3 node3-witness witness\n");
+  EXPECT_EQ(contents(folder / "out"), "node3-witness node3 node3-witness witness\n");
 }
 
 TEST(ServerKeeper, SaysItWithoutACommand) {

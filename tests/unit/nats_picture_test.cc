@@ -71,6 +71,16 @@ std::string all_health(const ResourceView& view) {
   return out;
 }
 
+/// What the log would say between the two views.
+std::string change(const ResourceView& before, const ResourceView& now) {
+  const auto observed = [](const ResourceView& view) {
+    ResourceObserved out{.primary = view.primary};
+    for (const MemberView& m : view.members) out.members.push_back(m.seen);
+    return out;
+  };
+  return change_between(observed(before), observed(now));
+}
+
 /// That it is said once it has stood for `patience`, not before, and no more once it is over.
 void expect_said(Scene& s, Duration patience, const std::string& text, const std::function<void()>& mend) {
   EXPECT_EQ(s.problems_after(patience - seconds(1)), "") << "said too early: " << text;
@@ -138,10 +148,7 @@ TEST(NatsPicture, ARestartIsAnotherIdentity) {
   const ResourceView before = s.look();
   s.words["node2"].id = "ANOTHER-ID-OF-IT";
   const ResourceView now = s.look();
-  ResourceObserved was{.primary = before.primary}, is{.primary = now.primary};
-  for (const MemberView& m : before.members) was.members.push_back(m.seen);
-  for (const MemberView& m : now.members) is.members.push_back(m.seen);
-  EXPECT_EQ(change_between(was, is), "server of node2 was restarted");
+  EXPECT_EQ(change(before, now), "server of node2 was restarted");
 }
 
 TEST(NatsPicture, TheWitnessAndTheLeafOfOneNodeAreTwo) {
@@ -152,11 +159,8 @@ TEST(NatsPicture, TheWitnessAndTheLeafOfOneNodeAreTwo) {
   const ResourceView now = s.after(kHeld);
   EXPECT_EQ(member(now, 3, kWitnessRole).health, "");
   EXPECT_NE(member(now, 3, kLeafRole).health.find("no leafnode connection"), std::string::npos);
-  ResourceObserved was{.primary = before.primary}, is{.primary = now.primary};
-  for (const MemberView& m : before.members) was.members.push_back(m.seen);
-  for (const MemberView& m : now.members) is.members.push_back(m.seen);
-  const std::string change = change_between(was, is);
-  EXPECT_TRUE(change.starts_with("leaf of node3: no leafnode connection: does its server run, and reach port 7422")) << change;
+  const std::string told = change(before, now);
+  EXPECT_TRUE(told.starts_with("leaf of node3: no leafnode connection: does its server run, and reach port 7422")) << told;
 }
 
 TEST(NatsPicture, AServerWhoseJetStreamHangsOrIsOff) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "controlplane/core/helper_role.h"
+#include "controlplane/drivers/words.h"
 
 namespace daarion::nats {
 namespace {
@@ -18,12 +19,6 @@ const char* role_of(Kind kind) { return kind == Kind::kCore ? kServerRole : kind
 /// "port 6222", "ports 6222 and 6223".
 std::string ports_of(std::uint32_t a, std::uint32_t b) {
   return a == b ? "port " + std::to_string(a) : "ports " + std::to_string(a) + " and " + std::to_string(b);
-}
-
-std::string joined(const std::vector<std::string>& names, std::size_t most) {
-  std::string out;
-  for (std::size_t i = 0; i < std::min(names.size(), most); ++i) out += (i == 0 ? "" : ", ") + names[i];
-  return names.size() <= most ? out : out + " and " + std::to_string(names.size() - most) + " more";
 }
 
 /// "more than 1000": a number that is another at each look would be another problem at each.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "controlplane/drivers/words.h"
+
 namespace daarion::neo4j {
 namespace {
 
@@ -9,12 +11,7 @@ constexpr std::size_t kHeads = 600;     // about ten minutes of a leader that wr
 constexpr std::size_t kMostNames = 3;   // of databases in a role
 constexpr const char* kCommunity = "community";
 
-std::string joined(const std::vector<std::string>& names, std::size_t most = SIZE_MAX) {
-  std::string out;
-  for (std::size_t i = 0; i < std::min(names.size(), most); ++i) out += (i == 0 ? "" : ", ") + names[i];
-  return names.size() <= most ? out : out + " and " + std::to_string(names.size() - most) + " more";
-}
-
+using daarion::joined;
 std::string joined(const std::vector<NodeId>& nodes) {
   std::vector<std::string> names;
   for (const NodeId& node : nodes) names.push_back(node.value);

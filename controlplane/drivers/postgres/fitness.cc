@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "controlplane/drivers/words.h"
+
 namespace daarion::postgres {
 namespace {
 
@@ -121,9 +123,7 @@ std::vector<std::string> Fitness::lacks() const {
 
 std::vector<std::string> Fitness::problems() const {
   if (restart_for_.empty()) return {};
-  std::string names;
-  for (const std::string& name : restart_for_) names += (names.empty() ? "" : ", ") + name;
-  return {"a restart of PostgreSQL is pending, for " + names};
+  return {"a restart of PostgreSQL is pending, for " + joined(restart_for_)};
 }
 
 }  // namespace daarion::postgres

@@ -6,6 +6,7 @@
 
 #include "controlplane/drivers/redis/redis_driver.h"
 #include "controlplane/drivers/redis/settings.h"
+#include "controlplane/drivers/words.h"
 
 namespace daarion::redis {
 namespace {
@@ -38,12 +39,6 @@ bool has_data(const ServerLook& s) {
   return std::ranges::any_of(s.info, [](const auto& entry) { return entry.first.starts_with("db") && entry.second.starts_with("keys="); });
 }
 std::uint64_t offset_of(const ServerLook& s) { return number(s.info, is_primary(s) ? "master_repl_offset" : "slave_repl_offset", number(s.info, "master_repl_offset")); }
-
-std::string list(const std::vector<std::string>& names) {
-  std::string out;
-  for (const std::string& name : names) out += (out.empty() ? "" : ", ") + name;
-  return out;
-}
 
 class Judge {
  public:
@@ -99,7 +94,7 @@ class Judge {
     if (named_.empty() && open.size() > 1) {
       std::vector<std::string> who;
       for (const ServerLook* s : open) who.push_back(s->at.node.value);
-      problem(list(who) + " take writes and no sentinel monitors any: make all but one a replica (redis-cli REPLICAOF), the one with the wanted data stays");
+      problem(joined(who) + " take writes and no sentinel monitors any: make all but one a replica (redis-cli REPLICAOF), the one with the wanted data stays");
     }
     primary_ = server_at(named_);
     if (primary_ != nullptr) out_.view.primary = primary_->at.node;
@@ -197,10 +192,10 @@ class Judge {
     }
     const std::size_t answering = sentinels_.size() - silent.size();
     if (answering < d_.quorum())
-      problem(std::to_string(answering) + " of " + std::to_string(d_.sentinels) + " sentinels answer: nothing can fail over; start redis-sentinel on " + list(silent));
+      problem(std::to_string(answering) + " of " + std::to_string(d_.sentinels) + " sentinels answer: nothing can fail over; start redis-sentinel on " + joined(silent));
     if (camps.size() > 1) {
       std::string text;
-      for (const auto& [master, who] : camps) text += (text.empty() ? "" : ", ") + list(who) + " name" + (who.size() == 1 ? "s " : " ") + name_at(master);
+      for (const auto& [master, who] : camps) text += (text.empty() ? "" : ", ") + joined(who) + " name" + (who.size() == 1 ? "s " : " ") + name_at(master);
       problem("the sentinels disagree about the master: " + text + "; clients get the one or the other" +
                   (agreeing_ >= d_.quorum() ? "; the others are told" : "; no majority names the same, so look which has the data, and SENTINEL REMOVE and MONITOR on the others"),
               kHello);
