@@ -106,7 +106,7 @@ void describe(A& a, Is<VoteEvidence> auto& x) { a(1, x.voter); a(2, x.highest); 
 template <class A>
 void describe(A& a, Is<CandidateEvidence> auto& x) {
   a(1, x.node); a(2, x.intent); a(3, x.tags); a(4, x.beat_age_ms); a(5, x.heard); a(6, x.session); a(7, x.engine); a(8, x.lag_ms);
-  a(9, x.instance);
+  a(9, x.instance); a(10, x.deaf);
 }
 template <class A>
 void describe(A& a, Is<TimelineStart> auto& x) { a(1, x.timeline); a(2, x.lsn); }

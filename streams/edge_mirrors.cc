@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "streams/js_request.h"
@@ -12,10 +13,14 @@ namespace daarion {
 namespace {
 
 constexpr std::uint64_t kBack = 32;  // older messages looked at in turn
+// After every node was cut off, the origin had one leader after the other, and a mirror was deleted four times in eight seconds: one that was just made
+// has time to be a copy.
+constexpr std::chrono::seconds kRest{10};
 
 struct Mirror {
   std::string name, origin;
   CopyJudge judge;
+  std::chrono::steady_clock::time_point deleted{};
 };
 
 class NatsMirrorKeeper final : public MirrorKeeper {
@@ -29,7 +34,7 @@ class NatsMirrorKeeper final : public MirrorKeeper {
     for (Mirror& mirror : mirrors_) {
       const auto last = last_of(mirror.name, limit);
       if (!last || !mirror.judge.is_copy(*last, limit)) continue;  // nobody can tell now
-      if (!mirror.judge.other()) continue;
+      if (!mirror.judge.other() || std::chrono::steady_clock::now() < mirror.deleted + kRest) continue;
       if (auto gone = remove(mirror, limit); !gone) return tl::unexpected(gone.error());
       done += "deleted " + mirror.name + ": " + mirror.origin + " does not have what it has; ";
     }
@@ -58,6 +63,7 @@ class NatsMirrorKeeper final : public MirrorKeeper {
     if (!gone) return tl::unexpected(gone.error());
     if (gone->contains("error")) return fail(Remedy::kRetry, "delete the mirror " + mirror.name + ": " + js_error_text(*gone));
     mirror.judge.forget();
+    mirror.deleted = std::chrono::steady_clock::now();
     missing_ = true;
     return {};
   }
@@ -73,7 +79,7 @@ class NatsMirrorKeeper final : public MirrorKeeper {
   std::shared_ptr<Connection> leaf_, core_;
   std::string core_domain_;
   NodeId edge_;
-  Mirror judged(const char* name, const char* origin) const { return {name, origin, CopyJudge({leaf_, name}, {core_, origin})}; }
+  Mirror judged(const char* name, const char* origin) const { return {name, origin, CopyJudge({leaf_, name}, {core_, origin}), {}}; }
   std::array<Mirror, 2> mirrors_{judged(kLogMirror, kClusterLog), judged(kTelemetryMirror, kClusterTelemetry)};
   bool missing_ = false;
 };

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <map>
 #include <mutex>
+#include <optional>
+#include <set>
 
 #include "streams/js_request.h"
 #include "streams/nats_handles.h"
@@ -17,15 +19,19 @@ using Clock = std::chrono::steady_clock;
 constexpr int kFollowerPlacements = 20;   // consumers made to find each of two followers once: all miss one once in 3000 times, and it is looked at later
 constexpr int kDoubtsOfReplica = 2;
 constexpr int kRemapFailed = 10075;  // the peer is out, and no other server could take its place
-constexpr std::chrono::seconds kAgain{60};
+constexpr std::chrono::seconds kAgain{60};    // after a change,
+constexpr std::chrono::seconds kSeldom{600};  // and without one
+constexpr int kFailedReads = 2;               // a follower that is a little behind: it is looked at the next time
 // A server that was taken in is seen among the replicas some seconds later. To change the number again before that takes it out, and begins anew: so
 // it went on for as long as the group was slow (twelve times in as many seconds).
 constexpr std::chrono::seconds kTakenIn{10};
+// A server that still has its copy by then does not mean to delete it.
+constexpr std::chrono::seconds kStillThere{60};
 
 class NatsReplicaKeeper final : public ReplicaKeeper {
  public:
-  NatsReplicaKeeper(std::shared_ptr<Connection> core, std::string stream, std::string own_server, int replicas)
-      : core_(std::move(core)), stream_(std::move(stream)), own_server_(std::move(own_server)), replicas_(replicas) {}
+  NatsReplicaKeeper(std::shared_ptr<Connection> core, std::shared_ptr<Connection> sys, std::string stream, std::string own_server, int replicas)
+      : core_(std::move(core)), sys_(std::move(sys)), stream_(std::move(stream)), own_server_(std::move(own_server)), replicas_(replicas) {}
 
   Result<std::string> tend(const EventHeads& events, Duration limit) override {
     const std::lock_guard lock(mutex_);
@@ -35,46 +41,56 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
     if (!info) return tl::unexpected(info.error());
     if (!info->contains("config") || !info->contains("cluster")) return std::string();
     const Json& cluster = (*info)["cluster"];
-    if (cluster.value("leader", "") != own_server_ || replicas_ < 3) return std::string();
+    if (cluster.value("leader", "") != own_server_ || replicas_ < 3) {
+      seen_.clear();
+      doubts_.clear();
+      return std::string();
+    }
     const Json followers = cluster.value("replicas", Json::array());
     Json config = (*info)["config"];
-    if (static_cast<int>(followers.size()) + 1 < replicas_) return Clock::now() < taken_in_ + kTakenIn ? std::string() : take_in(config, limit);
-    std::string seen = std::to_string(events.front().sequence.value) + " ";
-    std::map<std::string, bool> sound;  // by follower that is there: whether it has all events, as far as it was looked at
+    if (static_cast<int>(followers.size()) + 1 < replicas_) return fill(followers, config, limit);
+    missing_since_ = {};
+    std::string seen;
+    std::vector<std::string> there;
     for (const Json& f : followers) {
-      const bool there = f.value("current", false) && !f.value("offline", false);
-      seen += f.value("name", "") + (there ? "+" : "-");
-      if (there) sound[f.value("name", "")] = false;
+      const bool is = f.value("current", false) && !f.value("offline", false);
+      seen += f.value("name", "") + (is ? "+" : "-");
+      if (is) there.push_back(f.value("name", ""));
     }
     if (seen == seen_ && Clock::now() < again_ && doubts_.empty()) return std::string();
-    if (auto looked = look(events, sound, limit); !looked) return tl::unexpected(looked.error());
+    const auto wrong = look(events, there, limit);
+    if (!wrong) return tl::unexpected(wrong.error());
+    again_ = Clock::now() + (seen == seen_ && doubts_.empty() ? kSeldom : kAgain);
     seen_ = std::move(seen);
-    again_ = Clock::now() + kAgain;
-    for (const auto& [name, is_sound] : sound) {
-      if (is_sound) doubts_.erase(name);
-      else if (++doubts_[name] >= kDoubtsOfReplica) return take_out(name, config, limit);
+    for (const std::string& name : there) {
+      const auto at = wrong->find(name);
+      if (at == wrong->end()) doubts_.erase(name);
+      else if (++doubts_[name] >= kDoubtsOfReplica && leads_to(at->second, limit)) return take_out(name, at->second, limit);
     }
     return std::string();
   }
 
   Result<bool> may_lead(Duration limit) override {
     const std::lock_guard lock(mutex_);
-    if (events_.empty()) return true;
+    if (events_.empty() || replicas_ < 3) return true;
     const auto info = js_request(*core_, "$JS.API.STREAM.INFO." + stream_, nullptr, limit);
     if (!info) return tl::unexpected(info.error());
-    std::map<std::string, bool> sound;
+    std::vector<std::string> there;
     if (info->contains("cluster"))
       for (const Json& f : (*info)["cluster"].value("replicas", Json::array()))
-        if (!f.value("offline", false)) sound[f.value("name", "")] = false;
-    if (auto looked = look(events_, sound, limit); !looked) return tl::unexpected(looked.error());
-    return std::ranges::all_of(sound, [](const auto& follower) { return follower.second; });
+        if (!f.value("offline", false)) there.push_back(f.value("name", ""));
+    const auto wrong = look(events_, there, limit);
+    if (!wrong) return tl::unexpected(wrong.error());
+    return wrong->empty();
   }
 
  private:
-  /// Reads the events at each follower. One that could not be had is taken for sound: it is looked at later.
-  Result<void> look(const EventHeads& events, std::map<std::string, bool>& sound, Duration limit) {
-    std::map<std::string, bool> read;
-    for (int i = 0; i < kFollowerPlacements && read.size() < sound.size(); ++i) {
+  /// By follower: the first event that it has another one for. One that could not be had is taken for sound: it is looked at later.
+  Result<std::map<std::string, EventHead>> look(const EventHeads& events, const std::vector<std::string>& followers, Duration limit) {
+    std::map<std::string, EventHead> wrong;
+    std::set<std::string> read;
+    int failed = 0;
+    for (int i = 0; i < kFollowerPlacements && read.size() < followers.size() && failed < kFailedReads; ++i) {
       const auto link = core_->handles().link();
       const std::string inbox = new_inbox();
       natsSubscription* raw = nullptr;
@@ -88,42 +104,77 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
                              {"opt_start_seq", events.front().sequence.value},
                              {"ack_policy", "none"},
                              {"replay_policy", "instant"},
+                             {"headers_only", true},
                              {"inactive_threshold", 5'000'000'000}}}};
       const auto made = js_request(*core_, "$JS.API.CONSUMER.CREATE." + stream_, wanted, limit);
       if (!made) return tl::unexpected(made.error());
       const std::string at = made->contains("cluster") ? (*made)["cluster"].value("leader", "") : "";
-      if (sound.contains(at) && !read.contains(at)) {
-        if (const auto same = compare(subscription.get(), events, limit)) read[at] = *same;
+      if (std::ranges::find(followers, at) != followers.end() && !read.contains(at)) {
+        if (const auto other = compare(subscription.get(), events, limit); !other) ++failed;
+        else if (read.insert(at).second && *other) wrong.emplace(at, **other);
       }
       (void)js_request(*core_, "$JS.API.CONSUMER.DELETE." + stream_ + "." + made->value("name", ""), nullptr, limit);
     }
-    for (auto& [name, is_sound] : sound) is_sound = !read.contains(name) || read[name];
-    return {};
+    return wrong;
   }
 
-  /// Nothing: it did not give them all.
-  static std::optional<bool> compare(natsSubscription* subscription, const EventHeads& events, Duration limit) {
-    for (const EventHead& event : events) {
+  /// The first event that is another one there, if any is. Errors: it did not give them all.
+  static std::optional<std::optional<EventHead>> compare(natsSubscription* subscription, const EventHeads& events, Duration limit) {
+    for (auto event = events.begin(); event != events.end();) {
       natsMsg* raw = nullptr;
       jsMsgMetaData* raw_meta = nullptr;
       if (natsSubscription_NextMsg(&raw, subscription, to_wait_ms(limit)) != NATS_OK) return std::nullopt;
       const MsgPtr message(raw);
       if (natsMsg_GetMetaData(&raw_meta, raw) != NATS_OK) return std::nullopt;
       const MetaPtr meta(raw_meta);
-      if (meta->Sequence.Stream != event.sequence.value) return std::nullopt;
-      if (header_of(raw, "Nats-Msg-Id") != to_text(event.id)) return false;
+      if (meta->Sequence.Stream < event->sequence.value) continue;  // a message that is no event
+      if (meta->Sequence.Stream > event->sequence.value) return std::nullopt;
+      if (header_of(raw, "Nats-Msg-Id") != to_text(event->id)) return *event;
+      ++event;
     }
-    return true;
+    return std::optional<EventHead>();
   }
 
-  Result<std::string> take_out(const std::string& server, Json& config, Duration limit) {
+  /// Whether the log has the event, by the word of its leader, at this moment.
+  bool leads_to(const EventHead& event, Duration limit) const {
+    const auto [s, error, message] = leaders_message(core_->handles().link()->js, stream_, event.sequence.value, limit);
+    return s == NATS_OK && header_of(message.get(), "Nats-Msg-Id") == to_text(event.id);
+  }
+
+  /// Where a server is missing: takes one in as soon as there is one that says that it has no copy.
+  Result<std::string> fill(const Json& followers, Json& config, Duration limit) {
+    const auto now = Clock::now();
+    if (now < taken_in_ + kTakenIn) return std::string();
+    if (missing_since_ == Clock::time_point{}) missing_since_ = now;
+    bool free = false, there = false;
+    const auto in_group = [&](const std::string& server) {
+      return server == own_server_ || std::ranges::any_of(followers, [&](const Json& f) { return f.value("name", "") == server; });
+    };
+    const auto asked = ask_together(*sys_, {JsonRequest{kAskJetStream, {{"accounts", true}, {"streams", true}}}}, [&](std::size_t, const Json& answer) {
+      if (!answer.contains("server") || !answer.contains("data") || !answer["data"].contains("meta_cluster") || in_group(answer["server"].value("name", ""))) return true;
+      (has_copy(answer["data"]) ? there : free) = true;
+      return !free;
+    }, limit);
+    if (!asked) return tl::unexpected(asked.error());
+    if (!free && !(there && now >= missing_since_ + kStillThere)) return std::string();
+    return take_in(config, limit);
+  }
+
+  bool has_copy(const Json& jetstream) const {
+    for (const Json& account : jetstream.value("account_details", Json::array()))
+      for (const Json& detail : account.value("stream_detail", Json::array()))
+        if (detail.value("name", "") == stream_) return true;
+    return false;
+  }
+
+  Result<std::string> take_out(const std::string& server, const EventHead& wrong, Duration limit) {
     const auto out = js_request(*core_, "$JS.API.STREAM.PEER.REMOVE." + stream_, {{"peer", server}}, limit);
     if (!out) return tl::unexpected(out.error());
     if (out->contains("error") && js_error_code(*out) != kRemapFailed)
       return fail(Remedy::kRetry, "take " + server + " out of " + stream_ + ": " + js_error_text(*out));
     doubts_.clear();
-    const auto in = take_in(config, limit);
-    return "the replica of " + stream_ + " at " + server + " held events that the log has lost: taken out; " + (in ? *in : in.error().message);
+    return "the replica of " + stream_ + " at " + server + " has another event " + std::to_string(wrong.sequence.value) + " than the log (" + wrong.subject +
+           "): taken out, to be taken in again when its copy is gone";
   }
 
   /// A group that lacks a server is filled only when the number changes.
@@ -136,23 +187,25 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
       if (done->contains("error")) return fail(Remedy::kRetry, "set the replicas of " + stream_ + " to " + std::to_string(n) + ": " + js_error_text(*done));
     }
     taken_in_ = Clock::now();
-    return "taken in to be copied anew";
+    return "a server was missing among the replicas of " + stream_ + ": taken in, to copy the log anew";
   }
 
-  std::shared_ptr<Connection> core_;
+  std::shared_ptr<Connection> core_, sys_;
   std::string stream_, own_server_;
   int replicas_;
   std::mutex mutex_;                   // guards what follows
   EventHeads events_;
   std::string seen_;                   // leader's followers at the last look
   Clock::time_point again_{}, taken_in_{};
+  Clock::time_point missing_since_{};  // the epoch of time: none is
   std::map<std::string, int> doubts_;  // looks in a row that found another event there
 };
 
 }  // namespace
 
-std::unique_ptr<ReplicaKeeper> make_replica_keeper(std::shared_ptr<Connection> core, std::string stream, std::string own_server, int replicas) {
-  return std::make_unique<NatsReplicaKeeper>(std::move(core), std::move(stream), std::move(own_server), replicas);
+std::unique_ptr<ReplicaKeeper> make_replica_keeper(std::shared_ptr<Connection> core, std::shared_ptr<Connection> sys, std::string stream, std::string own_server,
+                                                   int replicas) {
+  return std::make_unique<NatsReplicaKeeper>(std::move(core), std::move(sys), std::move(stream), std::move(own_server), replicas);
 }
 
 }  // namespace daarion

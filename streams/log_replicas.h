@@ -1,9 +1,11 @@
-// A replica of the log that was away while the others lost events comes back with them and keeps them, beside what came later: its raft log is
-// led back, what it had applied is not, and nats-server does not notice (measured with 2.9.10). When it leads, the log is another one.
+// A replica of the log can have another event than the others in one place, and nats-server does not notice (measured with 2.9.10). One that was
+// away while the others lost events comes back with them and keeps them, beside what came later: its raft log is led back, what it had applied is
+// not. And one that heard a leader which nobody followed may have applied an append that never had its majority. When such a replica leads, the log is another one; until then it may show its event to a reader that finds no leader.
 //
 // So whoever's server leads looks at each follower, by a consumer that the servers place at one of them. A follower that twice has another event
 // in the place of one that the leader has is taken out of the stream's group, which deletes its copy, and taken in again, which copies the
-// leader's. The leader and a majority keep everything meanwhile: measured, appends go on.
+// leader's. The leader and a majority keep everything meanwhile: measured, appends go on. Between the two it waits for the server's own word that
+// its copy is gone: one that was cut off from the meta leader heard of both at once, kept its copy, and was never current again.
 #pragma once
 
 #include <memory>
@@ -19,14 +21,15 @@ namespace daarion {
 class ReplicaKeeper {
  public:
   virtual ~ReplicaKeeper() = default;
-  /// Looks at the followers where anything changed, or a minute has passed. `events`: in the log by its leader's word, in order, in places
-  /// where the log has lost others. Returns what it did, in words; empty: nothing. Errors: kRetry.
+  /// Looks at the followers where anything changed, a minute after it, and seldom without. `events`: in the log by its leader's word, in order, the
+  /// newest known by name. Returns what it did, in words; empty: nothing. Errors: kRetry.
   virtual Result<std::string> tend(const EventHeads& events, Duration limit) = 0;
   /// Whether any follower may lead: each has the events last given to tend(). Errors: kRetry: it cannot be told now.
   virtual Result<bool> may_lead(Duration limit) = 0;
 };
 
-/// `own_server`: the only one for which it acts as leader. `replicas`: of the stream.
-std::unique_ptr<ReplicaKeeper> make_replica_keeper(std::shared_ptr<Connection> core, std::string stream, std::string own_server, int replicas);
+/// `sys`: to the account SYS. `own_server`: the only one for which it acts as leader. `replicas`: of the stream.
+std::unique_ptr<ReplicaKeeper> make_replica_keeper(std::shared_ptr<Connection> core, std::shared_ptr<Connection> sys, std::string stream, std::string own_server,
+                                                   int replicas);
 
 }  // namespace daarion

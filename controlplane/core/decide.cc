@@ -80,6 +80,19 @@ Verdict judge(const Evidence& e, const CandidateEvidence& c) {
           with_number("", lag_bytes(e, c), " bytes and ") + with_number("", c.lag_ms, " ms behind")};
 }
 
+/// Who does not read the log cannot take over, however far its data are: anybody else within the limits is chosen before it, but not before
+/// whom an operator asked for. Where nobody else is left, it is named all the same: it may hear of it.
+void pass_over_deaf(const Evidence& e, std::vector<Verdict>& verdicts) {
+  bool hears = false;
+  for (std::size_t i = 0; i < verdicts.size(); ++i) hears = hears || (verdicts[i].eligible && !e.candidates[i].deaf);
+  for (std::size_t i = 0; i < verdicts.size() && hears; ++i) {
+    const CandidateEvidence& c = e.candidates[i];
+    if (!verdicts[i].eligible || !c.deaf || c.node == e.wanted) continue;
+    MARK(kOtherThanDeaf);
+    verdicts[i] = {c.node, false, "deaf", "it has not read the newest decision in the log, and others have"};
+  }
+}
+
 /// True if `a` is to be preferred to `b`.
 bool better(const CandidateEvidence& a, const CandidateEvidence& b) {
   const auto key = [](const CandidateEvidence& c) {
@@ -140,9 +153,11 @@ Decision decide(const Evidence& e) {
   d.epoch.value += 1;
   const CandidateEvidence* best = nullptr;
   const CandidateEvidence* wanted = nullptr;
-  for (const CandidateEvidence& c : e.candidates) {
-    d.verdicts.push_back(judge(e, c));
-    if (!d.verdicts.back().eligible) continue;
+  for (const CandidateEvidence& c : e.candidates) d.verdicts.push_back(judge(e, c));
+  pass_over_deaf(e, d.verdicts);
+  for (std::size_t i = 0; i < e.candidates.size(); ++i) {
+    const CandidateEvidence& c = e.candidates[i];
+    if (!d.verdicts[i].eligible) continue;
     if (best == nullptr || better(c, *best)) best = &c;
     if (c.node == e.wanted) wanted = &c;
   }

@@ -29,7 +29,7 @@ std::uint64_t age_ms(Instant now, Instant then) { return static_cast<std::uint64
 
 CandidateEvidence candidate(const NodeId& node, const ResourceSpec& spec, const DeciderContext& c, Instant now) {
   CandidateEvidence out{.node = node, .intent = MemberIntent::kActive, .tags = spec.tags_of(node), .beat_age_ms = 0,
-                        .heard = false, .session = {}, .engine = {}, .lag_ms = 0, .instance = {}};
+                        .heard = false, .session = {}, .engine = {}, .lag_ms = 0, .instance = {}, .deaf = false};
   out.engine.resource = spec.id;
   if (const MemberState* m = c.state.member(node)) out.intent = m->intent;
   const Peer* peer = c.peers.find(node);
@@ -42,6 +42,7 @@ CandidateEvidence candidate(const NodeId& node, const ResourceSpec& spec, const 
   const LeaseState* lease = c.state.lease(spec.id);
   const bool ended = next != peer->beat.next.end() && lease && lease->has_ended(next->session) && !PLANTED(kEndedNamed);
   if (next != peer->beat.next.end() && !ended) out.session = next->session;
+  out.deaf = lease && lease->phase == LeaseState::Phase::kDecided && peer->beat.applied < lease->decided;
   const auto engine = std::ranges::find(peer->beat.engines, spec.id, &EngineReport::resource);
   if (engine != peer->beat.engines.end()) {
     out.engine = *engine;
@@ -315,6 +316,13 @@ std::optional<Decider::Nomination> Decider::advance(const DeciderContext& c, Ins
   if (!d.to) {
     MARK(kWaitCandidate);
     waits(d.reason, unblock_of(e, d, c), now);
+    return std::nullopt;
+  }
+  // Another epoch for the same session would tell it nothing, and what it claims by the first one would be void.
+  const auto chosen = std::ranges::find(e.candidates, *d.to, &CandidateEvidence::node);
+  if (chosen->deaf && lease->session == d.session) {
+    MARK(kWaitDeaf);
+    waits(d.to->value + " to read event " + std::to_string(lease->decided.value) + " of the log, which names it; it has not yet", "daarionctl nodes", now);
     return std::nullopt;
   }
   MARK(kNominates);

@@ -92,6 +92,7 @@ struct CandidateEvidence {
   EngineReport engine;
   std::uint64_t lag_ms = 0;     // how long it had not caught up with the primary's last known position
   InstanceId instance;          // of the beat that offered the session
+  bool deaf = false;            // its beats say that it has not read the newest decision, which nobody has claimed
   bool operator==(const CandidateEvidence&) const = default;
 };
 

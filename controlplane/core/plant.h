@@ -136,6 +136,8 @@
   X(kWaitPositions, "decider: waits for fresh positions", 200)                                                              \
   X(kWaitWanted, "decider: waits for the node that was asked for", 1000)                                                    \
   X(kWaitCandidate, "decider: nobody can be promoted", 200)                                                                 \
+  X(kWaitDeaf, "decider: waits for the named node to read the log", 1000)                                                   \
+  X(kOtherThanDeaf, "decider: another than who has not read the log", 1000)                                                 \
   X(kOldVote, "decider: a vote from before the newest decision", 200)                                                       \
   X(kLateVote, "decider: a vote that waited in a buffer", 200)                                                              \
   X(kNominates, "decider: nominates", 200)                                                                                  \

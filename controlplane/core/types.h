@@ -16,6 +16,10 @@ struct StrongString {
   explicit StrongString(std::string v) : value(std::move(v)) {}
   bool empty() const { return value.empty(); }
   friend auto operator<=>(const StrongString&, const StrongString&) = default;
+  /// From the end: "node1" and "node2" differ there, and are compared more often than anything else.
+  friend bool operator==(const StrongString& a, const StrongString& b) {
+    return a.value.size() == b.value.size() && (a.value.empty() || (a.value.back() == b.value.back() && a.value == b.value));
+  }
 };
 
 template <class Tag>

@@ -278,7 +278,7 @@ DaemonPorts make_ports(const Setup& setup, const TopologySpec& spec, const Links
   std::string own_core;
   for (const auto& [server, node] : node_of)
     if (node == setup.self && server != own_leaf) own_core = server;
-  const std::shared_ptr<ReplicaKeeper> replica_keeper = make_replica_keeper(links.control, kClusterLog, own_core, replicas);
+  const std::shared_ptr<ReplicaKeeper> replica_keeper = make_replica_keeper(links.control, links.sys, kClusterLog, own_core, replicas);
   if (votes)
     ports.tend_replicas = [replica_keeper](const EventHeads& events) {
       const auto done = replica_keeper->tend(events, kLookLimit);

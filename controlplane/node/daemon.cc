@@ -50,16 +50,6 @@ void raise_priority() {
   if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) spdlog::info("memory is not locked: mlockall is not allowed here");
 }
 
-/// The newest of the events that stand where the log lost others; older ones are not known by name.
-EventHeads in_lost_places(const EventHeads& heads, const std::vector<Regression>& regressions) {
-  Sequence first = heads.empty() ? Sequence{} : heads.back().sequence, last;
-  for (const Regression& r : regressions) first = std::min(first, Sequence{r.head.value + 1}), last = std::max(last, r.folded);
-  EventHeads out;
-  for (const EventHead& head : heads)
-    if (head.sequence >= first && head.sequence <= last) out.push_back(head);
-  return out;
-}
-
 }  // namespace
 
 Daemon::Daemon(NodeConfig config, RecordFile record, DaemonPorts ports)
@@ -287,7 +277,6 @@ void Daemon::publish_heads(const StateStore& store) {
   const std::lock_guard lock(folded_mutex_);
   folded_heads_ = std::move(heads);
   folded_log_ = root_of(store.state().log);
-  folded_regressions_ = store.state().log.regressions;
 }
 
 /// The core goes on with the state of before until the new one has come to the log's end. Returns whether it has.
@@ -351,18 +340,16 @@ void Daemon::run_judge() {
     if (refold_) continue;
     std::shared_ptr<const EventHeads> heads;
     LogId log;
-    std::vector<Regression> regressions;
     {
       const std::lock_guard lock(folded_mutex_);
       heads = folded_heads_;
       log = folded_log_;
-      regressions = folded_regressions_;
     }
     if (!heads) continue;
     const auto look = [&](const EventHead& head) { return ports_.info->look(head.sequence, head.id, kJudgeLimit); };
     const auto lost = judge.judge(log, *heads, look, node_now());
     if (!lost) {
-      if (ports_.tend_replicas && !judge.doubts() && !regressions.empty() && looks % kTendEvery == 0) ports_.tend_replicas(in_lost_places(*heads, regressions));
+      if (ports_.tend_replicas && !judge.doubts() && looks % kTendEvery == 0) ports_.tend_replicas(*heads);
       continue;
     }
     spdlog::warn("the log does not have what was folded here, after {} up to {}:\n{}", lost->head.value, lost->folded.value, lost->known);

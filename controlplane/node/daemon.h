@@ -48,7 +48,7 @@ struct DaemonPorts {
   std::function<Result<void>()> provision;               // creates or repairs the streams; null: not this node's to do
   std::function<void()> tend_mirrors;                    // of an edge: looked at and made again where they are no copies; null: it has none
   std::function<void(Sequence first)> log_lost;          // before the fold begins anew: the log lost events from there on; null: nothing to do
-  std::function<void(const EventHeads& events)> tend_replicas;  // events in the places of lost ones: each replica of the log has them, or is made again; null
+  std::function<void(const EventHeads& events)> tend_replicas;  // the newest folded: each replica of the log has them, or is made again; null: not this node's to do
   std::function<LeadersSeen()> leaders;                  // null: unknown
   std::function<void(bool meta)> step_down;              // null: cannot
   std::function<void(const std::string& subject, const std::string& payload)> telemetry;  // must not block; may lose
@@ -121,7 +121,6 @@ class Daemon {
   std::mutex folded_mutex_;               // guards what follows
   std::shared_ptr<const EventHeads> folded_heads_;
   LogId folded_log_;
-  std::vector<Regression> folded_regressions_;
   LogLost lost_;                          // the judge's word, until the new fold is told; folded 0: none
   EventId lost_newest_;                   // of the event at lost_.folded
   mutable std::mutex warnings_mutex_;

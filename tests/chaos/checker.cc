@@ -169,12 +169,14 @@ class Check {
     loses_ = !lost.empty();
     lost_decisions_ = static_cast<std::size_t>(std::ranges::count_if(lost, [](const LogEvent& e) { return std::holds_alternative<PromotionDecided>(e.event.payload); }));
     if (!lost.empty()) {
-      w_.note("lost: " + summary_of(lost));
+      w_.note("lost:" + each_of(lost));
       w_.until_loss_is_told(kTold);
       events = w_.log_up_to(w_.head());
     }
     std::vector<LogEvent> fresh;
     std::ranges::copy_if(events, std::back_inserter(fresh), [&](const LogEvent& e) { return !w_.remembers(e); });
+    // What came and was lost within the fault is remembered by nobody here: the nodes told of it, and fold the log anew.
+    loses_ = loses_ || std::ranges::any_of(fresh, [](const LogEvent& e) { return std::holds_alternative<LogRegressed>(e.event.payload); });
     for (const std::string& what : epochs_given_again(fresh, lost)) violation(what, false);
     events.insert(events.end(), lost.begin(), lost.end());
     std::erase_if(events, [&](const LogEvent& e) { return w_.was_before(e); });

@@ -86,4 +86,10 @@ std::string summary_of(const std::vector<LogEvent>& events) {
   return out.empty() ? "nothing" : out;
 }
 
+std::string each_of(const std::vector<LogEvent>& events) {
+  std::string out;
+  for (const LogEvent& e : events) out += " " + std::to_string(e.sequence.value) + " " + payload_name(e.event.payload) + " " + to_text(e.event.header.id);
+  return events.empty() ? " nothing" : out;
+}
+
 }  // namespace daarion::chaos

@@ -50,4 +50,7 @@ std::vector<std::string> epochs_given_again(const std::vector<LogEvent>& fresh, 
 /// "3 failovers, 2 rejoins, ..." for people and the history.
 std::string summary_of(const std::vector<LogEvent>& events);
 
+/// " 41 PromotionDecided <id> 42 ...": all that tells one from another.
+std::string each_of(const std::vector<LogEvent>& events);
+
 }  // namespace daarion::chaos

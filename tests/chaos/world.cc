@@ -16,6 +16,8 @@
 #include <thread>
 
 #include "controlplane/node/clock.h"
+#include "streams/log_stream.h"
+#include "tests/chaos/judge.h"
 
 namespace daarion::chaos {
 namespace {
@@ -109,8 +111,14 @@ Instant World::begin(Chance chance) {
 }
 
 void World::remember() {
-  const std::uint64_t end = head().value;
-  remembered_ = need(test::read_log(*cluster_, Sequence{end > kBefore ? end - kBefore : 1}, Sequence{end}, NodeId())).events;
+  // A reader that finds no leader may be shown what a replica has and the log has not.
+  until("the log, as its leader has it", kReadable, [&] {
+    const std::uint64_t end = head().value;
+    const auto log = test::read_log(*cluster_, Sequence{end > kBefore ? end - kBefore : 1}, Sequence{end}, NodeId());
+    if (!log || !is_of_leader(log->events)) return false;
+    remembered_ = log->events;
+    return true;
+  });
   before_.clear();
   for (const LogEvent& e : remembered_) before_.insert(to_text(e.event.header.id));
   must_lose_ = false;
@@ -137,10 +145,21 @@ std::vector<LogEvent> World::log_up_to(Sequence head) {
   std::vector<LogEvent> out;
   until("a reader of the log", kReadable, [&] {
     auto log = test::read_log(*cluster_, from, head, NodeId());
-    if (log) out = std::move(log->events);
-    return log.has_value();
+    if (!log || !is_of_leader(log->events)) return false;
+    out = std::move(log->events);
+    return true;
   });
   return out;
+}
+
+bool World::is_of_leader(const std::vector<LogEvent>& events) {
+  const auto connection = test::core_connection(*cluster_, NodeId(), seconds(1));
+  if (!connection) return false;
+  const auto info = make_nats_log_info(*connection);
+  return std::ranges::all_of(events, [&](const LogEvent& e) {
+    const auto seen = info->look(e.sequence, e.event.header.id, seconds(1));
+    return seen && seen->same;
+  });
 }
 
 bool World::remembers(const LogEvent& event) const {
@@ -156,17 +175,26 @@ std::vector<LogEvent> World::lost_from(const std::vector<LogEvent>& log) const {
 }
 
 void World::until_loss_is_told(Duration limit) {
-  until("every lost event named in the log, and a warning at every node", limit, [&] {
+  std::string seen = "the log could not be read";
+  const auto told = [&] {
     const auto view = cluster_->view(edge_);
     if (!view || view->sequence < remembered_.front().sequence.value) return false;
     const auto log = test::read_log(*cluster_, remembered_.front().sequence, Sequence{view->sequence}, NodeId());
     if (!log) return false;
     const std::vector<LogEvent> lost = lost_from(log->events);
-    return !lost.empty() && is_told(lost, log->events) && std::ranges::all_of(cluster_->nodes(), [&](const NodeId& node) {
-      const auto seen = cluster_->view(node);
-      return seen && std::ranges::any_of(seen->warnings, [](const std::string& warning) { return warning.find("the log lost events") != std::string::npos; });
-    });
-  });
+    seen = "up to " + std::to_string(view->sequence) + " the log lacks:" + each_of(lost) + (is_told(lost, log->events) ? "" : ", which is not named") + "; no warning at:";
+    const std::string none = seen;
+    for (const NodeId& node : cluster_->nodes()) {
+      const auto at = cluster_->view(node);
+      if (!at || std::ranges::none_of(at->warnings, [](const std::string& warning) { return warning.find("the log lost events") != std::string::npos; })) seen += " " + node.value;
+    }
+    return !lost.empty() && is_told(lost, log->events) && seen == none;
+  };
+  try {
+    until("every lost event named in the log, and a warning at every node", limit, told);
+  } catch (const Failed& failed) {
+    throw Failed{seen + "; " + failed.why};
+  }
 }
 
 /// Source: the stream's leader itself; what servers say of it in passing may be of a leader that is gone.

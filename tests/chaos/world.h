@@ -93,6 +93,7 @@ class World {
  private:
   void make_disks();
   bool log_is_whole();
+  bool is_of_leader(const std::vector<LogEvent>& events);
   void watch();
   double measure_row();
   History& history_;

@@ -106,6 +106,28 @@ INSTANTIATE_TEST_SUITE_P(
                     Rule{"staleness", [](Evidence& e, CandidateEvidence& c) { c.engine.contact_age_ms = e.limits.staleness_ms + 1; }},
                     Rule{"loses_writes", [](Evidence& e, CandidateEvidence& c) { e.final_position = true; c.engine.position.lsn = Lsn{999}; }}));
 
+TEST(FailoverDecide, AnybodyWithinTheLimitsBeforeWhoDoesNotReadTheLog) {
+  Evidence e = after_loss_of_node1();
+  e.candidates[1].deaf = true;
+  e.candidates[2].engine.position.lsn = Lsn{600};
+  const Decision d = decide(e);
+  EXPECT_EQ(d.to, node(3));
+  EXPECT_EQ(rule_of(d, 2), "deaf");
+  EXPECT_EQ(d.loss_bytes, 400u);
+  e.wanted = node(2);
+  EXPECT_EQ(decide(e).to, node(2)) << "an operator asked for it";
+}
+
+TEST(FailoverDecide, WhoDoesNotReadTheLogIsNamedWhereNobodyElseIsLeft) {
+  Evidence e = after_loss_of_node1();
+  e.candidates[1].deaf = true;
+  e.candidates[2].engine.position.lsn = Lsn{499};  // beyond the limit
+  EXPECT_EQ(decide(e).to, node(2));
+  e.candidates[2].engine.position.lsn = Lsn{999};
+  e.candidates[2].deaf = true;
+  EXPECT_EQ(decide(e).to, node(2)) << "of the deaf, who has more";
+}
+
 TEST(FailoverDecide, LimitsThemselvesAreAllowed) {
   Evidence e = after_loss_of_node1();
   CandidateEvidence& c = e.candidates[1];

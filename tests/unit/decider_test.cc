@@ -158,6 +158,30 @@ TEST_F(DeciderTest, OneTtlForTheSessionThatWasNamed) {
   EXPECT_TRUE(advance(at(4500)));
 }
 
+/// Seen in chaos: three decisions in six seconds for a node that heard votes and beats, and nothing of the log.
+TEST_F(DeciderTest, NamesASessionOnceWhileItsNodeDoesNotReadTheLog) {
+  advance(at(2400));
+  const Sequence before = log.state.applied;
+  log.decide(2, 2, session(2));
+  advance(at(2500));
+  const auto again = [&](Instant now, Sequence read, SessionId next) {
+    vote(2, now, 2);
+    vote(3, now, 2);
+    Beat b = beat_of(2, ++counter, log.state);
+    b.next = {{kPostgres, next}};
+    b.engines = {standby_at(1000)};
+    b.applied = read;
+    peers.hear(b, now);
+    advance(now);
+    return advance(now + std::chrono::milliseconds(200));
+  };
+  EXPECT_FALSE(again(at(4500), before, session(2)));
+  EXPECT_EQ(waits_for(), "node2 to read event " + std::to_string(log.state.applied.value) + " of the log, which names it; it has not yet");
+  EXPECT_FALSE(again(at(60'000), before, session(2)));
+  EXPECT_TRUE(again(at(61'000), before, session(3))) << "it runs again: the session that was named is no more";
+  EXPECT_TRUE(again(at(62'000), log.state.applied, session(2))) << "it has read its name, and does not claim";
+}
+
 /// Such a decision would be over as soon as it is made, and the next one would name it again: forty a second.
 TEST_F(DeciderTest, NamesNoSessionWhoseEndTheLogShows) {
   log.add(PromotionDecided{.to = node(2), .session = session(2)}, node(1), kPostgres, Epoch{2});

@@ -17,6 +17,9 @@ constexpr seconds kRoundEvery{30};
 constexpr seconds kFirstRoundAfter{2};
 constexpr milliseconds kPieceLimit{150};   // to connect, and again to be answered; as of every other look
 constexpr milliseconds kProgramLimit{1000};  // it prints one line; longer means that the disk hangs
+// A busy machine does not answer in time now and then; what is broken shall not be asked for ever, and other pieces wait behind it.
+constexpr seconds kAskAgain{1};
+constexpr int kMostAsked = 5;
 // One for each thing that is missing. More is another installation altogether, and the first ones say so.
 constexpr std::size_t kMaxLacks = 16;
 
@@ -61,24 +64,24 @@ void Fitness::step(std::uint64_t incarnation, const Target& server, const Tools&
   if (left_.empty()) {
     if (now < next_round_) return;
     next_round_ = now + kRoundEvery;
-    left_ = {{Piece::kPrograms, {}}, {Piece::kServer, {}}};
+    left_ = {{.piece = Piece::kPrograms}, {.piece = Piece::kServer}};
+    next_piece_ = now;
   }
-  const Next next = left_.front();
+  if (now < next_piece_) return;
+  Next next = left_.front();
   left_.pop_front();
-  switch (next.piece) {
-    case Piece::kPrograms:
-      return look_at_programs(tools, data_dir);
-    case Piece::kServer:
-      return look_at_server(server);
-    case Piece::kDatabase:
-      return look_at_database(server, next.database);
-  }
+  const bool answered = next.piece == Piece::kPrograms ? look_at_programs(tools, data_dir)
+                        : next.piece == Piece::kServer ? look_at_server(server)
+                                                       : look_at_database(server, next.database);
+  if (answered || ++next.asked == kMostAsked) return;
+  left_.push_front(std::move(next));
+  next_piece_ = now + kAskAgain;
 }
 
-void Fitness::look_at_programs(const Tools& tools, const std::string& data_dir) {
+bool Fitness::look_at_programs(const Tools& tools, const std::string& data_dir) {
   const std::uint64_t wanted = major_of(data_dir);
   auto ran = run_tool({.argv = {tools.folder + "/postgres", "--version"}, .environment = tools.environment(), .user = tools.user, .limit = kProgramLimit});
-  if (!ran || wanted == 0) return;  // a busy machine says nothing about its packages
+  if (!ran || wanted == 0) return false;  // a busy machine says nothing about its packages
   const std::string before = "(PostgreSQL) ";
   const std::size_t at = ran->output.find(before);
   const std::uint64_t found = at == std::string::npos ? 0 : number_of(ran->output.substr(at + before.size()));
@@ -86,11 +89,12 @@ void Fitness::look_at_programs(const Tools& tools, const std::string& data_dir) 
   if (ran->exit_code != 0) programs_ = name + ": " + cause_in(ran->errors);
   else if (found != wanted) programs_ = name + ": those are of " + std::to_string(found);
   else programs_.clear();
+  return true;
 }
 
-void Fitness::look_at_server(const Target& server) {
+bool Fitness::look_at_server(const Target& server) {
   const auto rows = ask_once(server, "postgres", kServerQuestion);
-  if (!rows) return;
+  if (!rows) return false;
   preloaded_.clear();
   restart_for_.clear();
   std::map<std::string, std::vector<std::string>> known;
@@ -100,16 +104,18 @@ void Fitness::look_at_server(const Target& server) {
     if (row[0] == "library") preloaded_.push_back("library " + row[1] + " (shared_preload_libraries)");
     if (row[0] != "database") continue;
     databases_[row[1]] = std::move(known[row[1]]);
-    left_.push_back({Piece::kDatabase, row[1]});
+    left_.push_back({.piece = Piece::kDatabase, .database = row[1]});
   }
+  return true;
 }
 
-void Fitness::look_at_database(const Target& server, const std::string& database) {
+bool Fitness::look_at_database(const Target& server, const std::string& database) {
   const auto rows = ask_once(server, database, kDatabaseQuestion);
-  if (!rows) return;
+  if (!rows) return false;
   std::vector<std::string>& missing = databases_[database];
   missing.clear();
   for (const Row& row : *rows) missing.push_back(row[0] + " (database " + database + ")");
+  return true;
 }
 
 std::vector<std::string> Fitness::lacks() const {

@@ -24,7 +24,8 @@ namespace daarion::postgres {
 class Fitness {
  public:
   /// Does the next piece, if it is time: one connection and one question, or one run of a program; at most 300 ms, or 1 s for the program.
-  /// What cannot be asked now stays as it was; of another incarnation of the engine nothing waits for a restart. Source: pg_settings, pg_database, pg_extension, pg_available_extensions, pg_proc, pg_stat_file().
+  /// What cannot be asked now stays as it was and is asked again a second later, a few times; of another incarnation of the engine nothing waits for
+  /// a restart. Source: pg_settings, pg_database, pg_extension, pg_available_extensions, pg_proc, pg_stat_file().
   void step(std::uint64_t incarnation, const Target& server, const Tools& tools, const std::string& data_dir);
 
   /// At most 16, in an order that is the same on every node.
@@ -35,13 +36,16 @@ class Fitness {
   enum class Piece { kPrograms, kServer, kDatabase };
   struct Next {
     Piece piece = Piece::kPrograms;
-    std::string database;
+    std::string database = {};
+    int asked = 0;  // in vain
   };
-  void look_at_programs(const Tools& tools, const std::string& data_dir);
-  void look_at_server(const Target& server);
-  void look_at_database(const Target& server, const std::string& database);
+  // Whether there was an answer.
+  bool look_at_programs(const Tools& tools, const std::string& data_dir);
+  bool look_at_server(const Target& server);
+  bool look_at_database(const Target& server, const std::string& database);
 
   std::deque<Next> left_;  // of this round
+  std::chrono::steady_clock::time_point next_piece_{};
   std::chrono::steady_clock::time_point next_round_{};
   std::uint64_t incarnation_ = 0;
   std::string programs_;                // what is wrong with them
