@@ -133,8 +133,7 @@ Tally read_all(Connection& connection, const std::string& stream, const std::str
     out.note += "; a consumer of " + stream + (made ? " was refused at first: " : " was refused: ") + refusal;
   }
   if (!made) return out;
-  std::set<std::string> seen;
-  std::map<std::string, int> next;
+  std::map<std::string, int> newest;  // number, by origin
   for (std::uint64_t at = 0; at < last;) {
     natsMsg* got = nullptr;
     if (natsSubscription_NextMsg(&got, subscription.get(), kReadWaitMs) != NATS_OK) {
@@ -147,15 +146,18 @@ Tally read_all(Connection& connection, const std::string& stream, const std::str
     const MetaPtr meta(raw_meta);
     at = meta->Sequence.Stream;
     const std::string payload = data_of(got);
-    if (!seen.insert(payload).second) {
+    if (!out.seen.insert(payload).second) {
       ++out.repeats;
       continue;
     }
     const std::string origin = payload.substr(0, payload.find(' '));
     const int n = std::atoi(payload.substr(payload.rfind(' ') + 1).c_str());
     ++out.first[origin];
-    if (n != next[origin]++ && out.disorders++ == 0)
-      out.note += "; " + stream + ": " + payload + " at " + std::to_string(at) + ", not its number " + std::to_string(next[origin] - 1);
+    const auto [last_of, first] = newest.try_emplace(origin, n);
+    if (!first && n < last_of->second && out.disorders++ == 0)
+      out.note += "; " + stream + ": " + payload + " at " + std::to_string(at) + ", behind its number " + std::to_string(last_of->second);
+    if (!first && n > last_of->second + 1 && out.gaps++ == 0) out.note += "; " + stream + ": " + payload + " at " + std::to_string(at) + " comes after number " + std::to_string(last_of->second);
+    last_of->second = std::max(last_of->second, n);
   }
   return out;
 }

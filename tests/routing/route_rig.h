@@ -74,10 +74,12 @@ class Ear {
 
 /// A deduplicating consumer's account of one stream: what came, what came again, and whether each origin's messages came in order.
 struct Tally {
+  std::set<std::string> seen;        // payloads
   std::map<std::string, int> first;  // origin -> messages, repeats apart
   int repeats = 0;
-  int disorders = 0;
-  std::string note;                  // of the first disorder
+  int disorders = 0;                 // that came behind a later one of their origin
+  int gaps = 0;                      // places where numbers of an origin are missing, or come later
+  std::string note;                  // of the first of each
 };
 /// `filter`: what all of the stream's subjects match.
 Tally read_all(Connection& connection, const std::string& stream, const std::string& filter);
