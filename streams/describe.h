@@ -130,6 +130,8 @@ void describe(A&, Is<ReplicaRemoved> auto&) {}
 template <class A>
 void describe(A& a, Is<SlotDropped> auto& x) { a(1, x.slot); }
 template <class A>
+void describe(A& a, Is<RejoinRequested> auto& x) { a(1, x.request); }
+template <class A>
 void describe(A& a, Is<RouteTableChanged> auto& x) { a(1, x.rules); }
 template <class A>
 void describe(A& a, Is<ProviderEvidence> auto& x) { a(1, x.provider); a(2, x.usable); a(3, x.known); a(4, x.cause); }

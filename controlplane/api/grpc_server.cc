@@ -129,9 +129,10 @@ class AdminService final : public v1::Admin::Service {
   Status Retire(ServerContext*, const v1::RetireRequest* in, v1::Mutation* out) override {
     return set_intent(in->node(), MemberIntent::kRetired, in->intent(), out);
   }
-  Status Rejoin(ServerContext*, const v1::RejoinRequest*, v1::Mutation*) override {
-    return {StatusCode::UNIMPLEMENTED,
-            "rejoin: not asked for by hand, a node rejoins by itself once it follows another holder; see `daarionctl resource NAME` for its state"};
+  Status Rejoin(ServerContext*, const v1::RejoinRequest* in, v1::Mutation* out) override {
+    return with(in->resource(), "", in->node(), [&](const ResourceId& resource, const NodeId&, const NodeId& node) {
+      return give(ports_.operations->rejoin(resource, node, intent_of(in->intent())), out);
+    });
   }
   Status Resolve(ServerContext*, const v1::ResolveRequest* in, v1::Resolution* out) override {
     const auto view = ports_.view();

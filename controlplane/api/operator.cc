@@ -256,6 +256,27 @@ Result<OperatorAnswer> Operator::grant_override(const std::vector<NodeId>& left,
                     " and hear each other, two nodes write until they hear of this, and what one of them took is lost"), known(gone, ","));
 }
 
+Result<OperatorAnswer> Operator::rejoin(const ResourceId& resource, const NodeId& node, const OperatorIntent& intent) {
+  if (auto taken = taken_before(intent)) return *taken;
+  const std::string what = "rejoin " + resource.value + " " + node.value;
+  const auto spec = resource_of(resource, "rejoin");
+  if (!spec) return tl::unexpected(spec.error());
+  if (!(*spec)->has_member(node)) return fail(Remedy::kFixInput, what + ": " + node.value + " does not run it; see `daarionctl resources`");
+  const auto view = ports_.view();
+  const LeaseState* lease = view->state->lease(resource);
+  if (lease == nullptr || !lease->has_holder()) return fail(Remedy::kStepDown, what + " refused: nobody holds " + resource.value + " now, so there is nobody to copy from");
+  const NodeId& holder = lease->completed.node;
+  if (node == holder) return fail(Remedy::kStepDown, what + " refused: " + node.value + " is its holder, others copy from it; first: daarionctl switchover " + resource.value + " --reason TEXT");
+  if (lease->holder == node) return fail(Remedy::kStepDown, what + " refused: " + node.value + " is being promoted");
+  const auto heard = std::ranges::find(view->status->nodes(), node.value, [](const v1::NodeStatus& n) { return n.id(); });
+  if (heard == view->status->nodes().end() || heard->state() != "reachable") return fail(Remedy::kStepDown, what + " refused: " + node.value + " is not heard; see `daarionctl nodes`");
+  const auto& verdicts = view->if_holder_dies.at(resource).decision.verdicts;
+  const bool another = std::ranges::any_of(verdicts, [&](const Verdict& v) { return v.eligible && v.node != holder && v.node != node; });
+  return append(RejoinRequested{.request = intent.request}, node, resource, intent,
+                node.value + " copies all of " + holder.value + "'s data anew, and cannot be promoted before that is done" +
+                    (another ? "" : ": until then nobody could take over from " + holder.value) + "; void if another node is promoted first");
+}
+
 namespace {
 
 /// What the cluster has the node for, and what to do about it first; empty: nothing that cannot be missed.

@@ -49,6 +49,8 @@ class Operator {
   // Effect::kMaybe: no answer from the log in time.
   Result<OperatorAnswer> switchover(const ResourceId& resource, const NodeId& from, const NodeId& to, const OperatorIntent& intent);
   Result<OperatorAnswer> failover(const ResourceId& resource, const NodeId& to, bool allow_data_loss, const OperatorIntent& intent);
+  /// A replica's data are copied anew from the holder, whole. Errors: kStepDown: it is the holder, is not heard, or nobody holds.
+  Result<OperatorAnswer> rejoin(const ResourceId& resource, const NodeId& node, const OperatorIntent& intent);
   Result<OperatorAnswer> pause(const ResourceId& resource, const OperatorIntent& intent);   // empty: the cluster
   Result<OperatorAnswer> resume(const ResourceId& resource, const OperatorIntent& intent);
   /// The word that the holder writes no more, which alone ends promises without an end. Empty `holder` or `session`: whoever is waited

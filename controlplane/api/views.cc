@@ -73,6 +73,7 @@ struct Summary {
   std::string operator()(const ReplicaDiverged& p) const { return "from " + p.source.value + " at " + lsn_text(p.position); }
   std::string operator()(const ReplicaRemoved&) const { return {}; }
   std::string operator()(const SlotDropped& p) const { return p.slot; }
+  std::string operator()(const RejoinRequested&) const { return "its data are to be copied anew"; }
   std::string operator()(const RouteTableChanged& p) const { return number(p.rules.size()) + " rules"; }
   std::string operator()(const CapabilityMoved& p) const { return p.capability + " to " + (p.provider.empty() ? "nobody" : p.provider); }
   std::string operator()(const ServiceHealthChanged& p) const {

@@ -273,6 +273,19 @@ void add_change(CLI::App& app, const Globals& globals, ExitCode& code) {
     code = ask(globals, *forced, request, true);
   });
 
+  auto again = std::make_shared<Change>();
+  CLI::App* rejoin = add(app, again, "rejoin", "Have a replica's data copied anew from the holder, whole. Needed only where somebody doubts them: what has parted is led back without it.", kWaitsForFold);
+  rejoin->add_option("resource", again->name, "Its name, as in `daarionctl resources`")->required();
+  rejoin->add_option("node", again->to, "Whose data; not the holder's")->required()->type_name("NODE");
+  rejoin->footer("The replica's engine stands still until the copy is there, and cannot be promoted; what it had is kept until then. `daarionctl watch` shows\n"
+                 "ReplicaRejoined when it is done. If another node is promoted before it began, nothing is done.");
+  rejoin->callback([again, &globals, &code] {
+    auto request = again->request<v1::RejoinRequest>();
+    request.set_resource(again->name);
+    request.set_node(again->to);
+    code = ask(globals, *again, request, false);
+  });
+
   add_for_resource(app, globals, code, "pause", "No automatic failover until resume; holders keep writing.", true);
   add_for_resource(app, globals, code, "resume", "Automatic failover again.", false);
   auto word = std::make_shared<Change>();

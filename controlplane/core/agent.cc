@@ -487,10 +487,10 @@ void Agent::hand_over(const AgentContext& c, const LeaseState* lease, Instant no
 
 bool Agent::may_promote(Instant now) const { return confirmed() && holder_.held().value != 0 && holder_.deadline() > later(now, kPromoteRoom); }
 
-void Agent::run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutput& out) {
+void Agent::run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutput& out, bool anew) {
   op_ = Op{next_op_++, verb, upstream, now};
   const SessionId session = verb == Verb::kPromote && guard_.taken ? guard_.taken->session : SessionId{};
-  out.drive = DriverCommand{op_->id, resource_, verb, epoch, std::move(upstream), session};
+  out.drive = DriverCommand{op_->id, resource_, verb, epoch, std::move(upstream), session, anew};
 }
 
 /// Moves the engine one step towards the role that log and lease give it.
@@ -502,7 +502,7 @@ void Agent::move_engine(const AgentContext& c, const LeaseState* lease, Instant 
     MARK_IF(kObservesAgain, old);
     observe_wanted_ = false;
     asked_at_ = now;
-    out.drive = DriverCommand{0, resource_, Verb::kObserve, {}, {}};
+    out.drive = DriverCommand{0, resource_, Verb::kObserve, {}, {}, {}};
   }
   if (!engine_known_) {
     next_ = std::min(next_, later(asked_at_, kObserveAgain));
@@ -604,6 +604,17 @@ bool Agent::must_rejoin(const AgentContext& c, const LeaseState& lease) const {
   return !shares_history(history, self);
 }
 
+const ReplicaState* Agent::own_replica(const AgentContext& c) const {
+  const auto it = c.cluster.state.replicas.find({resource_, self_});
+  return it == c.cluster.state.replicas.end() ? nullptr : &it->second;
+}
+
+/// By a person, under the epoch that is still the newest, and not done yet. Not while a session of this node is named: it is to be promoted.
+bool Agent::asked_to_rejoin(const AgentContext& c, const LeaseState& lease) const {
+  const ReplicaState* known = own_replica(c);
+  return known && known->asked.value != 0 && known->asked_epoch == lease.epoch && lease.has_holder() && lease.holder != self_ && !replica_news_;
+}
+
 /// Whom to follow: the holder in the log, or the one decided if its beats show it writing and only the log is late.
 NodeId Agent::writer_of(const AgentContext& c, const LeaseState& lease) const {
   if (opened_untold(c, lease)) {
@@ -648,9 +659,12 @@ void Agent::move_follower(const AgentContext& c, const LeaseState& lease, Instan
       return run(Verb::kProvision, lease.completed.epoch, upstream, now, out);
     case EngineState::kStopped:
     case EngineState::kStandby:
+      if (asked_to_rejoin(c, lease)) {
+        MARK(kRejoinsAsked);
+        return run(Verb::kRejoin, lease.completed.epoch, upstream, now, out, true);
+      }
       if (must_rejoin(c, lease)) {
-        const ReplicaState* known = nullptr;
-        if (const auto it = c.cluster.state.replicas.find({resource_, self_}); it != c.cluster.state.replicas.end()) known = &it->second;
+        const ReplicaState* known = own_replica(c);
         if (!known || known->status != ReplicaState::Status::kDiverged || known->changed < lease.completed.sequence) {
           out.appends.push_back({ReplicaDiverged{upstream, engine_.position}, lease.completed.epoch, {},
                                  "this node's data have parted from " + upstream.value, {}});
@@ -673,15 +687,15 @@ void Agent::report_replica(const AgentContext& c, AgentOutput& out) {
   const LeaseState* lease = c.cluster.state.lease(resource_);
   const Epoch epoch = lease ? lease->completed.epoch : Epoch{};
   const NodeId& source = replica_source_;
-  const auto it = c.cluster.state.replicas.find({resource_, self_});
+  const ReplicaState* known = own_replica(c);
   const bool rejoined = replica_news_->verb == Verb::kRejoin;
   const auto wanted = rejoined ? ReplicaState::Status::kRejoined : ReplicaState::Status::kProvisioned;
-  if (it != c.cluster.state.replicas.end() && it->second.status == wanted && it->second.position == replica_news_->position) {
+  if (known && known->status == wanted && known->position == replica_news_->position && known->asked.value == 0) {
     replica_news_.reset();
     return;
   }
   if (rejoined)
-    out.appends.push_back({ReplicaRejoined{replica_news_->method, source, replica_news_->position}, epoch, {},
+    out.appends.push_back({ReplicaRejoined{replica_news_->method, source, replica_news_->position}, epoch, known ? known->asked_event : EventId{},
                            "its history is " + source.value + "'s again, by " + replica_news_->method, {}});
   else
     out.appends.push_back({ReplicaProvisioned{replica_news_->method, source, replica_news_->position}, epoch, {},

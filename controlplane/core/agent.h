@@ -105,7 +105,7 @@ class Agent {
   void retire(std::string why, AgentOutput& out);
   void retire_again(Instant now, AgentOutput& out);
   void renew_next(const LeaseState& lease, Instant now, AgentOutput& out);
-  void run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutput& out);
+  void run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutput& out, bool anew = false);
   bool confirmed() const;
   bool may_promote(Instant now) const;
   Position opened_at() const;
@@ -114,6 +114,8 @@ class Agent {
   NodeId writer_of(const AgentContext& context, const LeaseState& lease) const;
   const PrimaryTrack* opened_untold(const AgentContext& c, const LeaseState& lease) const;
   bool must_rejoin(const AgentContext& c, const LeaseState& lease) const;
+  bool asked_to_rejoin(const AgentContext& c, const LeaseState& lease) const;
+  const ReplicaState* own_replica(const AgentContext& c) const;
   void waits(std::string what, std::string unblock, Instant now);
 
   NodeId self_;

@@ -150,6 +150,11 @@ struct SlotDropped {
   std::string slot;
   bool operator==(const SlotDropped&) const = default;
 };
+/// A person asks that a replica's data be copied anew, whole, whatever they are. Void once another epoch is decided.
+struct RejoinRequested {
+  std::string request;
+  bool operator==(const RejoinRequested&) const = default;
+};
 
 // ---- route.table, route.<capability>
 struct RouteTableChanged {
@@ -278,7 +283,7 @@ using Payload =
                  MemberReturned, MemberIntentChanged, PromotionDecided, PromotionCompleted, PromotionFailed, LeaseReleased,
                  ReplicaProvisioned, ReplicaRejoined, ReplicaDiverged, ReplicaRemoved, SlotDropped, RouteTableChanged,
                  CapabilityMoved, Paused, Resumed, SwitchoverRequested, FencingConfirmed, OverrideGranted, ReplicaLagReported,
-                 HealthReported, ServiceHealthChanged, ServiceMoved, ResourceObserved>;
+                 HealthReported, ServiceHealthChanged, ServiceMoved, ResourceObserved, RejoinRequested>;
 
 /// What orders the events of one thing: CLUSTER_LOG has at most one event per (kind, name, version).
 struct Aggregate {

@@ -169,10 +169,15 @@ struct Step {
   }
 
   // ---- replica.<resource>.<node>
+  ReplicaState* replica_of(const std::string& name) {
+    const auto dot = name.find('.');
+    return dot == std::string::npos ? nullptr : &s.replicas[{ResourceId(name.substr(0, dot)), NodeId(name.substr(dot + 1))}];
+  }
   void replica(ReplicaState::Status status, std::string method, const NodeId& source, const Position& position) {
-    const auto dot = h.aggregate.name.find('.');
-    if (dot == std::string::npos) return ignore();
-    ReplicaState& r = s.replicas[{ResourceId(h.aggregate.name.substr(0, dot)), NodeId(h.aggregate.name.substr(dot + 1))}];
+    ReplicaState* found = replica_of(h.aggregate.name);
+    if (found == nullptr) return ignore();
+    ReplicaState& r = *found;
+    if (status != ReplicaState::Status::kDiverged) r.asked = {}, r.asked_event = {}, r.asked_epoch = {};
     r.status = status;
     r.method = std::move(method);
     r.source = source;
@@ -185,6 +190,15 @@ struct Step {
   void on(const ReplicaDiverged& p) { replica(ReplicaState::Status::kDiverged, {}, p.source, p.position); }
   void on(const ReplicaRemoved&) { replica(ReplicaState::Status::kRemoved, {}, {}, {}); }
   void on(const SlotDropped&) {}
+  void on(const RejoinRequested& p) {
+    ReplicaState* r = replica_of(h.aggregate.name);
+    if (r == nullptr) return ignore();
+    const LeaseState* l = s.lease(h.resource);
+    r->asked = log.sequence;
+    r->asked_event = h.id;
+    r->asked_epoch = l ? l->epoch : Epoch{};
+    remember(p.request);
+  }
 
   // ---- route.*
   void on(const RouteTableChanged& p) {

@@ -65,6 +65,7 @@ struct DriverCommand {
   Epoch epoch;
   NodeId upstream;    // kFollow, kRejoin, kProvision: from whom; empty for kProvision: from nothing
   SessionId session;  // kPromote: what the engine is opened under; reported back as `opened`
+  bool anew = false;  // kRejoin: copied whole, also where less would do
   bool operator==(const DriverCommand&) const = default;
 };
 struct DriverResult {

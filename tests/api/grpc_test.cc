@@ -25,12 +25,24 @@ class GrpcTest : public testing::Test {
   std::unique_ptr<v1::Admin::Stub> stub;
 };
 
-TEST_F(GrpcTest, WhatIsNotServedYetSaysWhatToDoInstead) {
-  grpc::ClientContext context;
+TEST_F(GrpcTest, RejoinIsForReplicasThatAreHeard) {
+  const auto ask = [&](const std::string& resource, const std::string& node, v1::Mutation* mutation) {
+    grpc::ClientContext context;
+    v1::RejoinRequest request;
+    request.set_resource(resource);
+    request.set_node(node);
+    request.mutable_intent()->set_reason("its disk was full");
+    request.mutable_intent()->set_actor("ann");
+    return stub->Rejoin(&context, request, mutation);
+  };
   v1::Mutation mutation;
-  const grpc::Status rejoin = stub->Rejoin(&context, {}, &mutation);
-  EXPECT_EQ(rejoin.error_code(), grpc::StatusCode::UNIMPLEMENTED);
-  EXPECT_NE(rejoin.error_message().find("daarionctl resource"), std::string::npos) << rejoin.error_message();
+  EXPECT_NE(ask("postgres", "node1", &mutation).error_message().find("node1 is its holder"), std::string::npos);
+  EXPECT_NE(ask("postgres", "node3", &mutation).error_message().find("node3 does not run it"), std::string::npos);
+  EXPECT_NE(ask("nothing", "node2", &mutation).error_message().find("unknown resource nothing"), std::string::npos);
+  const grpc::Status asked = ask("postgres", "NODE2", &mutation);
+  ASSERT_TRUE(asked.ok()) << asked.error_message();
+  EXPECT_EQ(mutation.event().type(), "RejoinRequested");
+  EXPECT_TRUE(mutation.outcome().starts_with("node2 copies all of node1's data anew")) << mutation.outcome();
 }
 
 TEST_F(GrpcTest, ResolvesForAnyNameOfANode) {

@@ -289,6 +289,20 @@ TEST(Cluster, OfTwoNodesReplicatesAndNeverElects) {
   ASSERT_OK(view);
   EXPECT_EQ(view->voters, 1u);
   EXPECT_EQ(view->failure_tolerance, 0u);
+
+  const auto refused = test::rejoin(cluster, kTwo, kOne, "test");
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("node1 is its holder"), std::string::npos) << refused.error().message;
+  ASSERT_OK(cluster.await(kTwo, "node2 streaming", seconds(30), [](const dev::ClusterView& v) { return v.streams(kPostgres, "node2"); }));
+  const auto asked = test::rejoin(cluster, kTwo, kTwo, "test");
+  ASSERT_OK(asked);
+  ASSERT_OK(cluster.await_that("node2's data copied anew", seconds(40), cluster.log_of(kTwo, Part::kDaemon), [&] {
+    const auto now = cluster.view(kOne);
+    const auto log = now ? test::read_log(cluster, Sequence{asked->sequence()}, Sequence{now->sequence}, NodeId()) : fail(Remedy::kRetry, "");
+    const LogEvent* done = log ? test::last_of<ReplicaRejoined>(log->events) : nullptr;
+    return done && std::get<ReplicaRejoined>(done->event.payload).method == "rebuild" && to_text(done->event.header.cause) == asked->event().id() && now->streams(kPostgres, "node2");
+  }));
+
   ASSERT_OK(cluster.kill(kOne));
   std::this_thread::sleep_for(seconds(5));  // the fault's length: two leases and a half
   const auto c = cluster.superuser(kTwo, seconds(2));

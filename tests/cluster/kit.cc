@@ -209,6 +209,21 @@ Result<v1::Mutation> switchover(const dev::LocalCluster& cluster, const NodeId& 
   return ask(cluster, at, "switchover", call);
 }
 
+Result<v1::Mutation> rejoin(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason, const std::string& resource) {
+  v1::RejoinRequest request;
+  request.set_resource(resource);
+  request.set_node(node.value);
+  request.mutable_intent()->set_reason(reason);
+  request.mutable_intent()->set_actor("test");
+  v1::Mutation answer;
+  struct {
+    v1::RejoinRequest& request;
+    v1::Mutation* answer;
+    grpc::Status operator()(v1::Admin::Stub& stub, grpc::ClientContext& context) { return stub.Rejoin(&context, request, answer); }
+  } call{request, &answer};
+  return ask(cluster, at, "rejoin", call);
+}
+
 Result<v1::Explanation> explain(const dev::LocalCluster& cluster, const NodeId& at, Sequence sequence) {
   v1::ExplainRequest request;
   request.set_sequence(sequence.value);

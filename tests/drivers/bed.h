@@ -40,13 +40,14 @@ struct EngineNode {
   std::unique_ptr<Driver> driver;
   std::uint64_t op = 0;
 
-  DriverResult run(Verb verb, const std::string& upstream = "", std::uint64_t epoch = 1) {
+  DriverResult run(Verb verb, const std::string& upstream = "", std::uint64_t epoch = 1, bool anew = false) {
     return driver->run({.op = ++op,
                         .resource = config.resource.id,
                         .verb = verb,
                         .epoch = {epoch},
                         .upstream = NodeId(upstream),
-                        .session = session(epoch)});
+                        .session = session(epoch),
+                        .anew = anew});
   }
   EngineReport observe() { return driver->observe(); }
   const std::string& data() const { return config.resource.data_dir; }

@@ -368,6 +368,18 @@ TEST_F(Postgres, AReplicaThatWasOpenedByHandIsRebuilt) {
   EXPECT_FALSE(b.observe().diverged) << "neither after the copy, whose pg_control is a primary's";
   EXPECT_EQ(b.value("SELECT count(*) FROM t WHERE i = 77"), "1") << "the writer's own, of its series";
   EXPECT_EQ(b.value("SELECT count(*) FROM t"), "10010");
+  // Nothing is wrong with them now: left as they are, unless a person wants a whole copy.
+  const auto whole = [&](bool anew) {
+    std::ofstream(b.data() + "/left-over") << "x";
+    const DriverResult again = b.run(Verb::kRejoin, "node1", 1, anew);
+    EXPECT_TRUE(again.ok) << again.message;
+    EXPECT_TRUE(b.run(Verb::kFollow, "node1").ok);
+    EXPECT_TRUE(caught_up(a, b));
+    EXPECT_EQ(exists(b.data() + "/left-over"), !anew);
+    return again.method;
+  };
+  EXPECT_EQ(whole(false), "follow");
+  EXPECT_EQ(whole(true), "rebuild");
 }
 
 TEST_F(Postgres, TwoTimelinesOfOneNumberHaveParted) {

@@ -186,6 +186,13 @@ TEST_F(Redis, AFormerMasterTakesTheRestOrAWholeCopy) {
   EXPECT_EQ(b.info("sync_full"), "0");
   EXPECT_EQ(a.text({"GET", "more"}), "1");
   EXPECT_EQ(a.observe().position.timeline, 2u);
+  // It streams, and is left as it is, unless a person wants a whole copy.
+  ASSERT_TRUE(a.run(Verb::kRejoin, "node2", 2).ok);
+  EXPECT_EQ(b.info("sync_full"), "0");
+  ASSERT_TRUE(a.run(Verb::kRejoin, "node2", 2, true).ok);
+  ASSERT_TRUE(eventually([&] { return a.observe().streaming; }));
+  EXPECT_EQ(b.info("sync_full"), "1");
+  EXPECT_EQ(a.text({"GET", "more"}), "1");
   // Now node2 writes what nobody gets, saves it, and dies: its data have parted from those of whom takes over.
   a.host.stop(SIGSTOP);
   ASSERT_EQ(b.text({"SET", "lost", "1"}, ""), "OK");

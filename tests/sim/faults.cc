@@ -142,6 +142,14 @@ struct Doing {
         });
   }
 
+  /// A person has a replica's data copied anew.
+  void rejoin() {
+    const LeaseState* lease = w.reference().lease(kPostgres);
+    const NodeId node = any_host().id;
+    if (lease == nullptr || !lease->has_holder() || node == lease->completed.node || node == NodeId("node3")) return;
+    w.append_by_hand(RejoinRequested{}, kPostgres, {}, "operator:sim", node);
+  }
+
   void pause() {
     if (w.reference().lease(kPostgres) == nullptr) return;
     const ResourceId what = r.chance(0.5) ? kPostgres : ResourceId{};
@@ -411,7 +419,7 @@ void perform_fault(World& w, const Fault& fault) {
     case FaultKind::kSwizzle: return d.swizzle();
     case FaultKind::kElection: return w.lose_log_leader(d.r.between(w.knobs().log_faults_only ? seconds(1) : seconds(4), seconds(9)));
     case FaultKind::kNats: return d.nats_for(d.r.between(milliseconds(100), seconds(4)));
-    case FaultKind::kSwitchover: return d.switchover();
+    case FaultKind::kSwitchover: return d.r.chance(0.15) ? d.rejoin() : d.switchover();
     case FaultKind::kPause: return d.pause();
     case FaultKind::kFencingWord: return d.fencing_word();
     case FaultKind::kClockStep: {

@@ -772,6 +772,33 @@ TEST_F(FollowerTest, PartedDataAreSaidBeforeTheyAreRejoined) {
   EXPECT_TRUE(drives(out, Verb::kRejoin));
 }
 
+TEST_F(FollowerTest, CopiesItsDataAnewOnceAPersonAskedForIt) {
+  engine(EngineState::kStandby, at(0));
+  observe(EngineState::kStandby, at(0), {}, 700, 1);
+  const Sequence asked = log.add(RejoinRequested{}, node(1), kPostgres);
+  AgentOutput out = advance(at(10));
+  ASSERT_TRUE(drives(out, Verb::kRejoin));
+  EXPECT_TRUE(out.drive->anew);
+  EXPECT_EQ(out.drive->upstream, node(2));
+  done(*out.drive, true, at(20), {2, Lsn{900}, "db"});
+  observe(EngineState::kStopped, at(30), {}, 900, 2);
+  out = advance(at(30));
+  const AppendWish* told = wish<ReplicaRejoined>(out);
+  ASSERT_NE(told, nullptr);
+  EXPECT_EQ(told->cause, log.state.replicas.at({kPostgres, node(1)}).asked_event);
+  EXPECT_TRUE(drives(out, Verb::kFollow)) << "once for each time that it is asked for";
+  log.add(ReplicaRejoined{"rebuild", node(2), {2, Lsn{900}, "db"}}, node(1), kPostgres);
+  EXPECT_EQ(log.state.replicas.at({kPostgres, node(1)}).asked, Sequence{}) << asked.value;
+}
+
+TEST_F(FollowerTest, ACopyThatWasAskedForIsVoidUnderAnotherEpoch) {
+  engine(EngineState::kStandby, at(0));
+  observe(EngineState::kStandby, at(0), {}, 700, 1);
+  log.add(RejoinRequested{}, node(1), kPostgres);
+  log.decide(2, 2, session(21));
+  EXPECT_FALSE(drives(advance(at(1)), Verb::kRejoin));
+}
+
 // node2 was decided again and has opened timeline 3; the log does not have its completion yet. node1 streams that timeline already.
 TEST_F(FollowerTest, DataOfAWriterThatTheLogIsLateOnHaveNotParted) {
   log.decide(2, 2, session(21));

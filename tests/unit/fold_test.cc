@@ -252,9 +252,17 @@ TEST(Fold, ReplicaEventsSetItsStatus) {
   EXPECT_EQ(log.state.replicas.at({kPostgres, node(2)}).method, "rewind");
   log.add(SlotDropped{"s"}, node(2), kPostgres);
   EXPECT_EQ(status(), Status::kRejoined);
+  const Sequence asked = log.add(RejoinRequested{.request = "r7"}, node(2), kPostgres);
+  EXPECT_EQ(log.state.replicas.at({kPostgres, node(2)}).asked, asked);
+  EXPECT_EQ(log.state.replicas.at({kPostgres, node(2)}).asked_epoch, log.state.lease(kPostgres)->epoch);
+  EXPECT_TRUE(std::ranges::any_of(log.state.requests, [](const RequestState& r) { return r.request == "r7"; }));
+  log.add(ReplicaDiverged{node(1), {}}, node(2), kPostgres);
+  EXPECT_EQ(log.state.replicas.at({kPostgres, node(2)}).asked, asked);
+  log.add(ReplicaRejoined{"rebuild", node(1), {1, Lsn{6}, "db"}}, node(2), kPostgres);
+  EXPECT_EQ(log.state.replicas.at({kPostgres, node(2)}).asked, Sequence{});
   log.add(ReplicaRemoved{}, node(2), kPostgres);
   EXPECT_EQ(status(), Status::kRemoved);
-  EXPECT_EQ(log.state.version_of({"replica", "postgres.node2"}), Version{5});
+  EXPECT_EQ(log.state.version_of({"replica", "postgres.node2"}), Version{8});
 }
 
 TEST(Fold, RoutesAndCapabilities) {

@@ -286,8 +286,8 @@ Result<void> Engine::rejoin(const DriverCommand& c, DriverResult& r) {
     if (auto ended = end_process(SIGINT, kEndLimit); !ended && !(ended = end_process(SIGQUIT, kEndLimit))) return ended;
   }
   control_cache_.reset();
-  std::string why_not = "an unfinished rewind";
-  if (auto own = unfinished ? Result<Lineage>(fail(Remedy::kRetry, why_not)) : own_lineage(); own) {
+  std::string why_not = c.anew ? "a whole copy was asked for" : "an unfinished rewind";
+  if (auto own = unfinished || c.anew ? Result<Lineage>(fail(Remedy::kRetry, why_not)) : own_lineage(); own) {
     Judgement j = compare(*own, *theirs);
     if (j.kinship == Kinship::kMayFollow && exists(strayed_path())) j = {Kinship::kSameNumber, "it was opened by hand on " + timeline_text(own->timeline)};
     if (j.kinship == Kinship::kOtherSystem || j.kinship == Kinship::kBehind)

@@ -203,7 +203,7 @@ Result<void> Engine::rejoin(const DriverCommand& c, DriverResult& r) {
   if (auto learned = learn({.node = {}, .resource = {}, .identity = {}, .openings = theirs.openings}); !learned) return learned;
   r.method = "full-copy";
   if (host_.running()) {
-    if (const auto seen = look(kAskLimit); seen && j->kinship == Kinship::kMayFollow && field(seen->info, "master_link_status") == "up" && node_at(*seen) == upstream.node) {
+    if (const auto seen = look(kAskLimit); seen && !c.anew && j->kinship == Kinship::kMayFollow && field(seen->info, "master_link_status") == "up" && node_at(*seen) == upstream.node) {
       r.position = present_position();  // it was done already
       return {};
     }
