@@ -21,7 +21,7 @@ check() {
   local dir=$work/$1 model=$models/$2.pml; shift 2
   mkdir -p "$dir"
   ( cd "$dir" && spin -a "$@" "$model" > spin.log 2>&1 &&
-    cc $optimise -DSAFETY -DNOREDUCE -DCOLLAPSE -DVECTORSZ=512 -DMEMLIM=5500 -w -o pan pan.c && ./pan -m1000000 -w24 > pan.log 2>&1 )
+    cc $optimise -DSAFETY -DNOREDUCE -DCOLLAPSE -DVECTORSZ=512 -DMEMLIM=9000 -w -o pan pan.c && ./pan -m1000000 -w24 > pan.log 2>&1 )
   states=$(awk '/states, stored/ {print $1; exit}' "$dir/pan.log")
   errors=$(sed -n 's/.*errors: \([0-9]*\).*/\1/p' "$dir/pan.log" | head -1)
   cut=$(grep -c 'max search depth too small\|out of memory\|memory limit' "$dir/pan.log")
