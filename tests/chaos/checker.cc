@@ -156,6 +156,17 @@ class Check {
     for (const LogEvent& e : events) {
       const std::string line = event_line(view_of(e, log_subject(e.event.header.aggregate, e.event.header.version)));
       w_.history().say("event", line.substr(0, line.size() - 1));
+      const auto* decided = std::get_if<PromotionDecided>(&e.event.payload);
+      if (decided == nullptr) continue;
+      for (std::size_t i = 0; i < decided->verdicts.size() && i < decided->evidence.candidates.size(); ++i) {
+        const daarion::Verdict& verdict = decided->verdicts[i];
+        const CandidateEvidence& candidate = decided->evidence.candidates[i];
+        w_.history().say("event", "      " + verdict.node.value + ": " + verdict.rule + ", " + verdict.detail + "; its engine is " + text_of(candidate.engine.state) + " at " +
+                                      std::to_string(candidate.engine.position.lsn.value) + " of timeline " + std::to_string(candidate.engine.position.timeline) + ", seen " +
+                                      std::to_string(candidate.engine.age_ms) + " ms before");
+      }
+      w_.history().say("event", "      the last holder is " + decided->evidence.last_holder.value + " at " + std::to_string(decided->evidence.last_position.lsn.value) + " of timeline " +
+                                    std::to_string(decided->evidence.last_position.timeline) + (decided->evidence.final_position ? ", final" : ""));
     }
   }
 

@@ -382,6 +382,23 @@ TEST_F(Postgres, AReplicaThatWasOpenedByHandIsRebuilt) {
   EXPECT_EQ(whole(true), "rebuild");
 }
 
+/// Before the first checkpoint after its promotion the server counts itself as consistent from there on, and answers while it reads its own log.
+TEST_F(Postgres, APrimaryThatCrashedSoonAfterItsPromotionShowsAllThatItHas) {
+  Node& a = primary(1);
+  ASSERT_EQ(a.value("CREATE TABLE t (i bigint, t text); SELECT 'ok'"), "ok");
+  Node& b = replica(2);
+  ASSERT_TRUE(caught_up(a, b));
+  a.host.kill_all();
+  ASSERT_TRUE(b.run(Verb::kPromote, "", 2).ok);
+  ASSERT_EQ(b.value("INSERT INTO t SELECT i, repeat('x', 100) FROM generate_series(1, 60000) i; SELECT 'ok'"), "ok");
+  const Lsn written = b.observe().position.lsn;
+  b.host.kill_all();
+  ASSERT_TRUE(b.run(Verb::kStart).ok);
+  EngineReport first;
+  ASSERT_TRUE(eventually([&] { return (first = b.observe()).state == EngineState::kStandby; }));
+  EXPECT_GE(first.position.lsn, written) << "as soon as it has a position, it is that of all it has";
+}
+
 TEST_F(Postgres, TwoTimelinesOfOneNumberHaveParted) {
   Node& a = make(1);
   ASSERT_TRUE(a.run(Verb::kProvision).ok);

@@ -158,6 +158,64 @@ TEST_F(DeciderTest, OneTtlForTheSessionThatWasNamed) {
   EXPECT_TRUE(advance(at(4500)));
 }
 
+/// Every daemon was started anew at once: nobody has heard node1 write, and its engine replays while its replica is up.
+class RestartedTest : public testing::Test {
+ protected:
+  void hear(int n, Instant now, EngineState state, std::uint64_t lsn) {
+    Beat b = beat_of(n, ++counter, log.state);
+    b.next = {{kPostgres, session(static_cast<std::uint64_t>(n) + 20)}};
+    b.engines = {standby_at(lsn)};
+    b.engines[0].state = state;
+    peers.hear(b, now);
+  }
+  std::optional<Decider::Nomination> decide_at(Instant now) {
+    for (const int voter : {2, 3})
+      decider.on_vote({.voter = node(voter), .instance = instance(voter), .run = run(1), .log = log_id(), .voter_set = log.state.voters.id, .resource = kPostgres,
+                       .highest = Epoch{1}, .over_ms = 5}, now);
+    return decider.advance({.state = log.state, .peers = peers, .spec = spec, .self = node(2), .instance = instance(2), .software = "test", .caught_up = true,
+                            .start = at(0), .live_wishes = {}}, now);
+  }
+  Log log = log_with_holder();
+  TopologySpec spec = spec_of_three();
+  Peers peers{node(2)};
+  Decider decider{kPostgres};
+  std::uint64_t counter = 0;
+};
+
+TEST_F(RestartedTest, WaitsForThePositionOfWhoWroteLast) {
+  (void)decide_at(at(0));
+  for (int ms = 500; ms <= 2000; ms += 500) {
+    hear(1, at(ms), EngineState::kStopped, 0);
+    hear(2, at(ms), EngineState::kStandby, 900);
+    EXPECT_FALSE(decide_at(at(ms))) << ms;
+  }
+  ASSERT_TRUE(decider.wait());
+  EXPECT_EQ(decider.wait()->what, "the position of node1, which wrote last and is not up yet");
+  hear(1, at(2500), EngineState::kStandby, 1000);
+  hear(2, at(2500), EngineState::kStandby, 900);
+  const auto nominated = decide_at(at(2500));
+  ASSERT_TRUE(nominated);
+  EXPECT_EQ(nominated->decision.to, node(1));
+}
+
+TEST_F(RestartedTest, WaitsForNobodyWhoIsSilentAndNotForEver) {
+  (void)decide_at(at(0));
+  hear(2, at(500), EngineState::kStandby, 900);
+  (void)decide_at(at(500));
+  hear(2, at(800), EngineState::kStandby, 900);
+  EXPECT_TRUE(decide_at(at(800))) << "node1 is not there";
+  std::optional<Decider::Nomination> nominated;
+  int ms = 1000;
+  for (; ms < 20'000 && !nominated; ms += 500) {
+    hear(1, at(ms), EngineState::kStopped, 0);
+    hear(2, at(ms), EngineState::kStandby, 900);
+    nominated = decide_at(at(ms));
+  }
+  ASSERT_TRUE(nominated) << "its engine never comes up";
+  EXPECT_EQ(nominated->decision.to, node(2));
+  EXPECT_GE(ms, 10'000);
+}
+
 /// Seen in chaos: three decisions in six seconds for a node that heard votes and beats, and nothing of the log.
 TEST_F(DeciderTest, NamesASessionOnceWhileItsNodeDoesNotReadTheLog) {
   advance(at(2400));

@@ -44,6 +44,7 @@ class Engine final : public PostgresDriver {
     std::uint64_t timeline = 0;
     bool streaming = false;
     bool paused = false;  // its replay
+    bool read_out = false;  // a standby that has read its own log to the end
     std::string receiver;
     std::string upstream_host;
     std::uint32_t upstream_port = 0;
@@ -112,6 +113,7 @@ class Engine final : public PostgresDriver {
   std::unique_ptr<Connection> kept_;
   std::uint64_t kept_incarnation_ = 0;
   std::uint64_t answered_incarnation_ = 0;  // the newest that ever answered: before that it is starting, after it unresponsive
+  std::uint64_t read_out_incarnation_ = 0;  // that has read its own log to the end
   std::optional<Steady::time_point> contact_;
   std::optional<std::pair<std::string, ControlData>> control_cache_;  // by pg_control's modification
   Steady::time_point kept_up_{};

@@ -38,7 +38,8 @@ SELECT pg_is_in_recovery(), s.system_identifier, pg_postmaster_start_time(),
   current_setting('primary_conninfo'), current_setting('primary_slot_name'),
   (extract(epoch FROM clock_timestamp() - greatest(pg_last_xact_replay_timestamp(), c.checkpoint_time)) * 1000)::bigint,
   c.timeline_id, c.checkpoint_lsn, r.min_recovery_end_timeline, r.min_recovery_end_lsn,
-  CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END, (SELECT count(*) FROM pg_class)
+  CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END, (SELECT count(*) FROM pg_class),
+  (SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup')
 FROM pg_control_system() s, pg_control_checkpoint() c, pg_control_recovery() r LEFT JOIN pg_stat_wal_receiver w ON true)";
 
 }  // namespace
@@ -115,6 +116,8 @@ Result<Engine::Seen> Engine::look(Duration limit) {
     s.timeline = newest_timeline(data_dir_, control, s.received);
     if (s.streaming) s.timeline = std::max(s.timeline, number_of(v[8]));
     s.paused = v[19] != "not paused";
+    // It waits for more, or is given it: what it has itself it has read.
+    s.read_out = s.paused || !s.receiver.empty() || v[21] == "RecoveryWalStream" || v[21] == "RecoveryRetrieveRetryInterval";
   }
   return s;
 }
@@ -196,6 +199,10 @@ void Engine::fill_seen(EngineReport& r, const Seen& s) {
     not_streaming_since_.reset();
     return;
   }
+  // One that crashed as a primary soon after its promotion, before its next checkpoint, answers as a standby while it still reads its own log: its
+  // position grows, and would be taken for all that it has.
+  if (s.read_out) read_out_incarnation_ = r.incarnation;
+  else if (read_out_incarnation_ != r.incarnation) r.state = EngineState::kStarting;
   r.upstream = node_at(s);
   r.streaming = s.streaming;
   r.contact_age_ms = s.contact_age_ms;
