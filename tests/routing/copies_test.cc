@@ -18,11 +18,6 @@ constexpr Duration kStill = seconds(2);
 
 class RoutingCopies : public testing::Test {
  protected:
-  RoutingCopies() {
-    for (const int i : rig_.core_nodes) cores_.push_back(make_source_copies(rig_.core, rig_.node(i), kStill));
-    edges_.push_back(make_mirror_copies(rig_.edge, rig_.node(RouteRig::kEdge), "core", kStill));
-  }
-
   /// Ids "<who><n>", published at that site by somebody who may; with a header or without.
   void put(Connection& at, const std::string& who, int first, int last, const std::map<std::string, std::string>& headers = {}) {
     const auto link = at.handles().link();
@@ -52,11 +47,8 @@ class RoutingCopies : public testing::Test {
     return n;
   }
 
-  /// One look of all nodes, as their daemons do it every 15 s; the edge's plan too.
   void tend() {
-    for (const auto& keeper : cores_) note(keeper->tend(rig_.plan, seconds(2)));
-    note(edges_[0]->tend(rig_.plan, seconds(2)));
-    note(rig_.apply_edge());
+    for (const RouteWork& work : keepers_.tend()) note(work);
   }
   void note(const RouteWork& work) {
     for (const std::string& done : work.done) done_.push_back(done);
@@ -74,7 +66,7 @@ class RoutingCopies : public testing::Test {
   std::string all_said() const {
     std::string out = "left: " + left_;
     for (const std::string& done : done_) out += "\n  " + done;
-    for (const auto* keepers : {&cores_, &edges_})
+    for (const auto* keepers : {&keepers_.cores, &keepers_.edges})
       for (const auto& keeper : *keepers)
         for (const CopyView& view : keeper->views())
           out += "\n  " + view.stream + " of " + view.origin + ": " + (view.behind ? std::to_string(*view.behind) + " behind" : "not known") +
@@ -88,7 +80,7 @@ class RoutingCopies : public testing::Test {
   }
   /// Of whoever looks after the source.
   std::optional<std::uint64_t> core_behind() const {
-    for (const auto& keeper : cores_)
+    for (const auto& keeper : keepers_.cores)
       if (const auto there = behind(*keeper, "MESSAGE")) return there;
     return std::nullopt;
   }
@@ -102,8 +94,7 @@ class RoutingCopies : public testing::Test {
   }
 
   RouteRig rig_;
-  std::vector<std::unique_ptr<CopyKeeper>> cores_;
-  std::vector<std::unique_ptr<CopyKeeper>> edges_;
+  CopyKeepers keepers_{rig_, kStill};
   std::vector<std::string> done_;
   std::string left_;
 };
@@ -113,14 +104,14 @@ TEST_F(RoutingCopies, ThatAreWholeAreLeftAloneAndTheirLagIsSeen) {
   put(*rig_.edge, "edge", 1, 5);
   // A later server begins a new source after some seconds, which is longer than what these keepers take for standing still.
   ASSERT_TRUE(becomes([&] { return both_have("edge5"); }));
-  EXPECT_TRUE(tended_until([&] { return core_behind() == 0u && behind(*edges_[0], "MESSAGE_MIRROR") == 0u; })) << all_said();
+  EXPECT_TRUE(tended_until([&] { return core_behind() == 0u && behind(*keepers_.edges[0], "MESSAGE_MIRROR") == 0u; })) << all_said();
   rig_.servers.cut_edge();
   put(*rig_.edge, "edge", 6, 30);
   put(*rig_.core, "core", 6, 9);
-  EXPECT_TRUE(tended_until([&] { return !core_behind() && !behind(*edges_[0], "MESSAGE_MIRROR"); })) << "nobody can tell while the link is cut";
+  EXPECT_TRUE(tended_until([&] { return !core_behind() && !behind(*keepers_.edges[0], "MESSAGE_MIRROR"); })) << "nobody can tell while the link is cut";
   rig_.servers.heal_edge();
   ASSERT_TRUE(becomes([&] { return both_have("edge30") && both_have("core9"); }));
-  EXPECT_TRUE(tended_until([&] { return core_behind() == 0u && behind(*edges_[0], "MESSAGE_MIRROR") == 0u; })) << all_said();
+  EXPECT_TRUE(tended_until([&] { return core_behind() == 0u && behind(*keepers_.edges[0], "MESSAGE_MIRROR") == 0u; })) << all_said();
   for (const auto end = std::chrono::steady_clock::now() + 2 * kStill; std::chrono::steady_clock::now() < end;) tend();
   EXPECT_TRUE(done_.empty() && left_.empty()) << all_said();
   EXPECT_EQ(last_sequence_of(*rig_.core, "MESSAGE"), 39u);
@@ -259,9 +250,7 @@ TEST_F(RoutingCopiesFull, WhatAReplicaLacksIsPutAgainAndNothingIsLost) {
   if (!full_size_is_asked_for()) GTEST_SKIP() << kFullSize;
   constexpr int kRounds = 8;
   constexpr seconds kFrozenFor(7);
-  Json config = (*js_request(*rig_.core, "$JS.API.STREAM.INFO.MESSAGE", nullptr, seconds(2)))["config"];
-  config["duplicate_window"] = 20'000'000'000;
-  ASSERT_FALSE(js_request(*rig_.core, "$JS.API.STREAM.UPDATE.MESSAGE", config, seconds(2))->contains("error"));
+  ASSERT_TRUE(set_repeat_window(*rig_.core, "MESSAGE", seconds(20)));
   std::atomic<bool> done = false;
   std::vector<std::unique_ptr<Publisher>> publishers;
   for (const int i : rig_.core_nodes) publishers.push_back(rig_.publisher({i}, {"message.received.helion"}, 300, done));

@@ -52,6 +52,28 @@ std::unique_ptr<Publisher> RouteRig::publisher(const std::vector<int>& order, st
   return std::make_unique<Publisher>(servers.endpoint(order, "service", NatsServers::Account::kApp), servers.name(order.front()), std::move(subjects), least, until);
 }
 
+CopyKeepers::CopyKeepers(RouteRig& rig, Duration still) : rig_(rig) {
+  for (const int i : rig.core_nodes) cores.push_back(make_source_copies(rig.core, rig.node(i), still));
+  for (std::size_t i = 0; i < rig.edges.size(); ++i) edges.push_back(make_mirror_copies(rig.edges[i], rig.node(rig.edge_nodes[i]), "core", still));
+}
+
+std::vector<RouteWork> CopyKeepers::tend() {
+  std::vector<RouteWork> out;
+  for (const auto* keepers : {&cores, &edges})
+    for (const auto& keeper : *keepers) out.push_back(keeper->tend(rig_.plan, seconds(2)));
+  for (std::size_t i = 0; i < edges.size(); ++i) out.push_back(rig_.apply_edge(i));
+  return out;
+}
+
+bool set_repeat_window(Connection& core, const std::string& stream, Duration window) {
+  const auto info = js_request(core, "$JS.API.STREAM.INFO." + stream, nullptr, seconds(2));
+  if (!info || !info->contains("config")) return false;
+  nlohmann::json config = (*info)["config"];
+  config["duplicate_window"] = std::chrono::nanoseconds(window).count();
+  const auto done = js_request(core, "$JS.API.STREAM.UPDATE." + stream, config, seconds(2));
+  return done && !done->contains("error");
+}
+
 std::uint64_t last_sequence_of(Connection& connection, const std::string& stream) {
   const auto info = js_request(connection, "$JS.API.STREAM.INFO." + stream, nullptr, seconds(2));
   return info && info->contains("state") ? (*info)["state"].value("last_seq", std::uint64_t{0}) : 0;
@@ -134,6 +156,7 @@ Tally read_all(Connection& connection, const std::string& stream, const std::str
   }
   if (!made) return out;
   std::map<std::string, int> newest;  // number, by origin
+  bool gap = false;
   for (std::uint64_t at = 0; at < last;) {
     natsMsg* got = nullptr;
     if (natsSubscription_NextMsg(&got, subscription.get(), kReadWaitMs) != NATS_OK) {
@@ -156,7 +179,7 @@ Tally read_all(Connection& connection, const std::string& stream, const std::str
     const auto [last_of, first] = newest.try_emplace(origin, n);
     if (!first && n < last_of->second && out.disorders++ == 0)
       out.note += "; " + stream + ": " + payload + " at " + std::to_string(at) + ", behind its number " + std::to_string(last_of->second);
-    if (!first && n > last_of->second + 1 && out.gaps++ == 0) out.note += "; " + stream + ": " + payload + " at " + std::to_string(at) + " comes after number " + std::to_string(last_of->second);
+    if (!first && n > last_of->second + 1 && !std::exchange(gap, true)) out.note += "; " + stream + ": " + payload + " at " + std::to_string(at) + " comes after number " + std::to_string(last_of->second);
     last_of->second = std::max(last_of->second, n);
   }
   return out;

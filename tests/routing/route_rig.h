@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "controlplane/core/routing.h"
+#include "streams/route_copies.h"
 #include "streams/route_streams.h"
 #include "tests/harness/service.h"
 #include "tests/integration/helpers.h"
@@ -50,6 +51,20 @@ class RouteRig {
   RouteWork apply_edge(std::size_t which = 0) { return apply_edge_routes(*edges[which], plan, node(edge_nodes[which]), "core", std::chrono::seconds(2)); }
 };
 
+/// Who looks after the copies of a rig, as the nodes' daemons do.
+class CopyKeepers {
+ public:
+  CopyKeepers(RouteRig& rig, Duration still);
+  /// One look of all nodes, as their daemons do it every 15 s; the edges' plans too.
+  std::vector<RouteWork> tend();
+  std::vector<std::unique_ptr<CopyKeeper>> cores, edges;
+
+ private:
+  RouteRig& rig_;
+};
+/// How long a stream of the core takes a message for a repeat, and so how old one must be to be put again. Returns whether it is so.
+bool set_repeat_window(Connection& core, const std::string& stream, Duration window);
+
 /// The stream's last sequence; 0 also where nobody answers.
 std::uint64_t last_sequence_of(Connection& connection, const std::string& stream);
 
@@ -78,8 +93,7 @@ struct Tally {
   std::map<std::string, int> first;  // origin -> messages, repeats apart
   int repeats = 0;
   int disorders = 0;                 // that came behind a later one of their origin
-  int gaps = 0;                      // places where numbers of an origin are missing, or come later
-  std::string note;                  // of the first of each
+  std::string note;                  // of the first disorder, and of the first gap in an origin's numbers
 };
 /// `filter`: what all of the stream's subjects match.
 Tally read_all(Connection& connection, const std::string& stream, const std::string& filter);
