@@ -8,6 +8,7 @@
 #include <set>
 
 #include "streams/js_request.h"
+#include "streams/log_stream.h"
 #include "streams/nats_handles.h"
 
 namespace daarion {
@@ -137,8 +138,8 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
 
   /// Whether the log has the event, by the word of its leader, at this moment.
   bool leads_to(const EventHead& event, Duration limit) const {
-    const auto [s, error, message] = leaders_message(core_->handles().link()->js, stream_, event.sequence.value, limit);
-    return s == NATS_OK && header_of(message.get(), "Nats-Msg-Id") == to_text(event.id);
+    const auto seen = make_nats_log_info(core_, stream_)->look(event.sequence, event.id, limit);
+    return seen && seen->same;
   }
 
   /// Where a server is missing: takes one in as soon as there is one that says that it has no copy.

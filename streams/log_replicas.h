@@ -1,6 +1,7 @@
 // A replica of the log can have another event than the others in one place, and nats-server does not notice (measured with 2.9.10). One that was
 // away while the others lost events comes back with them and keeps them, beside what came later: its raft log is led back, what it had applied is
-// not. And one that heard a leader which nobody followed may have applied an append that never had its majority. When such a replica leads, the log is another one; until then it may show its event to a reader that finds no leader.
+// not. And one that heard a leader which nobody followed may have applied an append that never had its majority. When such a replica leads, the log
+// is another one; until then it may show its event to a reader that finds no leader.
 //
 // So whoever's server leads looks at each follower, by a consumer that the servers place at one of them. A follower that twice has another event
 // in the place of one that the leader has is taken out of the stream's group, which deletes its copy, and taken in again, which copies the

@@ -502,7 +502,7 @@ void Agent::move_engine(const AgentContext& c, const LeaseState* lease, Instant 
     MARK_IF(kObservesAgain, old);
     observe_wanted_ = false;
     asked_at_ = now;
-    out.drive = DriverCommand{0, resource_, Verb::kObserve, {}, {}, {}};
+    out.drive = DriverCommand{0, resource_, Verb::kObserve, {}, {}};
   }
   if (!engine_known_) {
     next_ = std::min(next_, later(asked_at_, kObserveAgain));

@@ -105,6 +105,21 @@ void note_lost_opening(const LeaseState& lease, Evidence& e) {
   e.timelines.push_back({newest->engine.position.timeline, newest->engine.timeline_start});
 }
 
+/// Nobody here has heard the last holder write, it did not stop cleanly, and its node is there, with the same disk, and does not show yet what it has: a
+/// replica would be promoted as if nothing were missing. Chaos lost 13 rows so, announced as none.
+bool awaits_last_holder(const Evidence& e, const LeaseState& lease, const DeciderContext& c, Instant now) {
+  if (e.kind != DecisionKind::kFailover || e.final_position || e.last_holder.empty()) return false;
+  const PrimaryTrack* track = c.peers.primary(e.resource);
+  if (track != nullptr && track->epoch >= lease.completed.epoch) return false;
+  const Peer* holder = c.peers.find(e.last_holder);
+  const auto evidence = std::ranges::find(e.candidates, e.last_holder, &CandidateEvidence::node);
+  if (holder == nullptr || evidence == e.candidates.end() || age_ms(now, holder->heard) > e.unreachable_ms) return false;
+  if (!lease.completed.instance.empty() && holder->beat.instance != lease.completed.instance) return false;
+  if (!evidence->heard) return true;  // its daemon has not folded the log yet
+  const EngineState state = evidence->engine.state;
+  return state == EngineState::kUnknown || state == EngineState::kStopped || state == EngineState::kStarting || state == EngineState::kUnresponsive;
+}
+
 /// Sessions that were named since the newest completion, and ended without one.
 std::int64_t failures_of(const LeaseState& lease) {
   return std::ranges::count_if(lease.ended, [&](const EndedSession& e) { return e.epoch > lease.completed.epoch; });
@@ -240,25 +255,6 @@ bool Decider::positions_fresh(const Evidence& e, Instant now) const {
     return !c.heard || c.beat_age_ms > e.unreachable_ms || c.engine.state != EngineState::kStandby || c.engine.age_ms <= since;
   });
 }
-
-namespace {
-
-/// Nobody here has heard the last holder write, it did not stop cleanly, and its node is there, with the same disk, and does not show yet what it has: a
-/// replica would be promoted as if nothing were missing. Chaos lost 13 rows so, announced as none.
-bool awaits_last_holder(const Evidence& e, const LeaseState& lease, const DeciderContext& c, Instant now) {
-  if (e.kind != DecisionKind::kFailover || e.final_position || e.last_holder.empty()) return false;
-  const PrimaryTrack* track = c.peers.primary(e.resource);
-  if (track != nullptr && track->epoch >= lease.completed.epoch) return false;
-  const Peer* holder = c.peers.find(e.last_holder);
-  const auto evidence = std::ranges::find(e.candidates, e.last_holder, &CandidateEvidence::node);
-  if (holder == nullptr || evidence == e.candidates.end() || age_ms(now, holder->heard) > e.unreachable_ms) return false;
-  if (!lease.completed.instance.empty() && holder->beat.instance != lease.completed.instance) return false;
-  if (!evidence->heard) return true;  // its daemon has not folded the log yet
-  const EngineState state = evidence->engine.state;
-  return state == EngineState::kUnknown || state == EngineState::kStopped || state == EngineState::kStarting || state == EngineState::kUnresponsive;
-}
-
-}  // namespace
 
 void Decider::waits(std::string what, std::string unblock, Instant now) {
   take_up(wait_, Wait{resource_, std::move(what), std::move(unblock), now});

@@ -156,21 +156,24 @@ class Check {
     for (const LogEvent& e : events) {
       const std::string line = event_line(view_of(e, log_subject(e.event.header.aggregate, e.event.header.version)));
       w_.history().say("event", line.substr(0, line.size() - 1));
-      const auto* decided = std::get_if<PromotionDecided>(&e.event.payload);
-      if (decided == nullptr) continue;
-      for (std::size_t i = 0; i < decided->verdicts.size() && i < decided->evidence.candidates.size(); ++i) {
-        const daarion::Verdict& verdict = decided->verdicts[i];
-        const CandidateEvidence& candidate = decided->evidence.candidates[i];
-        w_.history().say("event", "      " + verdict.node.value + ": " + verdict.rule + ", " + verdict.detail + "; its engine is " + text_of(candidate.engine.state) + " at " +
-                                      std::to_string(candidate.engine.position.lsn.value) + " of timeline " + std::to_string(candidate.engine.position.timeline) + ", seen " +
-                                      std::to_string(candidate.engine.age_ms) + " ms before");
-      }
-      w_.history().say("event", "      the last holder is " + decided->evidence.last_holder.value + " at " + std::to_string(decided->evidence.last_position.lsn.value) + " of timeline " +
-                                    std::to_string(decided->evidence.last_position.timeline) + (decided->evidence.final_position ? ", final" : ""));
+      if (const auto* decided = std::get_if<PromotionDecided>(&e.event.payload)) say(*decided);
     }
   }
 
  private:
+  /// What a decision was made of, in short.
+  void say(const PromotionDecided& decided) {
+    const auto at = [](const Position& p) { return std::to_string(p.lsn.value) + " of timeline " + std::to_string(p.timeline); };
+    const Evidence& e = decided.evidence;
+    for (std::size_t i = 0; i < decided.verdicts.size() && i < e.candidates.size(); ++i) {
+      const daarion::Verdict& verdict = decided.verdicts[i];
+      const EngineReport& engine = e.candidates[i].engine;
+      w_.history().say("event", "      " + verdict.node.value + ": " + verdict.rule + ", " + verdict.detail + "; its engine is " + text_of(engine.state) + " at " + at(engine.position) +
+                                    ", seen " + std::to_string(engine.age_ms) + " ms before");
+    }
+    w_.history().say("event", "      the last holder is " + e.last_holder.value + " at " + at(e.last_position) + (e.final_position ? ", final" : ""));
+  }
+
   /// The events of the fault: those of the log that are not among the remembered, by their ids, since a log that lost events has other
   /// numbers. What it lost happened all the same: it is judged with what the log holds now, in the order of time.
   std::vector<LogEvent> log_of_fault(Sequence head) {

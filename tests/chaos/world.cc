@@ -182,13 +182,14 @@ void World::until_loss_is_told(Duration limit) {
     const auto log = test::read_log(*cluster_, remembered_.front().sequence, Sequence{view->sequence}, NodeId());
     if (!log) return false;
     const std::vector<LogEvent> lost = lost_from(log->events);
-    seen = "up to " + std::to_string(view->sequence) + " the log lacks:" + each_of(lost) + (is_told(lost, log->events) ? "" : ", which is not named") + "; no warning at:";
-    const std::string none = seen;
+    const bool named = is_told(lost, log->events);
+    std::string unwarned;
     for (const NodeId& node : cluster_->nodes()) {
       const auto at = cluster_->view(node);
-      if (!at || std::ranges::none_of(at->warnings, [](const std::string& warning) { return warning.find("the log lost events") != std::string::npos; })) seen += " " + node.value;
+      if (!at || std::ranges::none_of(at->warnings, [](const std::string& warning) { return warning.find("the log lost events") != std::string::npos; })) unwarned += " " + node.value;
     }
-    return !lost.empty() && is_told(lost, log->events) && seen == none;
+    seen = "up to " + std::to_string(view->sequence) + " the log lacks:" + each_of(lost) + (named ? "" : ", which is not named") + "; no warning at:" + unwarned;
+    return !lost.empty() && named && unwarned.empty();
   };
   try {
     until("every lost event named in the log, and a warning at every node", limit, told);

@@ -70,14 +70,33 @@ Result<LogRead> read(LogReader& reader, Sequence from, Sequence to) {
   return out;
 }
 
-template <class Call>
-auto ask(const dev::LocalCluster& cluster, const NodeId& at, const char* what, Call call) -> Result<std::decay_t<decltype(*call.answer)>> {
+/// `call`: given stub, context and where the answer goes.
+template <class Answer, class Call>
+Result<Answer> ask(const dev::LocalCluster& cluster, const NodeId& at, const char* what, Call call) {
   const auto stub = v1::Admin::NewStub(grpc::CreateChannel(cluster.server_of(at), grpc::InsecureChannelCredentials()));
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kAdmin);
-  const grpc::Status status = call(*stub, context);
+  Answer answer;
+  const grpc::Status status = call(*stub, context, answer);
   if (!status.ok()) return fail(Remedy::kRetry, std::string(what) + " at " + at.value + ": " + status.error_message(), Effect::kMaybe);
-  return *call.answer;
+  return answer;
+}
+
+/// One request with one answer.
+template <class Request, class Answer>
+Result<Answer> ask(const dev::LocalCluster& cluster, const NodeId& at, const char* what,
+                   grpc::Status (v1::Admin::Stub::*method)(grpc::ClientContext*, const Request&, Answer*), const Request& request) {
+  return ask<Answer>(cluster, at, what, [&](v1::Admin::Stub& stub, grpc::ClientContext& context, Answer& answer) { return (stub.*method)(&context, request, &answer); });
+}
+
+/// A change that is asked for with this reason.
+template <class Request>
+Request request_of(const std::string& resource, const std::string& reason) {
+  Request request;
+  request.set_resource(resource);
+  request.mutable_intent()->set_reason(reason);
+  request.mutable_intent()->set_actor("test");
+  return request;
 }
 
 std::string output_of(const std::string& command) {
@@ -195,61 +214,31 @@ Result<LogRead> read_mirror(dev::LocalCluster& cluster, const NodeId& edge, Sequ
 
 Result<v1::Mutation> switchover(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& to, const std::string& reason,
                                 const std::string& resource) {
-  v1::SwitchoverRequest request;
-  request.set_resource(resource);
+  auto request = request_of<v1::SwitchoverRequest>(resource, reason);
   request.set_to(to.value);
-  request.mutable_intent()->set_reason(reason);
-  request.mutable_intent()->set_actor("test");
-  v1::Mutation answer;
-  struct {
-    v1::SwitchoverRequest& request;
-    v1::Mutation* answer;
-    grpc::Status operator()(v1::Admin::Stub& stub, grpc::ClientContext& context) { return stub.Switchover(&context, request, answer); }
-  } call{request, &answer};
-  return ask(cluster, at, "switchover", call);
+  return ask(cluster, at, "switchover", &v1::Admin::Stub::Switchover, request);
 }
 
 Result<v1::Mutation> rejoin(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason, const std::string& resource) {
-  v1::RejoinRequest request;
-  request.set_resource(resource);
+  auto request = request_of<v1::RejoinRequest>(resource, reason);
   request.set_node(node.value);
-  request.mutable_intent()->set_reason(reason);
-  request.mutable_intent()->set_actor("test");
-  v1::Mutation answer;
-  struct {
-    v1::RejoinRequest& request;
-    v1::Mutation* answer;
-    grpc::Status operator()(v1::Admin::Stub& stub, grpc::ClientContext& context) { return stub.Rejoin(&context, request, answer); }
-  } call{request, &answer};
-  return ask(cluster, at, "rejoin", call);
+  return ask(cluster, at, "rejoin", &v1::Admin::Stub::Rejoin, request);
 }
 
 Result<v1::Explanation> explain(const dev::LocalCluster& cluster, const NodeId& at, Sequence sequence) {
   v1::ExplainRequest request;
   request.set_sequence(sequence.value);
-  v1::Explanation answer;
-  struct {
-    v1::ExplainRequest& request;
-    v1::Explanation* answer;
-    grpc::Status operator()(v1::Admin::Stub& stub, grpc::ClientContext& context) { return stub.Explain(&context, request, answer); }
-  } call{request, &answer};
-  return ask(cluster, at, "why", call);
+  return ask(cluster, at, "why", &v1::Admin::Stub::Explain, request);
 }
 
 Result<v1::ReplayProgress> replay(const dev::LocalCluster& cluster, const NodeId& at, Sequence to) {
   v1::ReplayRequest request;
   request.set_to(to.value);
-  v1::ReplayProgress answer;
-  struct {
-    v1::ReplayRequest& request;
-    v1::ReplayProgress* answer;
-    grpc::Status operator()(v1::Admin::Stub& stub, grpc::ClientContext& context) {
-      const auto stream = stub.Replay(&context, request);
-      while (stream->Read(answer)) {}
-      return stream->Finish();
-    }
-  } call{request, &answer};
-  return ask(cluster, at, "replay", call);
+  return ask<v1::ReplayProgress>(cluster, at, "replay", [&](v1::Admin::Stub& stub, grpc::ClientContext& context, v1::ReplayProgress& answer) {
+    const auto stream = stub.Replay(&context, request);
+    while (stream->Read(&answer)) {}
+    return stream->Finish();
+  });
 }
 
 std::int64_t wall_of(Instant at) {
