@@ -43,8 +43,7 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
     if (!info->contains("config") || !info->contains("cluster")) return std::string();
     const Json& cluster = (*info)["cluster"];
     if (cluster.value("leader", "") != own_server_ || replicas_ < 3) {
-      seen_.clear();
-      doubts_.clear();
+      forget();
       return std::string();
     }
     const Json followers = cluster.value("replicas", Json::array());
@@ -71,6 +70,12 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
     return std::string();
   }
 
+  void rest(const EventHeads& events) override {
+    const std::lock_guard lock(mutex_);
+    events_ = events;
+    forget();
+  }
+
   Result<bool> may_lead(Duration limit) override {
     const std::lock_guard lock(mutex_);
     if (events_.empty() || replicas_ < 3) return true;
@@ -86,6 +91,12 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
   }
 
  private:
+  void forget() {
+    seen_.clear();
+    doubts_.clear();
+    missing_since_ = {};
+  }
+
   /// By follower: the first event that it has another one for. One that could not be had is taken for sound: it is looked at later.
   Result<std::map<std::string, EventHead>> look(const EventHeads& events, const std::vector<std::string>& followers, Duration limit) {
     std::map<std::string, EventHead> wrong;

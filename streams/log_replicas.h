@@ -25,7 +25,9 @@ class ReplicaKeeper {
   /// Looks at the followers where anything changed, a minute after it, and seldom without. `events`: in the log by its leader's word, in order, the
   /// newest known by name. Returns what it did, in words; empty: nothing. Errors: kRetry.
   virtual Result<std::string> tend(const EventHeads& events, Duration limit) = 0;
-  /// Whether any follower may lead: each has the events last given to tend(). Errors: kRetry: it cannot be told now.
+  /// Another server leads: what was seen of the followers is void. Asks nobody. `events` as for tend().
+  virtual void rest(const EventHeads& events) = 0;
+  /// Whether any follower may lead: each has the events last given. Errors: kRetry: it cannot be told now.
   virtual Result<bool> may_lead(Duration limit) = 0;
 };
 

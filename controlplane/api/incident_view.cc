@@ -62,6 +62,7 @@ v1::Incident view(const Incident& incident, const std::vector<LogEvent>& events)
     move.set_reason(decision.event.header.reason);
     if (const auto why = explain(decision)) {
       move.set_loss_bytes(why->loss_bytes());
+      move.set_loss_unknown(why->loss_unknown());
       *move.mutable_candidates() = why->candidates();
     }
     if (const auto* decided = std::get_if<PromotionDecided>(&decision.event.payload)) add_phases(*decided, decision, end, incident.began_ns, move);

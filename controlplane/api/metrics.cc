@@ -75,9 +75,9 @@ void of_resources(const v1::Status& s, Families& f) {
   f.family("resource_candidates", "Replicas that could be promoted now.");
   for (const v1::ResourceStatus& r : s.resources())
     if (r.elected_by().empty()) f.sample(static_cast<double>(std::ranges::count_if(r.replicas(), [](const v1::ReplicaView& v) { return v.candidate(); })), {{"resource", r.id()}});
-  f.family("resource_loss_if_holder_dies_bytes", "Announced bound if its holder died now; no sample if nobody would be promoted.");
+  f.family("resource_loss_if_holder_dies_bytes", "Announced bound if its holder died now; no sample if nobody would be promoted, or if nobody heard how far it wrote.");
   for (const v1::ResourceStatus& r : s.resources())
-    if (r.if_holder_dies().has_to()) f.sample(static_cast<double>(r.if_holder_dies().loss_bytes()), {{"resource", r.id()}});
+    if (r.if_holder_dies().has_to() && !r.if_holder_dies().loss_unknown()) f.sample(static_cast<double>(r.if_holder_dies().loss_bytes()), {{"resource", r.id()}});
   f.family("replica_lag_bytes", "Behind its primary's last known position.");
   for (const v1::ResourceStatus& r : s.resources())
     for (const v1::ReplicaView& v : r.replicas())

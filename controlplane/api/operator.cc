@@ -144,7 +144,7 @@ Result<OperatorAnswer> Operator::failover(const ResourceId& resource, const Node
   const std::string lacks = chosen == evidence.candidates.end() ? "" : lacks_beyond_holder(evidence, *chosen);
   return append(wish, {}, resource, intent,
                 (holder.empty() ? "" : "once the lease of " + holder.value + " has ended, ") + whom + " is promoted" +
-                    (d.to ? "; expected loss: at most " + std::to_string(d.loss_bytes) + " B" : "") + (lacks.empty() ? "" : "; it lacks " + lacks));
+                    (d.to ? "; expected loss: " + loss_text(evidence, *d.to, d.loss_bytes) : "") + (lacks.empty() ? "" : "; it lacks " + lacks));
 }
 
 Result<OperatorAnswer> Operator::pause(const ResourceId& resource, const OperatorIntent& intent) {
@@ -191,10 +191,8 @@ Result<OperatorAnswer> Operator::confirm_fencing(const ResourceId& resource, con
                                      (holder.empty() ? "another one" : holder.value));
   const CompletedLease none;
   const bool writer = (lease ? lease->completed : none).session == lost->session;
-  const Decision then = decision_of(resource, view->state->voters.voters);
   const bool waits = view->state->paused(resource);
-  const std::string next = !then.to ? "nobody can be promoted yet: " + then.reason
-                                    : then.to->value + " can be promoted, expected loss at most " + std::to_string(then.loss_bytes) + " B";
+  const std::string next = outlook(resource, view->state->voters.voters, "");
   return naming(append(FencingConfirmed{lost->session, how}, {}, resource, intent,
                 "one lease from then the promises to " + node.value + (writer ? "" : ", which had not said yet that it writes,") + " are over; " + next +
                     (waits ? "; it is paused, so `daarionctl resume` or `daarionctl failover` comes after" : "") + ". If " + node.value +
@@ -211,13 +209,15 @@ std::vector<NodeId> Operator::off_by_override(const StatusView& view) const {
   return off;
 }
 
-Decision Operator::decision_of(const ResourceId& resource, const std::vector<VoterInstance>& voters) const {
+std::string Operator::outlook(const ResourceId& resource, const std::vector<VoterInstance>& voters, const std::string& as_far_as) const {
   Evidence evidence = ports_.view()->if_holder_dies.at(resource).evidence;
   evidence.kind = DecisionKind::kForced;
   evidence.voters = static_cast<std::uint32_t>(voters.size());
   evidence.votes.clear();
   for (const VoterInstance& voter : voters) evidence.votes.push_back({voter.node, evidence.log_epoch, 0, 0});
-  return decide(evidence);
+  const Decision d = decide(evidence);
+  if (!d.to) return "nobody can be promoted yet: " + d.reason;
+  return d.to->value + " can be promoted, expected loss " + loss_text(evidence, *d.to, d.loss_bytes) + as_far_as;
 }
 
 Result<OperatorAnswer> Operator::grant_override(const std::vector<NodeId>& left, const std::string& others_off, const OperatorIntent& intent) {
@@ -243,9 +243,7 @@ Result<OperatorAnswer> Operator::grant_override(const std::vector<NodeId>& left,
   std::string next;
   for (const ResourceSpec& r : ports_.spec.resources) {
     if (!r.leased || !view->if_holder_dies.contains(r.id)) continue;
-    const Decision then = decision_of(r.id, granted.voters);
-    next += "; " + r.id.value + ": " +
-            (then.to ? then.to->value + " can be promoted, expected loss at most " + std::to_string(then.loss_bytes) + " B of what this node knows of" : "nobody can be promoted yet: " + then.reason);
+    next += "; " + r.id.value + ": " + outlook(r.id, granted.voters, " of what this node knows of");
   }
   for (const NodeId& node : granted.off)
     if (std::ranges::find(gone, node.value) == gone.end()) gone.push_back(node.value);

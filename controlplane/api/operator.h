@@ -65,8 +65,8 @@ class Operator {
  private:
   /// The members of leased resources that are not heard: an override says of them too that they are off.
   std::vector<NodeId> off_by_override(const StatusView& view) const;
-  /// What would be decided of the resource once its lease has ended, if all of these voted.
-  Decision decision_of(const ResourceId& resource, const std::vector<VoterInstance>& voters) const;
+  /// Who would be promoted once the resource's lease has ended, if all of these voted, and what that may lose; for a sentence.
+  std::string outlook(const ResourceId& resource, const std::vector<VoterInstance>& voters, const std::string& as_far_as) const;
   /// The answer to a request that the log has already; nothing if it is a new one, or has no id.
   std::optional<OperatorAnswer> taken_before(const OperatorIntent& intent) const;
   Result<OperatorAnswer> append(Payload payload, const NodeId& about, const ResourceId& resource, const OperatorIntent& intent,

@@ -29,7 +29,7 @@ Table moves_of(const v1::Incident& incident) {
   Table table({"WHAT", "FROM", "TO", "AFTER", "STATE", "LOSS AT MOST", "WHY"});
   for (const v1::IncidentMove& m : incident.moves())
     table.row({m.what(), m.from().empty() ? "-" : m.from(), m.to().empty() ? "nobody" : m.to(), after(m.done_ms()), m.state(),
-               m.kind() == "resource" ? bytes_text(m.loss_bytes()) : "-", why_of(m)});
+               m.kind() != "resource" ? "-" : m.loss_unknown() ? "unknown" : bytes_text(m.loss_bytes()), why_of(m)});
   return table;
 }
 

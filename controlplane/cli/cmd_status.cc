@@ -87,7 +87,7 @@ std::string what_if(const v1::Status& s, const v1::ResourceStatus& r) {
   const std::string prefix = s.resources_size() > 1 ? r.id() + ": " : "";
   const std::string reason = d.reason().starts_with(kNobody) ? d.reason().substr(kNobody.size()) : d.reason();
   if (!d.has_to()) return prefix + who + "nobody (" + reason + "); then: " + d.unblock() + "; " + tolerance;
-  return prefix + who + d.to() + " in about " + ms_text(d.expected_ms()) + ", loss <= " + bytes_text(d.loss_bytes()) + "; " + tolerance;
+  return prefix + who + d.to() + " in about " + ms_text(d.expected_ms()) + (d.loss_unknown() ? ", loss unknown; " : ", loss <= " + bytes_text(d.loss_bytes()) + "; ") + tolerance;
 }
 
 /// The next command, where there is one; the gravest thing first.

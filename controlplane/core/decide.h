@@ -51,6 +51,9 @@ Decision decide(const Evidence& evidence);
 /// How many bytes the candidate is behind the holder's last known position (0 if at or past it).
 std::uint64_t lag_bytes(const Evidence& evidence, const CandidateEvidence& candidate);
 
+/// Whether nobody knows how much a promotion of `to` loses: `loss_bytes` is then what is known, and more may be missing.
+bool loss_unknown(const Evidence& evidence, const NodeId& to);
+
 /// What the candidate lacks and the last holder was not known to lack, for a sentence; empty: nothing.
 std::string lacks_beyond_holder(const Evidence& evidence, const CandidateEvidence& candidate);
 

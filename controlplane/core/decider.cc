@@ -105,12 +105,33 @@ void note_lost_opening(const LeaseState& lease, Evidence& e) {
   e.timelines.push_back({newest->engine.position.timeline, newest->engine.timeline_start});
 }
 
+/// Whether beats showed the last holder writing, since it took its lease or after.
+bool was_heard(const Evidence& e, const LeaseState& lease, const DeciderContext& c) {
+  const PrimaryTrack* track = c.peers.primary(e.resource);
+  return track != nullptr && track->epoch >= lease.completed.epoch;
+}
+
+/// Where nobody heard it, its own data say how far it wrote, once its node shows them. Until then its end is not known: the log has only where it began.
+void note_own_end(const LeaseState& lease, const DeciderContext& c, Evidence& e) {
+  if (e.kind == DecisionKind::kBootstrap || e.final_position || e.last_holder.empty() || was_heard(e, lease, c)) return;
+  const auto holder = std::ranges::find(e.candidates, e.last_holder, &CandidateEvidence::node);
+  const bool same_disk = holder != e.candidates.end() && holder->heard &&
+                         (e.last_holder != lease.completed.node || lease.completed.instance.empty() || holder->instance == lease.completed.instance);
+  const Position* own = same_disk ? &holder->engine.position : nullptr;
+  const bool answers = own != nullptr && (holder->engine.state == EngineState::kStandby || holder->engine.state == EngineState::kPrimary);
+  const bool shown = answers && own->identity == e.last_position.identity && own->timeline == e.last_position.timeline && own->lsn >= e.last_position.lsn;
+  e.end_unknown = !shown;
+  MARK_IF(kEndUnknown, e.end_unknown);
+  if (!shown) return;
+  e.last_position = *own;
+  e.last_position_age_ms = holder->engine.age_ms;
+}
+
 /// Nobody here has heard the last holder write, it did not stop cleanly, and its node is there, with the same disk, and does not show yet what it has: a
 /// replica would be promoted as if nothing were missing. Chaos lost 13 rows so, announced as none.
 bool awaits_last_holder(const Evidence& e, const LeaseState& lease, const DeciderContext& c, Instant now) {
   if (e.kind != DecisionKind::kFailover || e.final_position || e.last_holder.empty()) return false;
-  const PrimaryTrack* track = c.peers.primary(e.resource);
-  if (track != nullptr && track->epoch >= lease.completed.epoch) return false;
+  if (was_heard(e, lease, c)) return false;
   const Peer* holder = c.peers.find(e.last_holder);
   const auto evidence = std::ranges::find(e.candidates, e.last_holder, &CandidateEvidence::node);
   if (holder == nullptr || evidence == e.candidates.end() || age_ms(now, holder->heard) > e.unreachable_ms) return false;
@@ -229,6 +250,7 @@ Evidence Decider::gather(const ResourceId& resource, const DeciderContext& c, In
   std::ranges::sort(members);
   for (const NodeId& node : members) e.candidates.push_back(candidate(node, *spec, c, now));
   note_lost_opening(*lease, e);
+  note_own_end(*lease, c, e);
   for (CandidateEvidence& cand : e.candidates)
     if (lag_bytes(e, cand) > 0) cand.lag_ms = cand.engine.contact_age_ms;
   return e;

@@ -137,6 +137,7 @@
   X(kWaitPositions, "decider: waits for fresh positions", 200)                                                              \
   X(kWaitWanted, "decider: waits for the node that was asked for", 1000)                                                    \
   X(kWaitHolder, "decider: waits for the position of who wrote last", 1000)                                                  \
+  X(kEndUnknown, "decider: nobody heard how far the last holder wrote", 1000)                                                \
   X(kWaitCandidate, "decider: nobody can be promoted", 200)                                                                 \
   X(kWaitDeaf, "decider: waits for the named node to read the log", 1000)                                                   \
   X(kOtherThanDeaf, "decider: another than who has not read the log", 1000)                                                 \

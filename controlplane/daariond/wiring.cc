@@ -280,7 +280,8 @@ DaemonPorts make_ports(const Setup& setup, const TopologySpec& spec, const Links
     if (node == setup.self && server != own_leaf) own_core = server;
   const std::shared_ptr<ReplicaKeeper> replica_keeper = make_replica_keeper(links.control, links.sys, kClusterLog, own_core, replicas);
   if (votes)
-    ports.tend_replicas = [replica_keeper](const EventHeads& events) {
+    ports.tend_replicas = [replica_keeper](const EventHeads& events, bool led_here) {
+      if (!led_here) return replica_keeper->rest(events);
       const auto done = replica_keeper->tend(events, kLookLimit);
       if (!done) spdlog::info("replicas of the log: {}", done.error().message);
       else if (!done->empty()) spdlog::warn("{}", *done);

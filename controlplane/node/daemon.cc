@@ -214,18 +214,30 @@ void Daemon::run_info() {
       if (!done) spdlog::info("streams are not in place yet: {}", done.error().message);
     }
     if (provisioned) {
-      const Instant asked = node_now();
-      if (auto head = ports_.info->head(kInfoLimit)) {
-        head->asked = asked;
-        post(*head);
+      ask_head();
+      if (ports_.leaders) {
+        const LeadersSeen seen = ports_.leaders();
+        log_led_here_ = seen.log == config_.identity.self;
+        post(seen);
       }
-      if (ports_.leaders) post(ports_.leaders());
     }
     if (const auto wish = step_downs_.pop(kInfoEvery); wish && ports_.step_down) {
       spdlog::info("asking the {} leader to step down", wish->meta ? "meta" : "log");
       ports_.step_down(wish->meta);
     }
   }
+}
+
+/// Everything waits for the log while it is not there: why it is not must be in the daemon's own log.
+void Daemon::ask_head() {
+  const Instant asked = node_now();
+  auto head = ports_.info->head(kInfoLimit);
+  std::string said = !head ? head.error().message : head->exists ? "it is there" : "there is no such stream";
+  if (said != head_said_) spdlog::info("the log: {}", said);
+  head_said_ = std::move(said);
+  if (!head) return;
+  head->asked = asked;
+  post(*head);
 }
 
 /// Null: this daemon ends.
@@ -349,7 +361,7 @@ void Daemon::run_judge() {
     const auto look = [&](const EventHead& head) { return ports_.info->look(head.sequence, head.id, kJudgeLimit); };
     const auto lost = judge.judge(log, *heads, look, node_now());
     if (!lost) {
-      if (ports_.tend_replicas && !judge.doubts() && looks % kTendEvery == 0) ports_.tend_replicas(*heads);
+      if (ports_.tend_replicas && !judge.doubts() && looks % kTendEvery == 0) ports_.tend_replicas(*heads, log_led_here_);
       continue;
     }
     spdlog::warn("the log does not have what was folded here, after {} up to {}:\n{}", lost->head.value, lost->folded.value, lost->known);

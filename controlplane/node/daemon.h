@@ -48,7 +48,8 @@ struct DaemonPorts {
   std::function<Result<void>()> provision;               // creates or repairs the streams; null: not this node's to do
   std::function<void()> tend_mirrors;                    // of an edge: looked at and made again where they are no copies; null: it has none
   std::function<void(Sequence first)> log_lost;          // before the fold begins anew: the log lost events from there on; null: nothing to do
-  std::function<void(const EventHeads& events)> tend_replicas;  // the newest folded: each replica of the log has them, or is made again; null: not this node's to do
+  // Events: the newest folded; each replica of the log has them, or is made again. Led here: by this node's server, which alone acts. Null: not this node's to do.
+  std::function<void(const EventHeads& events, bool led_here)> tend_replicas;
   std::function<LeadersSeen()> leaders;                  // null: unknown
   std::function<void(bool meta)> step_down;              // null: cannot
   std::function<void(const std::string& subject, const std::string& payload)> telemetry;  // must not block; may lose
@@ -92,6 +93,7 @@ class Daemon {
   void run_judge();
   void run_append();
   void run_info();
+  void ask_head();
   void run_driver(Seat& seat);
   std::unique_ptr<StateStore> open_store();
   void publish_state(const StateStore& store, bool anew = false);
@@ -116,6 +118,8 @@ class Daemon {
   std::map<ResourceId, std::unique_ptr<Seat>> seats_;
   std::vector<std::thread> threads_;
   std::atomic<bool> ending_ = false;
+  std::atomic<bool> log_led_here_ = false;  // by the newest look at who leads
+  std::string head_said_;                 // of run_info: the newest word on whether the log is there
   std::atomic<bool> refold_ = false;      // the judge's word for the fold thread
   bool anew_ = false;                     // of the fold thread: it folds anew, and has not come to the log's end
   std::mutex folded_mutex_;               // guards what follows

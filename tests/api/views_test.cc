@@ -115,6 +115,22 @@ TEST(Why, MakesTheMoveOfACapabilityAgain) {
   EXPECT_FALSE(explain(event_of(other, ""))->agrees()) << "of a log of before";
 }
 
+TEST(Why, SaysThatALossIsUnknown) {
+  const PromotionDecided known{.to = NodeId("node2"), .loss_bytes = 5, .evidence = {.last_holder = NodeId("node1")}};
+  PromotionDecided unknown = known;
+  unknown.evidence.end_unknown = true;
+  EXPECT_NE(summary_of(known).find("loss at most 5 B"), std::string::npos);
+  EXPECT_NE(summary_of(unknown).find("loss unknown, as nobody heard how far node1 wrote"), std::string::npos);
+  unknown.to = NodeId("node1");
+  EXPECT_NE(summary_of(unknown).find("loss at most 5 B"), std::string::npos) << "it has what it wrote";
+  for (const bool end_unknown : {false, true}) {
+    LogEvent event;
+    event.event.payload = known;
+    std::get<PromotionDecided>(event.event.payload).evidence.end_unknown = end_unknown;
+    EXPECT_EQ(explain(event)->loss_unknown(), end_unknown);
+  }
+}
+
 TEST(Why, OnlyDecisionsHaveOne) {
   const auto why = explain(*decode_event(test::sim_log(1)[0]));
   ASSERT_FALSE(why);

@@ -220,8 +220,9 @@ class Check {
     v_.lost = gone;
     const double bytes = double(gone) * w_.row_bytes();
     if (gone > 0) {
-      const std::string what = std::to_string(gone) + " acknowledged rows are gone, about " + std::to_string(static_cast<long>(bytes)) + " B; announced " + std::to_string(p.loss_bytes) + " B";
-      if (bytes > double(p.loss_bytes)) violation(what, false);
+      const std::string what = std::to_string(gone) + " acknowledged rows are gone, about " + std::to_string(static_cast<long>(bytes)) + " B; announced " + (p.loss_unknown ? "as unknown, at least " : "") +
+                               std::to_string(p.loss_bytes) + " B";
+      if (bytes > double(p.loss_bytes) && !p.loss_unknown) violation(what, false);
       else w_.note(what);
     }
   }

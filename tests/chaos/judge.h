@@ -37,6 +37,7 @@ struct Promotions {
   std::vector<Promoted> to;     // decided, in order
   std::size_t decided = 0;      // without those that keep the holder
   std::uint64_t loss_bytes = 0; // announced, together
+  bool loss_unknown = false;    // one of them said that nobody knows
 };
 /// `zero_ns`: what the log's clock says at the Instant 0.
 Promotions promotions_of(const std::vector<LogEvent>& events, std::int64_t zero_ns);

@@ -196,6 +196,22 @@ TEST_F(RestartedTest, WaitsForThePositionOfWhoWroteLast) {
   const auto nominated = decide_at(at(2500));
   ASSERT_TRUE(nominated);
   EXPECT_EQ(nominated->decision.to, node(1));
+  EXPECT_FALSE(loss_unknown(nominated->evidence, node(1))) << "it has what it wrote";
+}
+
+TEST_F(RestartedTest, CountsTheLossFromWhatWhoWroteLastShows) {
+  spec.resources[0].tags[node(1)].nofailover = true;
+  (void)decide_at(at(0));
+  hear(1, at(500), EngineState::kStandby, 1000);
+  hear(2, at(500), EngineState::kStandby, 900);
+  (void)decide_at(at(500));
+  hear(1, at(800), EngineState::kStandby, 1000);
+  hear(2, at(800), EngineState::kStandby, 900);
+  const auto nominated = decide_at(at(800));
+  ASSERT_TRUE(nominated);
+  EXPECT_EQ(nominated->decision.to, node(2));
+  EXPECT_EQ(nominated->decision.loss_bytes, 100u);
+  EXPECT_FALSE(loss_unknown(nominated->evidence, node(2)));
 }
 
 TEST_F(RestartedTest, WaitsForNobodyWhoIsSilentAndNotForEver) {
@@ -203,7 +219,10 @@ TEST_F(RestartedTest, WaitsForNobodyWhoIsSilentAndNotForEver) {
   hear(2, at(500), EngineState::kStandby, 900);
   (void)decide_at(at(500));
   hear(2, at(800), EngineState::kStandby, 900);
-  EXPECT_TRUE(decide_at(at(800))) << "node1 is not there";
+  const auto at_once = decide_at(at(800));
+  ASSERT_TRUE(at_once) << "node1 is not there";
+  EXPECT_TRUE(loss_unknown(at_once->evidence, node(2)));
+  EXPECT_EQ(at_once->decision.loss_bytes, 0u) << "of what is known";
   std::optional<Decider::Nomination> nominated;
   int ms = 1000;
   for (; ms < 20'000 && !nominated; ms += 500) {
@@ -214,6 +233,7 @@ TEST_F(RestartedTest, WaitsForNobodyWhoIsSilentAndNotForEver) {
   ASSERT_TRUE(nominated) << "its engine never comes up";
   EXPECT_EQ(nominated->decision.to, node(2));
   EXPECT_GE(ms, 10'000);
+  EXPECT_TRUE(loss_unknown(nominated->evidence, node(2)));
 }
 
 /// Seen in chaos: three decisions in six seconds for a node that heard votes and beats, and nothing of the log.
@@ -552,6 +572,7 @@ TEST_F(DeciderTest, WishGivesItsKindAndItsTarget) {
   EXPECT_EQ(n->evidence.kind, DecisionKind::kForced);
   EXPECT_EQ(n->evidence.wanted, node(2));
   EXPECT_EQ(n->decision.loss_bytes, 999u + n->evidence.write_rate * n->evidence.last_position_age_ms / 1000);
+  EXPECT_FALSE(n->evidence.end_unknown) << "its beats showed it writing";
 }
 
 TEST_F(DeciderTest, StatesTheEventThatItFollows) {
