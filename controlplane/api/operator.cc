@@ -144,7 +144,7 @@ Result<OperatorAnswer> Operator::failover(const ResourceId& resource, const Node
   const std::string lacks = chosen == evidence.candidates.end() ? "" : lacks_beyond_holder(evidence, *chosen);
   return append(wish, {}, resource, intent,
                 (holder.empty() ? "" : "once the lease of " + holder.value + " has ended, ") + whom + " is promoted" +
-                    (d.to ? "; expected loss: " + loss_text(evidence, *d.to, d.loss_bytes) : "") + (lacks.empty() ? "" : "; it lacks " + lacks));
+                    (d.to ? "; expected loss: " + loss_text(evidence, d.loss_bytes) : "") + (lacks.empty() ? "" : "; it lacks " + lacks));
 }
 
 Result<OperatorAnswer> Operator::pause(const ResourceId& resource, const OperatorIntent& intent) {
@@ -217,7 +217,7 @@ std::string Operator::outlook(const ResourceId& resource, const std::vector<Vote
   for (const VoterInstance& voter : voters) evidence.votes.push_back({voter.node, evidence.log_epoch, 0, 0});
   const Decision d = decide(evidence);
   if (!d.to) return "nobody can be promoted yet: " + d.reason;
-  return d.to->value + " can be promoted, expected loss " + loss_text(evidence, *d.to, d.loss_bytes) + as_far_as;
+  return d.to->value + " can be promoted, expected loss " + loss_text(evidence, d.loss_bytes) + as_far_as;
 }
 
 Result<OperatorAnswer> Operator::grant_override(const std::vector<NodeId>& left, const std::string& others_off, const OperatorIntent& intent) {

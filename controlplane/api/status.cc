@@ -92,7 +92,7 @@ void fill_resource(const NodeCore& core, const ResourceSpec& spec, const Decider
     dies.set_to(then.decision.to->value);
     dies.set_expected_ms(to_ms(promise_length(core.spec().lease.ttl, core.spec().lease.drift_ppm)) + kAfterVotesMs);
     dies.set_loss_bytes(then.decision.loss_bytes);
-    dies.set_loss_unknown(loss_unknown(then.evidence, *then.decision.to));
+    dies.set_loss_unknown(then.evidence.end_unknown);
   } else {
     dies.set_reason(as_hypothesis(then.decision.reason, holder));
     dies.set_unblock(then.decision.unblock);

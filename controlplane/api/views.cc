@@ -59,7 +59,7 @@ struct Summary {
   std::string operator()(const MemberIntentChanged& p) const { return std::string("intent ") + text_of(p.intent); }
   std::string operator()(const PromotionDecided& p) const {
     return std::string(text_of(p.kind)) + " to " + p.to.value + ", session " + short_id(p.session) + ", loss " +
-           loss_text(p.evidence, p.to, p.loss_bytes);
+           loss_text(p.evidence, p.loss_bytes);
   }
   std::string operator()(const PromotionCompleted& p) const {
     return "from " + lsn_text(p.position) + "; claimed in " + number(p.claimed_ms) + " ms, promoted in " + number(p.promoted_ms) + " ms";
@@ -144,7 +144,7 @@ v1::Explanation explain_promotion(const PromotionDecided& decided) {
   out.set_kind(text_of(decided.kind));
   out.set_to(decided.to.value);
   out.set_loss_bytes(decided.loss_bytes);
-  out.set_loss_unknown(loss_unknown(decided.evidence, decided.to));
+  out.set_loss_unknown(decided.evidence.end_unknown);
   if (decided.kind == DecisionKind::kKeep) return out;  // a holder's answer to a needless nomination: there was nothing to choose
   const Decision again = decide(decided.evidence);
   if (!again.to) out.add_differences("now nobody: " + again.reason);
@@ -200,8 +200,8 @@ std::string time_text(std::int64_t ns) {
 
 std::string summary_of(const Payload& payload) { return std::visit(Summary{}, payload); }
 
-std::string loss_text(const Evidence& evidence, const NodeId& to, std::uint64_t loss_bytes) {
-  if (loss_unknown(evidence, to)) return "unknown, as nobody heard how far " + evidence.last_holder.value + " wrote";
+std::string loss_text(const Evidence& evidence, std::uint64_t loss_bytes) {
+  if (evidence.end_unknown) return "unknown, as nobody heard how far the last holder wrote";
   return "at most " + number(loss_bytes) + " B";
 }
 
@@ -332,7 +332,7 @@ v1::Explanation explain_now(const Decider::Nomination& nomination) {
   out.set_reason(as_hypothesis(nomination.decision.reason, holder));
   out.set_unblock(nomination.decision.unblock);
   out.set_loss_bytes(nomination.decision.loss_bytes);
-  out.set_loss_unknown(nomination.decision.to && loss_unknown(nomination.evidence, *nomination.decision.to));
+  out.set_loss_unknown(nomination.evidence.end_unknown);
   out.set_agrees(true);
   return out;
 }

@@ -19,8 +19,8 @@ std::string time_text(std::int64_t ns);
 /// The payload in one line, without its name.
 std::string summary_of(const Payload& payload);
 
-/// What a promotion of `to` may lose, for a sentence: "at most 4300 B", or that it is not known.
-std::string loss_text(const Evidence& evidence, const NodeId& to, std::uint64_t loss_bytes);
+/// What a promotion may lose, for a sentence: "at most 4300 B", or that it is not known.
+std::string loss_text(const Evidence& evidence, std::uint64_t loss_bytes);
 
 v1::EventView view_of(const LogEvent& event, const std::string& subject);
 

@@ -29,7 +29,7 @@ void add_candidates(const v1::Explanation& e, Lines& out) {
 }
 
 void add_loss(const v1::Explanation& e, Lines& out) {
-  if (e.loss_unknown()) return out.add("loss       unknown: nobody heard how far " + e.last_holder() + " wrote");
+  if (e.loss_unknown()) return out.add("loss       unknown: nobody heard how far the last holder wrote");
   const std::string because = e.write_rate() == 0 ? "" : " (" + e.last_holder() + " wrote up to " + bytes_text(e.write_rate()) + "/s, last heard " + ms(e.last_position_age_ms()) + " before)";
   out.add("loss       at most " + bytes_text(e.loss_bytes()) + because);
 }

@@ -127,8 +127,6 @@ std::uint64_t lag_bytes(const Evidence& e, const CandidateEvidence& c) {
   return e.last_position.lsn.value > have ? e.last_position.lsn.value - have : 0;
 }
 
-bool loss_unknown(const Evidence& e, const NodeId& to) { return e.end_unknown && to != e.last_holder; }
-
 std::string lacks_beyond_holder(const Evidence& e, const CandidateEvidence& c) {
   const auto holder = std::ranges::find(e.candidates, e.last_holder, &CandidateEvidence::node);
   std::string out;

@@ -33,7 +33,7 @@ struct Decision {
   SessionId session;
   InstanceId instance;  // whose session it is
   Epoch epoch;
-  std::uint64_t loss_bytes = 0;  // bound on what the asynchronous tail may lose
+  std::uint64_t loss_bytes = 0;  // bound on what the asynchronous tail may lose; with Evidence::end_unknown there is none, and more may be missing
   std::vector<Verdict> verdicts; // one per candidate, in the evidence's order
   std::string reason;
   std::string unblock;  // the command that would end the wait; empty when decided
@@ -50,9 +50,6 @@ Decision decide(const Evidence& evidence);
 
 /// How many bytes the candidate is behind the holder's last known position (0 if at or past it).
 std::uint64_t lag_bytes(const Evidence& evidence, const CandidateEvidence& candidate);
-
-/// Whether nobody knows how much a promotion of `to` loses: `loss_bytes` is then what is known, and more may be missing.
-bool loss_unknown(const Evidence& evidence, const NodeId& to);
 
 /// What the candidate lacks and the last holder was not known to lack, for a sentence; empty: nothing.
 std::string lacks_beyond_holder(const Evidence& evidence, const CandidateEvidence& candidate);

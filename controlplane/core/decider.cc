@@ -121,10 +121,19 @@ void note_own_end(const LeaseState& lease, const DeciderContext& c, Evidence& e)
   const bool answers = own != nullptr && (holder->engine.state == EngineState::kStandby || holder->engine.state == EngineState::kPrimary);
   const bool shown = answers && own->identity == e.last_position.identity && own->timeline == e.last_position.timeline && own->lsn >= e.last_position.lsn;
   e.end_unknown = !shown;
-  MARK_IF(kEndUnknown, e.end_unknown);
   if (!shown) return;
   e.last_position = *own;
   e.last_position_age_ms = holder->engine.age_ms;
+}
+
+/// A session that was named after who wrote last, and may have opened its engine, written, and been lost with its node: nobody heard it write, and its
+/// node is not there to show that it did not.
+bool may_have_written(const OpenDecision& d, const LeaseState& lease, const DeciderContext& c, const Evidence& e) {
+  if (d.epoch <= lease.completed.epoch || lease.has_ended(d.session)) return false;
+  if (const PrimaryTrack* track = c.peers.primary(e.resource); track != nullptr && track->epoch >= d.epoch) return false;
+  const auto its = std::ranges::find(e.candidates, d.node, &CandidateEvidence::node);
+  if (its == e.candidates.end() || !its->heard || its->beat_age_ms > e.unreachable_ms) return true;
+  return (!d.instance.empty() && its->instance != d.instance) || its->engine.state == EngineState::kUnknown;
 }
 
 /// Nobody here has heard the last holder write, it did not stop cleanly, and its node is there, with the same disk, and does not show yet what it has: a
@@ -251,6 +260,8 @@ Evidence Decider::gather(const ResourceId& resource, const DeciderContext& c, In
   for (const NodeId& node : members) e.candidates.push_back(candidate(node, *spec, c, now));
   note_lost_opening(*lease, e);
   note_own_end(*lease, c, e);
+  e.end_unknown = e.end_unknown || std::ranges::any_of(lease->open, [&](const OpenDecision& d) { return may_have_written(d, *lease, c, e); });
+  MARK_IF(kEndUnknown, e.end_unknown);
   for (CandidateEvidence& cand : e.candidates)
     if (lag_bytes(e, cand) > 0) cand.lag_ms = cand.engine.contact_age_ms;
   return e;

@@ -114,7 +114,7 @@ struct Evidence {
   Position last_position;       // the furthest known of that holder: final if clean, else last heard
   bool final_position = false;  // it stopped cleanly there: a candidate at that position loses nothing
   std::uint64_t last_position_age_ms = 0;
-  bool end_unknown = false;     // nobody heard that holder write and it does not say how far it did: the position is the log's, of its promotion
+  bool end_unknown = false;     // nobody heard who wrote last, or may have, and it does not say how far it did: the position is the log's
   std::uint64_t write_rate = 0; // bytes per second of the primary's log, in the busiest of the last eight seconds heard
   std::vector<TimelineStart> timelines;
   // the right to decide

@@ -5,8 +5,6 @@
 #include <map>
 #include <set>
 
-#include "controlplane/core/decide.h"
-
 namespace daarion::chaos {
 namespace {
 constexpr std::chrono::milliseconds kRounding{5};  // between the log's clock and the writers'
@@ -52,7 +50,7 @@ Promotions promotions_of(const std::vector<LogEvent>& events, std::int64_t zero_
       out.to.push_back({decided->to, Instant(Duration(e.stored_ns - zero_ns))});
       ++out.decided;
       out.loss_bytes += decided->loss_bytes;
-      out.loss_unknown = out.loss_unknown || loss_unknown(decided->evidence, decided->to);
+      out.loss_unknown = out.loss_unknown || decided->evidence.end_unknown;
     }
   return out;
 }

@@ -7,8 +7,13 @@
 
 namespace daarion::sim {
 namespace {
+using std::chrono::milliseconds;
+
 // After the heal: a lease's end, an election, a rejoin with its backoff, and some room.
 constexpr std::int64_t kLiveWithinMs = 30'000;
+constexpr Duration kTailKept = std::chrono::minutes(2);
+// A position is as old as the beat says, and as the beat was under way, which nobody can tell; a holder stops a lease after it.
+constexpr Duration kTailSlack = std::chrono::seconds(2);
 
 std::string text(Epoch epoch) { return "epoch " + std::to_string(epoch.value); }
 
@@ -95,6 +100,9 @@ void Checker::writes(const Host& host) {
   one_writer(host);
   majority_promised(host);
   if (host.engine.epoch < newest_) fail("invariant 2: an older epoch goes on writing");
+  if (tail_.session != host.engine.session) tail_ = {host.id, host.engine.session, host.engine.data.position.timeline, {}};
+  tail_.wrote.emplace_back(world_.now(), host.engine.data.position.lsn);
+  while (tail_.wrote.front().first < world_.now() - kTailKept) tail_.wrote.pop_front();
 }
 
 /// A promise only runs out, so what holds in the last instant held in all before it.
@@ -113,6 +121,29 @@ void Checker::intervals_do_not_overlap() {
   for (std::size_t i = 1; i < written_.size(); ++i)
     if (written_[i].from < written_[i - 1].until)
       fail("invariant 1: " + written_[i - 1].node + " was writable until after " + written_[i].node + " was");
+}
+
+/// The announced loss rests on how far the last holder is said to have written: at least as far as it had by then, or it is said that nobody knows.
+/// Empty: so it is.
+std::string Checker::loss_understated(const PromotionDecided& decided) const {
+  const Evidence& e = decided.evidence;
+  if (e.kind == DecisionKind::kBootstrap || decided.kind == DecisionKind::kKeep || tail_.wrote.empty() || e.end_unknown || world_.tail_lost()) return {};
+  const auto its_own = [&](const auto& host) { return host->id == decided.to && host->engine.data.opened == tail_.session; };
+  if (std::ranges::any_of(world_.hosts(), its_own)) return {};
+  const std::string whose = tail_.node.value + "'s timeline " + std::to_string(tail_.timeline);
+  if (e.last_position.timeline != tail_.timeline)
+    return "it counts from timeline " + std::to_string(e.last_position.timeline) + ", and " + whose + " was written";
+  const Duration age = e.final_position ? Duration{} : milliseconds(e.last_position_age_ms) + kTailSlack;
+  Lsn then;
+  for (const auto& [at, lsn] : tail_.wrote)
+    if (at <= world_.now() - age) then = lsn;
+  if (then <= e.last_position.lsn) return {};
+  return "it counts from " + std::to_string(e.last_position.lsn.value) + ", and " + whose + " was at " + std::to_string(then.value);
+}
+
+void Checker::asks(const Host& host, const AppendRequest& request) {
+  const auto* decided = std::get_if<PromotionDecided>(&request.payload);
+  if (decided != nullptr) understated_[{host.id, decided->session, request.epoch, decided->evidence.folded}] = loss_understated(*decided);
 }
 
 void Checker::stored(const LogEvent& event) {
@@ -145,6 +176,8 @@ void Checker::decided_well(const LogEvent& event, const PromotionDecided& decide
   for (const VoteEvidence& vote : e.votes) votes.insert(vote.voter);
   if (votes.size() < e.voters / 2 + 1)
     fail("invariant 2: " + name + " was made with " + std::to_string(votes.size()) + " of " + std::to_string(e.voters) + " votes");
+  if (const std::string& wrong = understated_[{event.event.header.node, decided.session, event.event.header.epoch, e.folded}]; !wrong.empty())
+    fail("loss: " + name + " announces too little: " + wrong);
   const LeaseState* lease = world_.reference_at(Sequence{event.sequence.value - 1}).lease(kPostgres);
   // After a lost tail, what was decided on the lost events may come late and find its version free: the decider was shown no end. Such a
   // decision is over as soon as it is folded.

@@ -4,12 +4,16 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <set>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "controlplane/core/event.h"
+#include "controlplane/core/io.h"
 #include "controlplane/core/state.h"
 #include "controlplane/core/voter.h"
 
@@ -41,6 +45,8 @@ class Checker {
   void writes(const Host& host);
   /// In the next instant it is writable no more.
   void closes(const Host& host);
+  /// It is about to ask the log for an event.
+  void asks(const Host& host, const AppendRequest& request);
   /// An event was stored.
   void stored(const LogEvent& event);
   /// The log lost its newest events.
@@ -77,7 +83,16 @@ class Checker {
     Instant until{};
   };
 
+  struct Tail {  // of who wrote last, and what it wrote of late
+    NodeId node;
+    SessionId session;
+    std::uint64_t timeline = 0;
+    std::deque<std::pair<Instant, Lsn>> wrote;
+  };
+  using Nomination = std::tuple<NodeId, SessionId, Epoch, Sequence>;  // by whom, of which session, under which epoch, on which fold
+
   void fail(const std::string& what);
+  std::string loss_understated(const PromotionDecided& decided) const;
   void one_writer(const Host& host);
   void majority_promised(const Host& host);
   std::uint32_t promises_in(const VoterSet& set, const Host& host) const;
@@ -96,6 +111,8 @@ class Checker {
   std::vector<Written> written_;
   std::map<SessionId, NodeId> named_;         // by decisions
   std::map<SessionId, InstanceId> named_instance_;
+  Tail tail_;
+  std::map<Nomination, std::string> understated_;  // what is wrong with its loss, if it is stored
   std::set<int> owe_silence_;                 // host indexes
   std::uint64_t releases_ = 0;
 };

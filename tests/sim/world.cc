@@ -439,6 +439,7 @@ void World::perform(Host& host, std::vector<Output> outputs) {
     } else if (auto* drive_it = std::get_if<Drive>(&output)) {
       drive(host, drive_it->command);
     } else if (auto* append = std::get_if<Append>(&output)) {
+      checker_.asks(host, append->request);
       on_append(host, append->request);
     } else if (std::holds_alternative<StepDown>(output)) {
       step_down();

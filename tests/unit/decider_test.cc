@@ -196,7 +196,7 @@ TEST_F(RestartedTest, WaitsForThePositionOfWhoWroteLast) {
   const auto nominated = decide_at(at(2500));
   ASSERT_TRUE(nominated);
   EXPECT_EQ(nominated->decision.to, node(1));
-  EXPECT_FALSE(loss_unknown(nominated->evidence, node(1))) << "it has what it wrote";
+  EXPECT_FALSE(nominated->evidence.end_unknown) << "it has what it wrote";
 }
 
 TEST_F(RestartedTest, CountsTheLossFromWhatWhoWroteLastShows) {
@@ -211,7 +211,7 @@ TEST_F(RestartedTest, CountsTheLossFromWhatWhoWroteLastShows) {
   ASSERT_TRUE(nominated);
   EXPECT_EQ(nominated->decision.to, node(2));
   EXPECT_EQ(nominated->decision.loss_bytes, 100u);
-  EXPECT_FALSE(loss_unknown(nominated->evidence, node(2)));
+  EXPECT_FALSE(nominated->evidence.end_unknown);
 }
 
 TEST_F(RestartedTest, WaitsForNobodyWhoIsSilentAndNotForEver) {
@@ -221,7 +221,7 @@ TEST_F(RestartedTest, WaitsForNobodyWhoIsSilentAndNotForEver) {
   hear(2, at(800), EngineState::kStandby, 900);
   const auto at_once = decide_at(at(800));
   ASSERT_TRUE(at_once) << "node1 is not there";
-  EXPECT_TRUE(loss_unknown(at_once->evidence, node(2)));
+  EXPECT_TRUE(at_once->evidence.end_unknown);
   EXPECT_EQ(at_once->decision.loss_bytes, 0u) << "of what is known";
   std::optional<Decider::Nomination> nominated;
   int ms = 1000;
@@ -233,7 +233,22 @@ TEST_F(RestartedTest, WaitsForNobodyWhoIsSilentAndNotForEver) {
   ASSERT_TRUE(nominated) << "its engine never comes up";
   EXPECT_EQ(nominated->decision.to, node(2));
   EXPECT_GE(ms, 10'000);
-  EXPECT_TRUE(loss_unknown(nominated->evidence, node(2)));
+  EXPECT_TRUE(nominated->evidence.end_unknown);
+}
+
+TEST_F(DeciderTest, SaysThatTheLossIsUnknownWhereOneThatWasNamedMayHaveWritten) {
+  spec.resources[0].members = {node(1), node(2), node(3)};
+  log.decide(2, 3, session(3));
+  const auto unknown = [&](Instant now) { return Decider::preview(kPostgres, context(2), true, now).evidence.end_unknown; };
+  hear_replica(at(2500));
+  EXPECT_TRUE(unknown(at(2500))) << "node3 was named and is not heard";
+  Beat b = beat_of(3, ++counter, log.state);
+  b.engines = {standby_at(900)};
+  peers.hear(b, at(2600));
+  EXPECT_FALSE(unknown(at(2600))) << "it is there, and a standby";
+  EXPECT_TRUE(unknown(at(5000))) << "it was, and may have opened its engine since";
+  log.add(PromotionFailed{session(3), instance(3)}, node(3), kPostgres, Epoch{2});
+  EXPECT_FALSE(unknown(at(5000))) << "it said that it did not";
 }
 
 /// Seen in chaos: three decisions in six seconds for a node that heard votes and beats, and nothing of the log.
