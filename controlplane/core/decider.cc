@@ -120,7 +120,7 @@ void note_own_end(const LeaseState& lease, const DeciderContext& c, Evidence& e)
   const Position* own = same_disk ? &holder->engine.position : nullptr;
   const bool answers = own != nullptr && (holder->engine.state == EngineState::kStandby || holder->engine.state == EngineState::kPrimary);
   const bool shown = answers && own->identity == e.last_position.identity && own->timeline == e.last_position.timeline && own->lsn >= e.last_position.lsn;
-  e.end_unknown = !shown;
+  e.end_unknown = !shown && !PLANTED(kUnheardIsNone);
   if (!shown) return;
   e.last_position = *own;
   e.last_position_age_ms = holder->engine.age_ms;
@@ -129,7 +129,7 @@ void note_own_end(const LeaseState& lease, const DeciderContext& c, Evidence& e)
 /// A session that was named after who wrote last, and may have opened its engine, written, and been lost with its node: nobody heard it write, and its
 /// node is not there to show that it did not.
 bool may_have_written(const OpenDecision& d, const LeaseState& lease, const DeciderContext& c, const Evidence& e) {
-  if (d.epoch <= lease.completed.epoch || lease.has_ended(d.session)) return false;
+  if (d.epoch <= lease.completed.epoch || lease.has_ended(d.session) || PLANTED(kNamedIsSilent)) return false;
   if (const PrimaryTrack* track = c.peers.primary(e.resource); track != nullptr && track->epoch >= d.epoch) return false;
   const auto its = std::ranges::find(e.candidates, d.node, &CandidateEvidence::node);
   if (its == e.candidates.end() || !its->heard || its->beat_age_ms > e.unreachable_ms) return true;
