@@ -11,6 +11,9 @@ namespace {
 // cause should not wait long.
 constexpr Duration kFirstBackoff = std::chrono::milliseconds(250);
 constexpr Duration kMaxBackoff = std::chrono::seconds(15);
+// A copy that was asked for stops a healthy replica each time it is tried.
+constexpr Duration kFirstCopyBackoff = std::chrono::seconds(15);
+constexpr Duration kMaxCopyBackoff = std::chrono::minutes(10);
 // An observation that was asked for and did not come is asked for again: more than any driver takes to answer from memory.
 constexpr Duration kObserveAgain = std::chrono::milliseconds(500);
 // An observation this old is asked for anew: what changes by itself (a standby that parts from its upstream) is told by nothing else.
@@ -65,6 +68,7 @@ void Agent::on_engine(const EngineReport& report, Instant now) {
 void Agent::on_done(const DriverResult& result, Instant now) {
   if (!op_ || op_->id != result.op) return;
   const NodeId upstream = op_->upstream;
+  const EventId asked = op_->asked;
   op_.reset();
   observe_wanted_ = true;
   engine_known_ = false;  // decide the next step on what is there after this one
@@ -74,11 +78,17 @@ void Agent::on_done(const DriverResult& result, Instant now) {
     backoff_ = {};
     retry_at_ = now;
     failure_.clear();
-    if (result.verb == Verb::kProvision || result.verb == Verb::kRejoin) replica_news_ = result, replica_source_ = upstream;
+    if (result.verb == Verb::kProvision || result.verb == Verb::kRejoin) replica_news_ = result, replica_source_ = upstream, replica_asked_ = asked;
+    if (!asked.empty()) copy_backoff_ = {};
     if (result.verb == Verb::kStop && stopping_engine_) final_ = result.position;
     return;
   }
   if (result.diverged) return;
+  if (!asked.empty()) {
+    copy_backoff_ = copy_backoff_ == Duration{} ? kFirstCopyBackoff : std::min(copy_backoff_ * 2, kMaxCopyBackoff);
+    copy_again_at_ = now + copy_backoff_;
+    copy_failure_ = result.message;
+  }
   failure_ = result.message;
   backoff_ = backoff_ == Duration{} ? kFirstBackoff : std::min(backoff_ * 2, kMaxBackoff);
   retry_at_ = now + backoff_;
@@ -487,10 +497,10 @@ void Agent::hand_over(const AgentContext& c, const LeaseState* lease, Instant no
 
 bool Agent::may_promote(Instant now) const { return confirmed() && holder_.held().value != 0 && holder_.deadline() > later(now, kPromoteRoom); }
 
-void Agent::run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutput& out, bool anew) {
-  op_ = Op{next_op_++, verb, upstream, now};
+void Agent::run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutput& out, const EventId& asked) {
+  op_ = Op{next_op_++, verb, upstream, now, asked};
   const SessionId session = verb == Verb::kPromote && guard_.taken ? guard_.taken->session : SessionId{};
-  out.drive = DriverCommand{op_->id, resource_, verb, epoch, std::move(upstream), session, anew};
+  out.drive = DriverCommand{op_->id, resource_, verb, epoch, std::move(upstream), session, !asked.empty()};
 }
 
 /// Moves the engine one step towards the role that log and lease give it.
@@ -609,10 +619,14 @@ const ReplicaState* Agent::own_replica(const AgentContext& c) const {
   return it == c.cluster.state.replicas.end() ? nullptr : &it->second;
 }
 
-/// By a person, under the epoch that is still the newest, and not done yet. Not while a session of this node is named: it is to be promoted.
+/// By a person, under the epoch that is still the newest, and not done yet. Not while a session of this node is named: it is to be promoted. And only while
+/// the holder was heard writing under that epoch and nobody under a newer one: a fold that lags, after a restart or a lost tail, may show a request that
+/// was done long ago, and the newest data may be this node's own.
 bool Agent::asked_to_rejoin(const AgentContext& c, const LeaseState& lease) const {
   const ReplicaState* known = own_replica(c);
-  return known && known->asked.value != 0 && known->asked_epoch == lease.epoch && lease.has_holder() && lease.holder != self_ && !replica_news_;
+  if (!known || known->asked.value == 0 || known->asked_epoch != lease.epoch || !lease.has_holder() || lease.holder == self_ || replica_news_) return false;
+  const PrimaryTrack* writer = c.cluster.peers.primary(resource_);
+  return writer != nullptr && writer->node == lease.holder && writer->epoch == lease.epoch;
 }
 
 /// Whom to follow: the holder in the log, or the one decided if its beats show it writing and only the log is late.
@@ -660,8 +674,12 @@ void Agent::move_follower(const AgentContext& c, const LeaseState& lease, Instan
     case EngineState::kStopped:
     case EngineState::kStandby:
       if (asked_to_rejoin(c, lease)) {
-        MARK(kRejoinsAsked);
-        return run(Verb::kRejoin, lease.completed.epoch, upstream, now, out, true);
+        if (now >= copy_again_at_) {
+          MARK(kRejoinsAsked);
+          return run(Verb::kRejoin, lease.completed.epoch, upstream, now, out, own_replica(c)->asked_event);
+        }
+        next_ = std::min(next_, copy_again_at_);
+        waits("another attempt at the whole copy that was asked for: " + copy_failure_, "daarionctl events", now);
       }
       if (must_rejoin(c, lease)) {
         const ReplicaState* known = own_replica(c);
@@ -690,12 +708,12 @@ void Agent::report_replica(const AgentContext& c, AgentOutput& out) {
   const ReplicaState* known = own_replica(c);
   const bool rejoined = replica_news_->verb == Verb::kRejoin;
   const auto wanted = rejoined ? ReplicaState::Status::kRejoined : ReplicaState::Status::kProvisioned;
-  if (known && known->status == wanted && known->position == replica_news_->position && known->asked.value == 0) {
+  if (known && known->status == wanted && known->position == replica_news_->position && (replica_asked_.empty() || known->asked_event != replica_asked_)) {
     replica_news_.reset();
     return;
   }
   if (rejoined)
-    out.appends.push_back({ReplicaRejoined{replica_news_->method, source, replica_news_->position}, epoch, known ? known->asked_event : EventId{},
+    out.appends.push_back({ReplicaRejoined{replica_news_->method, source, replica_news_->position}, epoch, replica_asked_,
                            "its history is " + source.value + "'s again, by " + replica_news_->method, {}});
   else
     out.appends.push_back({ReplicaProvisioned{replica_news_->method, source, replica_news_->position}, epoch, {},

@@ -85,6 +85,7 @@ class Agent {
     Verb verb = Verb::kObserve;
     NodeId upstream;
     Instant since{};
+    EventId asked;  // the RejoinRequested that it answers
   };
 
   void follow_guard(const AgentContext& c, Instant now, AgentOutput& out);
@@ -105,7 +106,7 @@ class Agent {
   void retire(std::string why, AgentOutput& out);
   void retire_again(Instant now, AgentOutput& out);
   void renew_next(const LeaseState& lease, Instant now, AgentOutput& out);
-  void run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutput& out, bool anew = false);
+  void run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutput& out, const EventId& asked = {});
   bool confirmed() const;
   bool may_promote(Instant now) const;
   Position opened_at() const;
@@ -139,6 +140,10 @@ class Agent {
   std::string failure_;
   std::optional<DriverResult> replica_news_;  // a provision or rejoin to be put in the log
   NodeId replica_source_;                     // from whom
+  EventId replica_asked_;                     // the RejoinRequested that it answers
+  Instant copy_again_at_{};                   // after a copy that was asked for and failed: meanwhile the node goes on with what it has
+  Duration copy_backoff_{};
+  std::string copy_failure_;
   std::map<std::string, DroppedSlot> dropped_slots_;  // that the log is to be told of, by their names: at most one per member
   bool diverged_ = false;   // the last kFollow said so
 

@@ -177,7 +177,9 @@ struct Step {
     ReplicaState* found = replica_of(h.aggregate.name);
     if (found == nullptr) return ignore();
     ReplicaState& r = *found;
-    if (status != ReplicaState::Status::kDiverged) r.asked = {}, r.asked_event = {}, r.asked_epoch = {};
+    // A copy that was under way when it was asked for is not the one that was asked for.
+    const bool answers = status != ReplicaState::Status::kDiverged && (status != ReplicaState::Status::kRejoined || h.cause == r.asked_event);
+    if (answers) r.asked = {}, r.asked_event = {}, r.asked_epoch = {};
     r.status = status;
     r.method = std::move(method);
     r.source = source;

@@ -380,6 +380,9 @@ TEST_F(Postgres, AReplicaThatWasOpenedByHandIsRebuilt) {
   };
   EXPECT_EQ(whole(false), "follow");
   EXPECT_EQ(whole(true), "rebuild");
+  const DriverResult backwards = a.run(Verb::kRejoin, "node2", 1, true);
+  EXPECT_FALSE(backwards.ok);
+  EXPECT_NE(backwards.message.find("node2 is not open for writing"), std::string::npos) << backwards.message;
 }
 
 /// Before the first checkpoint after its promotion the server counts itself as consistent from there on, and answers while it reads its own log.

@@ -193,6 +193,15 @@ TEST_F(Redis, AFormerMasterTakesTheRestOrAWholeCopy) {
   ASSERT_TRUE(eventually([&] { return a.observe().streaming; }));
   EXPECT_EQ(b.info("sync_full"), "1");
   EXPECT_EQ(a.text({"GET", "more"}), "1");
+  EXPECT_FALSE(exists(a.data() + "/before-copy.rdb")) << "the copy is there";
+  // Cut off in the midst of such a copy: what it had is put back.
+  ASSERT_TRUE(eventually([&] { return a.text({"SAVE"}) == "OK"; }));
+  a.host.kill_all();
+  ASSERT_EQ(std::rename((a.data() + "/dump.rdb").c_str(), (a.data() + "/before-copy.rdb").c_str()), 0);
+  ASSERT_TRUE(a.run(Verb::kFollow, "node2", 2).ok);
+  ASSERT_TRUE(eventually([&] { return a.observe().streaming; }));
+  EXPECT_EQ(b.info("sync_full"), "1") << "it goes on with it";
+  EXPECT_FALSE(exists(a.data() + "/before-copy.rdb"));
   // Now node2 writes what nobody gets, saves it, and dies: its data have parted from those of whom takes over.
   a.host.stop(SIGSTOP);
   ASSERT_EQ(b.text({"SET", "lost", "1"}, ""), "OK");

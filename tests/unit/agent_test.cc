@@ -741,7 +741,16 @@ class FollowerTest : public AgentTest {
     log.complete(1, 2, session(20), {2, Lsn{800}, "db"});
     peers.hear(beat_of(2, 1, log.state), at(0));
   }
+  /// node2's beats show it writing under that epoch.
+  void hear_writer(Instant now, std::uint64_t epoch = 1, SessionId by = session(20)) {
+    Beat writes = beat_of(2, ++writer_counter_, log.state);
+    writes.claims = {{.resource = kPostgres, .epoch = {epoch}, .session = by}};
+    writes.engines = {standby_at(1150, 2)};
+    writes.engines.front().state = EngineState::kPrimary;
+    peers.hear(writes, now);
+  }
   Instant now_ = at(0);
+  std::uint64_t writer_counter_ = 1;
 };
 
 TEST_F(FollowerTest, EmptyNodeIsCopiedFromTheHolder) {
@@ -776,7 +785,12 @@ TEST_F(FollowerTest, CopiesItsDataAnewOnceAPersonAskedForIt) {
   engine(EngineState::kStandby, at(0));
   observe(EngineState::kStandby, at(0), {}, 700, 1);
   const Sequence asked = log.add(RejoinRequested{}, node(1), kPostgres);
-  AgentOutput out = advance(at(10));
+  AgentOutput out = advance(at(5));
+  ASSERT_TRUE(drives(out, Verb::kFollow)) << "this fold may lag, and the newest data be here";
+  done(*out.drive, true, at(6));
+  observe(EngineState::kStandby, at(7), {}, 700, 1);
+  hear_writer(at(10));
+  out = advance(at(10));
   ASSERT_TRUE(drives(out, Verb::kRejoin));
   EXPECT_TRUE(out.drive->anew);
   EXPECT_EQ(out.drive->upstream, node(2));
@@ -787,8 +801,36 @@ TEST_F(FollowerTest, CopiesItsDataAnewOnceAPersonAskedForIt) {
   ASSERT_NE(told, nullptr);
   EXPECT_EQ(told->cause, log.state.replicas.at({kPostgres, node(1)}).asked_event);
   EXPECT_TRUE(drives(out, Verb::kFollow)) << "once for each time that it is asked for";
-  log.add(ReplicaRejoined{"rebuild", node(2), {2, Lsn{900}, "db"}}, node(1), kPostgres);
-  EXPECT_EQ(log.state.replicas.at({kPostgres, node(1)}).asked, Sequence{}) << asked.value;
+  log.add(ReplicaRejoined{"rewind", node(2), {2, Lsn{900}, "db"}}, node(1), kPostgres);
+  EXPECT_EQ(log.state.replicas.at({kPostgres, node(1)}).asked, asked) << "another one, that was under way";
+  LogEvent rebuilt = log.make(ReplicaRejoined{"rebuild", node(2), {2, Lsn{900}, "db"}}, node(1), kPostgres, {});
+  rebuilt.event.header.cause = told->cause;
+  log.add(rebuilt);
+  EXPECT_EQ(log.state.replicas.at({kPostgres, node(1)}).asked, Sequence{});
+}
+
+TEST_F(FollowerTest, ACopyThatWasAskedForAndFailsLeavesTheReplicaInService) {
+  engine(EngineState::kStandby, at(0));
+  observe(EngineState::kStandby, at(0), {}, 700, 1);
+  log.add(RejoinRequested{}, node(1), kPostgres);
+  hear_writer(at(10));
+  AgentOutput out = advance(at(10));
+  ASSERT_TRUE(drives(out, Verb::kRejoin));
+  done(*out.drive, false, at(20));
+  const auto again = [&](int ms) {
+    hear_writer(at(ms));
+    observe(EngineState::kStopped, at(ms), {}, 700, 1);
+    return advance(at(ms));
+  };
+  out = again(1000);
+  ASSERT_TRUE(drives(out, Verb::kFollow)) << "it goes on with what it has";
+  ASSERT_TRUE(agent.wait());
+  EXPECT_EQ(agent.wait()->what, "another attempt at the whole copy that was asked for: no");
+  done(*out.drive, true, at(1010));
+  out = again(15'000);
+  ASSERT_TRUE(drives(out, Verb::kFollow));
+  done(*out.drive, true, at(15'010));
+  EXPECT_TRUE(drives(again(16'000), Verb::kRejoin)) << "later it is tried again";
 }
 
 TEST_F(FollowerTest, ACopyThatWasAskedForIsVoidUnderAnotherEpoch) {
@@ -796,6 +838,7 @@ TEST_F(FollowerTest, ACopyThatWasAskedForIsVoidUnderAnotherEpoch) {
   observe(EngineState::kStandby, at(0), {}, 700, 1);
   log.add(RejoinRequested{}, node(1), kPostgres);
   log.decide(2, 2, session(21));
+  hear_writer(at(0));
   EXPECT_FALSE(drives(advance(at(1)), Verb::kRejoin));
 }
 

@@ -258,7 +258,9 @@ TEST(Fold, ReplicaEventsSetItsStatus) {
   EXPECT_TRUE(std::ranges::any_of(log.state.requests, [](const RequestState& r) { return r.request == "r7"; }));
   log.add(ReplicaDiverged{node(1), {}}, node(2), kPostgres);
   EXPECT_EQ(log.state.replicas.at({kPostgres, node(2)}).asked, asked);
-  log.add(ReplicaRejoined{"rebuild", node(1), {1, Lsn{6}, "db"}}, node(2), kPostgres);
+  LogEvent done = log.make(ReplicaRejoined{"rebuild", node(1), {1, Lsn{6}, "db"}}, node(2), kPostgres, {});
+  done.event.header.cause = log.state.replicas.at({kPostgres, node(2)}).asked_event;
+  log.add(done);
   EXPECT_EQ(log.state.replicas.at({kPostgres, node(2)}).asked, Sequence{});
   log.add(ReplicaRemoved{}, node(2), kPostgres);
   EXPECT_EQ(status(), Status::kRemoved);

@@ -1,6 +1,7 @@
 // How data come to be: made from nothing, copied from an upstream, or led back to its history.
 #include <signal.h>
 
+#include <filesystem>
 #include <thread>
 
 #include "controlplane/drivers/files.h"
@@ -269,6 +270,19 @@ Result<void> Engine::rebuild_from(const PeerAddress& upstream, const Lineage& th
   return put_in_place(fresh, {config_.self, config_.resource.id, theirs.identity, theirs.openings}, &upstream);
 }
 
+/// Before a healthy replica is stopped for a whole copy. What its data are is not compared then: they may be newer than those of one that does not write.
+Result<void> Engine::may_copy(Connection& there, const PeerAddress& upstream, const Lineage& theirs) {
+  if (!theirs.writable) return fail(Remedy::kRetry, upstream.node.value + " is not open for writing: nothing is copied from it");
+  if (const auto marker = read_marker(data_dir_); marker && !marker->identity.empty() && marker->identity != theirs.identity)
+    return fail(Remedy::kFixInput, upstream.node.value + " has the data of " + theirs.identity + ", this node those of " + marker->identity);
+  const auto size = there.query("SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database", kUpstreamLimit);
+  std::error_code failed;
+  const auto disk = std::filesystem::space(data_dir_, failed);
+  const std::uint64_t bytes = size && !size->empty() ? number_of((*size)[0][0]) : 0;
+  if (failed || bytes <= disk.available) return {};
+  return fail(Remedy::kRetry, "a whole copy needs " + std::to_string(bytes >> 20) + " MiB beside what is there, and the disk has " + std::to_string(disk.available >> 20) + " MiB left");
+}
+
 Result<void> Engine::rejoin(const DriverCommand& c, DriverResult& r) {
   if (data() == Data::kEmpty) return provision(c, r);
   const bool unfinished = exists(rewinding_path());
@@ -280,6 +294,8 @@ Result<void> Engine::rejoin(const DriverCommand& c, DriverResult& r) {
   if (!there) return tl::unexpected(there.error());
   auto theirs = ask_upstream(**there, upstream);
   if (!theirs) return tl::unexpected(theirs.error());
+  if (c.anew)
+    if (auto may = may_copy(**there, upstream, *theirs); !may) return may;
   if (host_.running()) {
     auto seen = look(kUpstreamLimit);
     if (seen && seen->primary) return fail(Remedy::kStepDown, "it is open for writing; stop it first");

@@ -52,6 +52,8 @@ class Engine final : public RedisDriver {
   void save_ahead();
   std::string last_cause() const;
   std::string dump_path() const { return data_dir_ + "/" + kDumpFile; }
+  /// What a healthy replica had, while a copy that a person asked for is made.
+  std::string kept_path() const { return data_dir_ + "/before-copy.rdb"; }
   Position stopped_position() const;
   Position present_position();
   Result<Lineage> own_lineage();
@@ -59,6 +61,8 @@ class Engine final : public RedisDriver {
   Result<Judgement> compare(const PeerAddress& upstream, Lineage& theirs);
   Result<void> learn(const Marker& there);
   Result<void> copy_from(const PeerAddress& upstream, DriverResult& r);
+  bool has_known_dump() const;
+  Result<void> take_back();
   Result<void> await_link(Duration limit);
 
   // ---- the kept connection (observe.cc)

@@ -145,6 +145,7 @@ Result<void> Engine::end_process(const std::string& how, Duration limit) {
 Result<void> Engine::start(const DriverCommand&, DriverResult&) {
   if (auto ours = need_ours(); !ours) return ours;
   if (host_.running()) return {};
+  if (auto back = take_back(); !back) return back;
   return launch(nullptr);
 }
 

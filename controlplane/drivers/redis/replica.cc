@@ -5,6 +5,7 @@
 
 #include "controlplane/drivers/files.h"
 #include "controlplane/drivers/redis/engine.h"
+#include "controlplane/drivers/redis/rdb_header.h"
 
 namespace daarion::redis {
 namespace {
@@ -111,6 +112,8 @@ Result<void> Engine::follow(const DriverCommand& c, DriverResult& r) {
   auto found = peer(c.upstream);
   if (!found) return tl::unexpected(found.error());
   const PeerAddress& upstream = **found;
+  if (!host_.running())
+    if (auto back = take_back(); !back) return back;
   Lineage theirs;
   auto j = compare(upstream, theirs);
   if (!j) return tl::unexpected(j.error());
@@ -188,7 +191,19 @@ Result<void> Engine::provision(const DriverCommand& c, DriverResult& r) {
   return {};
 }
 
-/// A whole copy. What it had is kept beside it, once, for a person who wants to look for what was lost.
+/// Whether its dump says of which stream it is: one that was saved in the midst of a copy does not.
+bool Engine::has_known_dump() const {
+  const auto dump = read_rdb_header(dump_path());
+  return dump && !dump->replid.empty();
+}
+
+/// Puts back what it had before a copy that was asked for, if that copy did not come to its end. Pre: no server runs.
+Result<void> Engine::take_back() {
+  if (!exists(kept_path())) return {};
+  return has_known_dump() ? remove_file(kept_path()) : rename_file(kept_path(), dump_path());
+}
+
+/// A whole copy. What it had is kept beside it: of data that have parted for a person who wants to look for what was lost, else until the copy is there.
 Result<void> Engine::rejoin(const DriverCommand& c, DriverResult& r) {
   if (data() == Data::kEmpty) return provision(c, r);
   if (auto ours = need_ours(); !ours) return ours;
@@ -209,9 +224,17 @@ Result<void> Engine::rejoin(const DriverCommand& c, DriverResult& r) {
     }
     if (auto ended = end_process("SAVE", kEndLimit); !ended) return ended;
   }
-  if (exists(dump_path()))
-    if (auto moved = rename_file(dump_path(), data_dir_ + "/parted.rdb"); !moved) return moved;
-  return copy_from(upstream, r);
+  if (auto back = take_back(); !back) return back;
+  const bool healthy = j->kinship == Kinship::kMayFollow;
+  const std::string kept = healthy ? kept_path() : data_dir_ + "/parted.rdb";
+  if (exists(dump_path()) && (has_known_dump() || !exists(kept)))
+    if (auto moved = rename_file(dump_path(), kept); !moved) return moved;
+  auto copied = copy_from(upstream, r);
+  if (!healthy) return copied;
+  if (copied) return remove_file(kept);
+  if (auto ended = end_process("NOSAVE", kEndLimit); !ended) return ended;
+  if (auto back = take_back(); !back) return back;
+  return copied;
 }
 
 }  // namespace daarion::redis
