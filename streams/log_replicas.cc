@@ -1,6 +1,7 @@
 #include "streams/log_replicas.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <map>
 #include <mutex>
@@ -35,8 +36,9 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
       : core_(std::move(core)), sys_(std::move(sys)), stream_(std::move(stream)), own_server_(std::move(own_server)), replicas_(replicas) {}
 
   Result<std::string> tend(const EventHeads& events, Duration limit) override {
+    keep(events);
     const std::lock_guard lock(mutex_);
-    events_ = events;
+    if (rests_.exchange(false)) forget();
     if (events.empty() || !core_->connected()) return std::string();
     const auto info = js_request(*core_, "$JS.API.STREAM.INFO." + stream_, nullptr, limit);
     if (!info) return tl::unexpected(info.error());
@@ -48,8 +50,6 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
     }
     const Json followers = cluster.value("replicas", Json::array());
     Json config = (*info)["config"];
-    if (static_cast<int>(followers.size()) + 1 < replicas_) return fill(followers, config, limit);
-    missing_since_ = {};
     std::string seen;
     std::vector<std::string> there;
     for (const Json& f : followers) {
@@ -57,49 +57,83 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
       seen += f.value("name", "") + (is ? "+" : "-");
       if (is) there.push_back(f.value("name", ""));
     }
+    // One of several replicas is touched only while every other one is whole: with another away the leader's would be the only copy.
+    const bool all_whole = there.size() == followers.size();
+    if (static_cast<int>(followers.size()) + 1 < replicas_) return all_whole ? fill(followers, config, limit) : std::string();
+    missing_since_ = {};
     if (seen == seen_ && Clock::now() < again_ && doubts_.empty()) return std::string();
-    const auto wrong = look(events, there, limit);
+    auto wrong = look(events, there, limit);
     if (!wrong) return tl::unexpected(wrong.error());
+    note_beginnings(events, there, *wrong, limit);
     again_ = Clock::now() + (seen == seen_ && doubts_.empty() ? kSeldom : kAgain);
     seen_ = std::move(seen);
+    if (is_odd_one(*wrong) && leads_to(wrong->begin()->second.event, limit)) return step_down(wrong->begin()->second, limit);
     for (const std::string& name : there) {
       const auto at = wrong->find(name);
       if (at == wrong->end()) doubts_.erase(name);
-      else if (++doubts_[name] >= kDoubtsOfReplica && leads_to(at->second, limit)) return take_out(name, at->second, limit);
+      else if (++doubts_[name] >= kDoubtsOfReplica && all_whole && leads_to(at->second.event, limit)) return take_out(name, at->second, limit);
     }
     return std::string();
   }
 
   void rest(const EventHeads& events) override {
-    const std::lock_guard lock(mutex_);
-    events_ = events;
-    forget();
+    keep(events);
+    rests_ = true;
   }
 
   Result<bool> may_lead(Duration limit) override {
-    const std::lock_guard lock(mutex_);
-    if (events_.empty() || replicas_ < 3) return true;
+    const EventHeads events = kept();
+    if (events.empty() || replicas_ < 3) return true;
     const auto info = js_request(*core_, "$JS.API.STREAM.INFO." + stream_, nullptr, limit);
     if (!info) return tl::unexpected(info.error());
     std::vector<std::string> there;
     if (info->contains("cluster"))
       for (const Json& f : (*info)["cluster"].value("replicas", Json::array()))
         if (!f.value("offline", false)) there.push_back(f.value("name", ""));
-    const auto wrong = look(events_, there, limit);
+    const auto wrong = look(events, there, limit);
     if (!wrong) return tl::unexpected(wrong.error());
     return wrong->empty();
   }
 
  private:
+  void keep(const EventHeads& events) {
+    const std::lock_guard lock(events_mutex_);
+    events_ = events;
+  }
+  EventHeads kept() const {
+    const std::lock_guard lock(events_mutex_);
+    return events_;
+  }
   void forget() {
     seen_.clear();
     doubts_.clear();
     missing_since_ = {};
   }
 
+  /// What a follower has in the place of an event.
+  struct Other {
+    EventHead event;
+    std::string found;      // the id of what is there; empty: nothing, it goes on with a later one
+    std::uint64_t first = 1;  // where its copy begins
+  };
+
+  /// Whether all others agree on another event than the leader has: two to one, it is the leader's that never had a majority.
+  bool is_odd_one(const std::map<std::string, Other>& wrong) const {
+    if (static_cast<int>(wrong.size()) + 1 < replicas_) return false;
+    const Other& first = wrong.begin()->second;
+    return !first.found.empty() && std::ranges::all_of(wrong, [&](const auto& w) { return w.second.event.sequence == first.event.sequence && w.second.found == first.found; });
+  }
+
+  Result<std::string> step_down(const Other& other, Duration limit) {
+    const auto asked = js_request(*core_, "$JS.API.STREAM.LEADER.STEPDOWN." + stream_, nullptr, limit);
+    if (!asked) return tl::unexpected(asked.error());
+    return "the other replicas of " + stream_ + " agree on another event " + std::to_string(other.event.sequence.value) + " than its leader here has (" + other.event.subject +
+           "): it was asked to hand over";
+  }
+
   /// By follower: the first event that it has another one for. One that could not be had is taken for sound: it is looked at later.
-  Result<std::map<std::string, EventHead>> look(const EventHeads& events, const std::vector<std::string>& followers, Duration limit) {
-    std::map<std::string, EventHead> wrong;
+  Result<std::map<std::string, Other>> look(const EventHeads& events, const std::vector<std::string>& followers, Duration limit) {
+    std::map<std::string, Other> wrong;
     std::set<std::string> read;
     int failed = 0;
     for (int i = 0; i < kFollowerPlacements && read.size() < followers.size() && failed < kFailedReads; ++i) {
@@ -131,7 +165,7 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
   }
 
   /// The first event that is another one there, if any is. Errors: it did not give them all.
-  static std::optional<std::optional<EventHead>> compare(natsSubscription* subscription, const EventHeads& events, Duration limit) {
+  static std::optional<std::optional<Other>> compare(natsSubscription* subscription, const EventHeads& events, Duration limit) {
     for (auto event = events.begin(); event != events.end();) {
       natsMsg* raw = nullptr;
       jsMsgMetaData* raw_meta = nullptr;
@@ -140,11 +174,26 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
       if (natsMsg_GetMetaData(&raw_meta, raw) != NATS_OK) return std::nullopt;
       const MetaPtr meta(raw_meta);
       if (meta->Sequence.Stream < event->sequence.value) continue;  // a message that is no event
-      if (meta->Sequence.Stream > event->sequence.value) return std::nullopt;
-      if (header_of(raw, "Nats-Msg-Id") != to_text(event->id)) return *event;
+      if (meta->Sequence.Stream > event->sequence.value) return Other{*event, {}, 1};  // nothing is ever deleted from the log: it has a hole
+      if (std::string found = header_of(raw, "Nats-Msg-Id"); found != to_text(event->id)) return Other{*event, std::move(found), 1};
       ++event;
     }
-    return std::optional<EventHead>();
+    return std::optional<Other>();
+  }
+
+  /// Adds the followers whose copy does not begin with the log's first event, by their servers' own word: nothing is ever deleted from it.
+  void note_beginnings(const EventHeads& events, const std::vector<std::string>& followers, std::map<std::string, Other>& wrong, Duration limit) {
+    std::size_t answers = 0;
+    (void)ask_together(*sys_, {JsonRequest{kAskJetStream, {{"accounts", true}, {"streams", true}}}}, [&](std::size_t, const Json& answer) {
+      if (!answer.contains("server") || !answer.contains("data")) return true;
+      const std::string name = answer["server"].value("name", "");
+      if (std::ranges::find(followers, name) == followers.end()) return true;
+      for (const Json& account : answer["data"].value("account_details", Json::array()))
+        for (const Json& detail : account.value("stream_detail", Json::array()))
+          if (detail.value("name", "") == stream_)
+            if (const auto first = detail.value("state", Json::object()).value("first_seq", std::uint64_t{0}); first > 1) wrong.try_emplace(name, Other{events.front(), {}, first});
+      return ++answers < followers.size();
+    }, limit);
   }
 
   /// Whether the log has the event, by the word of its leader, at this moment.
@@ -179,14 +228,15 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
     return false;
   }
 
-  Result<std::string> take_out(const std::string& server, const EventHead& wrong, Duration limit) {
+  Result<std::string> take_out(const std::string& server, const Other& wrong, Duration limit) {
     const auto out = js_request(*core_, "$JS.API.STREAM.PEER.REMOVE." + stream_, {{"peer", server}}, limit);
     if (!out) return tl::unexpected(out.error());
     if (out->contains("error") && js_error_code(*out) != kRemapFailed)
       return fail(Remedy::kRetry, "take " + server + " out of " + stream_ + ": " + js_error_text(*out));
     doubts_.clear();
-    return "the replica of " + stream_ + " at " + server + " has another event " + std::to_string(wrong.sequence.value) + " than the log (" + wrong.subject +
-           "): taken out, to be taken in again when its copy is gone";
+    if (wrong.first > 1) return "the replica of " + stream_ + " at " + server + " begins with event " + std::to_string(wrong.first) + ": taken out, to be taken in again when its copy is gone";
+    return "the replica of " + stream_ + " at " + server + (wrong.found.empty() ? " lacks event " + std::to_string(wrong.event.sequence.value) + " of" : " has another event " + std::to_string(wrong.event.sequence.value) + " than") +
+           " the log (" + wrong.event.subject + "): taken out, to be taken in again when its copy is gone";
   }
 
   /// A group that lacks a server is filled only when the number changes.
@@ -205,8 +255,10 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
   std::shared_ptr<Connection> core_, sys_;
   std::string stream_, own_server_;
   int replicas_;
-  std::mutex mutex_;                   // guards what follows
+  mutable std::mutex events_mutex_;    // guards what follows: rest() waits for no request
   EventHeads events_;
+  std::atomic<bool> rests_ = false;
+  std::mutex mutex_;                   // guards what follows
   std::string seen_;                   // leader's followers at the last look
   Clock::time_point again_{}, taken_in_{};
   Clock::time_point missing_since_{};  // the epoch of time: none is

@@ -7,6 +7,11 @@
 // in the place of one that the leader has is taken out of the stream's group, which deletes its copy, and taken in again, which copies the
 // leader's. The leader and a majority keep everything meanwhile: measured, appends go on. Between the two it waits for the server's own word that
 // its copy is gone: one that was cut off from the meta leader heard of both at once, kept its copy, and was never current again.
+//
+// One is taken out, or in, only while every other one is whole: with another away the leader's copy would be the only one. And where all followers agree
+// on another event than the leader has, it is the leader's that never had a majority, or that the others lost together: it is asked to hand over, and
+// whoever leads then takes it out. A copy that does not begin with the log's first event is wrong as well, as nothing is ever deleted from it:
+// nats-server 2.9 can make one from what it kept of an earlier life.
 #pragma once
 
 #include <memory>

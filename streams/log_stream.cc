@@ -35,7 +35,14 @@ class NatsLogInfo final : public LogInfo {
     if (!info) return tl::unexpected(info.error());
     if (js_error_code(*info) == kNoSuchStream) return LogHead{.exists = false, .head = {}};
     if (info->contains("error")) return fail(Remedy::kRetry, "look at stream " + stream_ + ": " + js_error_text(*info));
-    return LogHead{.exists = true, .head = {info->at("state").value("last_seq", std::uint64_t{0})}};
+    // Where nobody leads any replica answers, by its own store.
+    const std::string leader = info->contains("cluster") ? (*info)["cluster"].value("leader", "") : "its server";
+    if (leader.empty()) return fail(Remedy::kRetry, "look at stream " + stream_ + ": nobody leads it");
+    const Json& state = info->at("state");
+    const std::uint64_t first = state.value("first_seq", std::uint64_t{0});
+    // A replica that was made anew may keep its raft log, lead by it, and have nothing of what came before (nats-server 2.9.10).
+    if (first > 1) return fail(Remedy::kStepDown, "stream " + stream_ + " begins with event " + std::to_string(first) + " at " + leader + ", which leads it: it lacks what came before");
+    return LogHead{.exists = true, .head = {state.value("last_seq", std::uint64_t{0})}};
   }
 
   Result<LogLook> look(Sequence at, const EventId& id, Duration limit) override {

@@ -186,7 +186,7 @@ class NatsLogReader final : public LogReader {
       if (!source.connection->connected()) continue;
       const auto link = source.connection->handles().link();
       auto [s, error, message] = leaders_message(link->js, source.stream, sequence, kGetLimit);
-      if (s == NATS_TIMEOUT) {
+      if (s == NATS_TIMEOUT || static_cast<int>(error) == kNobodyLeads) {
         jsOptions options = js_options(kGetLimit);
         jsDirectGetMsgOptions by{};
         jsDirectGetMsgOptions_Init(&by);

@@ -54,6 +54,7 @@ Result<std::string> provision_stream(Connection& connection, const Json& wanted,
   Json config = info->at("config");
   const std::string differs = difference(wanted, config);
   if (differs.empty()) return std::string();
+  if (info->contains("cluster") && (*info)["cluster"].value("leader", "").empty()) return fail(Remedy::kRetry, "mend stream " + name + ": nobody leads it");
   config.update(wanted);
   const auto mended = js_request(connection, "$JS.API.STREAM.UPDATE." + name, config, limit);
   if (!mended) return tl::unexpected(mended.error());

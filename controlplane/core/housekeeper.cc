@@ -91,11 +91,16 @@ void Housekeeper::bootstrap(const DeciderContext& c, const LogHead& log, const L
       wait_ = Wait{{}, "the log CLUSTER_LOG: a majority of core nats-servers", "daarionctl nodes", c.start};
       return;
     }
-    if (log.head.value == 0 && !recorded.empty()) {
+    if (log.head.value != 0) {
+      wait_ = Wait{{}, "the first event of CLUSTER_LOG, which has " + std::to_string(log.head.value) + ", to be read", "daarionctl nodes", c.start};
+      return;
+    }
+    if (!recorded.empty()) {
       wait_ = Wait{{}, "the events of log " + to_text(recorded) + ": CLUSTER_LOG is empty; restore it from a backup that has the present voter set", "daarionctl nodes", c.start};
       return;
     }
-    if (log.head.value == 0 && c.state.applied.value == 0 && my_turn(c, "log", now))
+    wait_.reset();
+    if (c.state.applied.value == 0 && my_turn(c, "log", now))
       out.push_back({{}, wish(LogCreated{id_.fresh_log, c.spec.cluster, {}}, "the log is empty")});
     return;
   }

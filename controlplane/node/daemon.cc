@@ -29,6 +29,7 @@ constexpr Duration kAppendLimit = seconds(2);
 constexpr Duration kObserveEvery = milliseconds(250);
 constexpr Duration kInfoEvery = seconds(1);
 constexpr Duration kInfoLimit = seconds(2);
+constexpr Duration kHandOverAgain = seconds(10);   // an election takes as long
 // Both bound the tail that a restart folds again; the second is about a second of catch-up.
 constexpr Duration kFlushEvery = seconds(60);
 constexpr Duration kFlushAgain = seconds(5);  // after one that had no room
@@ -235,6 +236,10 @@ void Daemon::ask_head() {
   std::string said = !head ? head.error().message : head->exists ? "it is there" : "there is no such stream";
   if (said != head_said_) spdlog::info("the log: {}", said);
   head_said_ = std::move(said);
+  if (!head && head.error().remedy == Remedy::kStepDown && ports_.step_down && asked >= head_handed_over_ + kHandOverAgain) {
+    head_handed_over_ = asked;
+    ports_.step_down(false);
+  }
   if (!head) return;
   head->asked = asked;
   post(*head);

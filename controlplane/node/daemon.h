@@ -119,6 +119,7 @@ class Daemon {
   std::vector<std::thread> threads_;
   std::atomic<bool> ending_ = false;
   std::atomic<bool> log_led_here_ = false;  // by the newest look at who leads
+  Instant head_handed_over_{};            // when who leads the log without its beginning was last asked to hand over
   std::string head_said_;                 // of run_info: the newest word on whether the log is there
   std::atomic<bool> refold_ = false;      // the judge's word for the fold thread
   bool anew_ = false;                     // of the fold thread: it folds anew, and has not come to the log's end

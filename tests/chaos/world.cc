@@ -198,10 +198,11 @@ void World::until_loss_is_told(Duration limit) {
   }
 }
 
-/// Source: the stream's leader itself; what servers say of it in passing may be of a leader that is gone.
+/// Source: the stream's leader itself; what servers say of it in passing may be of a leader that is gone. A follower that has other events than the
+/// leader is not whole: another fault before it is mended would be a second loss at once.
 bool World::log_is_whole() {
   const auto followers = test::log_followers(*cluster_, holder_);
-  return followers && followers->all == 2 && followers->whole == 2;
+  return followers && followers->all == 2 && followers->whole == 2 && test::log_followers_agree(*cluster_, holder_).value_or(false);
 }
 
 void World::hold(Duration length) {

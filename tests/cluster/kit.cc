@@ -22,6 +22,7 @@
 #include "proto/daarion/v1/admin.grpc.pb.h"
 #include "streams/codec.h"
 #include "streams/js_request.h"
+#include "streams/log_replicas.h"
 #include "streams/log_stream.h"
 #include "streams/nats_log_reader.h"
 
@@ -32,6 +33,7 @@ using std::chrono::seconds;
 using Kind = NatsServerPlan::Kind;
 
 constexpr Duration kRead = seconds(10);
+constexpr std::uint64_t kCompared = 64;   // of the newest events, in each replica of the log
 constexpr Duration kAdmin = seconds(15);  // an append may wait for an election
 
 Result<std::shared_ptr<Connection>> connect(dev::LocalCluster& cluster, const std::vector<NatsServerPlan>& servers, Duration limit, bool sys = false) {
@@ -192,6 +194,20 @@ Result<LogFollowers> log_followers(dev::LocalCluster& cluster, const NodeId& avo
     out.whole += follower.value("current", false) && !follower.value("offline", false) && follower.value("lag", 0) == 0 ? 1 : 0;
   }
   return out;
+}
+
+Result<bool> log_followers_agree(dev::LocalCluster& cluster, const NodeId& avoid) {
+  const auto followers = log_followers(cluster, avoid);
+  if (!followers) return tl::unexpected(followers.error());
+  const auto log = read_log(cluster, Sequence{followers->last.value > kCompared ? followers->last.value - kCompared : 1}, followers->last, avoid);
+  if (!log) return tl::unexpected(log.error());
+  const auto connection = core_connection(cluster, avoid, seconds(1));
+  if (!connection) return tl::unexpected(connection.error());
+  EventHeads heads;
+  for (const LogEvent& e : log->events) heads.push_back({e.sequence, e.event.header.id, {}, {}, {}});
+  const auto keeper = make_replica_keeper(*connection, nullptr, kClusterLog, {}, static_cast<int>(followers->all) + 1);
+  keeper->rest(heads);
+  return keeper->may_lead(seconds(1));
 }
 
 Result<LogRead> read_log(dev::LocalCluster& cluster, Sequence from, Sequence to, const NodeId& avoid) {

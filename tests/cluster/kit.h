@@ -72,6 +72,8 @@ struct LogFollowers {
   std::size_t whole = 0;  // of them, those that are there and have all of it
 };
 Result<LogFollowers> log_followers(dev::LocalCluster& cluster, const NodeId& avoid);
+/// Whether each of them also has the log's newest events, and no others in their places.
+Result<bool> log_followers_agree(dev::LocalCluster& cluster, const NodeId& avoid);
 
 /// The newest event of this payload from `from` on; null: none.
 template <class Payload>
