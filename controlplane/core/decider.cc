@@ -105,49 +105,60 @@ void note_lost_opening(const LeaseState& lease, Evidence& e) {
   e.timelines.push_back({newest->engine.position.timeline, newest->engine.timeline_start});
 }
 
-/// Whether beats showed the last holder writing, since it took its lease or after.
+/// Whether beats showed the last holder writing, often enough to tell how much.
 bool was_heard(const Evidence& e, const LeaseState& lease, const DeciderContext& c) {
   const PrimaryTrack* track = c.peers.primary(e.resource);
-  return track != nullptr && track->epoch >= lease.completed.epoch;
+  return track != nullptr && track->node == e.last_holder && track->epoch >= lease.completed.epoch && track->measured();
+}
+
+/// The installation that may speak for what the last holder wrote; empty: any.
+InstanceId instance_of_holder(const Evidence& e, const LeaseState& lease) { return e.last_holder == lease.completed.node ? lease.completed.instance : InstanceId{}; }
+
+/// The node's engine if it is up and shows what it has, on the disk that the instance stands for; null: it does not.
+const EngineReport* shown_by(const Evidence& e, const NodeId& node, const InstanceId& instance) {
+  const auto its = std::ranges::find(e.candidates, node, &CandidateEvidence::node);
+  if (its == e.candidates.end() || !its->heard || its->beat_age_ms > e.unreachable_ms || (!instance.empty() && its->instance != instance)) return nullptr;
+  return its->engine.state == EngineState::kStandby || its->engine.state == EngineState::kPrimary ? &its->engine : nullptr;
 }
 
 /// Where nobody heard it, its own data say how far it wrote, once its node shows them. Until then its end is not known: the log has only where it began.
 void note_own_end(const LeaseState& lease, const DeciderContext& c, Evidence& e) {
   if (e.kind == DecisionKind::kBootstrap || e.final_position || e.last_holder.empty() || was_heard(e, lease, c)) return;
-  const auto holder = std::ranges::find(e.candidates, e.last_holder, &CandidateEvidence::node);
-  const bool same_disk = holder != e.candidates.end() && holder->heard &&
-                         (e.last_holder != lease.completed.node || lease.completed.instance.empty() || holder->instance == lease.completed.instance);
-  const Position* own = same_disk ? &holder->engine.position : nullptr;
-  const bool answers = own != nullptr && (holder->engine.state == EngineState::kStandby || holder->engine.state == EngineState::kPrimary);
-  const bool shown = answers && own->identity == e.last_position.identity && own->timeline == e.last_position.timeline && own->lsn >= e.last_position.lsn;
+  const EngineReport* own = shown_by(e, e.last_holder, instance_of_holder(e, lease));
+  const Position& known = e.last_position;
+  const bool shown = own != nullptr && own->position.identity == known.identity && own->position.timeline == known.timeline && own->position.lsn >= known.lsn;
   e.end_unknown = !shown && !PLANTED(kUnheardIsNone);
   if (!shown) return;
-  e.last_position = *own;
-  e.last_position_age_ms = holder->engine.age_ms;
+  e.last_position = own->position;
+  e.last_position_age_ms = own->age_ms;
 }
 
-/// A session that was named after who wrote last, and may have opened its engine, written, and been lost with its node: nobody heard it write, and its
-/// node is not there to show that it did not.
-bool may_have_written(const OpenDecision& d, const LeaseState& lease, const DeciderContext& c, const Evidence& e) {
+/// Named after who wrote last, and nobody heard it write: it may have opened its engine all the same, and written.
+bool is_unheard(const OpenDecision& d, const LeaseState& lease, const DeciderContext& c, const Evidence& e) {
   if (d.epoch <= lease.completed.epoch || lease.has_ended(d.session) || PLANTED(kNamedIsSilent)) return false;
-  if (const PrimaryTrack* track = c.peers.primary(e.resource); track != nullptr && track->epoch >= d.epoch) return false;
-  const auto its = std::ranges::find(e.candidates, d.node, &CandidateEvidence::node);
-  if (its == e.candidates.end() || !its->heard || its->beat_age_ms > e.unreachable_ms) return true;
-  return (!d.instance.empty() && its->instance != d.instance) || its->engine.state == EngineState::kUnknown;
+  const PrimaryTrack* track = c.peers.primary(e.resource);
+  return track == nullptr || track->epoch < d.epoch;
 }
 
-/// Nobody here has heard the last holder write, it did not stop cleanly, and its node is there, with the same disk, and does not show yet what it has: a
-/// replica would be promoted as if nothing were missing. Chaos lost 13 rows so, announced as none.
-bool awaits_last_holder(const Evidence& e, const LeaseState& lease, const DeciderContext& c, Instant now) {
-  if (e.kind != DecisionKind::kFailover || e.final_position || e.last_holder.empty()) return false;
-  if (was_heard(e, lease, c)) return false;
-  const Peer* holder = c.peers.find(e.last_holder);
-  const auto evidence = std::ranges::find(e.candidates, e.last_holder, &CandidateEvidence::node);
-  if (holder == nullptr || evidence == e.candidates.end() || age_ms(now, holder->heard) > e.unreachable_ms) return false;
-  if (!lease.completed.instance.empty() && holder->beat.instance != lease.completed.instance) return false;
-  if (!evidence->heard) return true;  // its daemon has not folded the log yet
-  const EngineState state = evidence->engine.state;
+/// Whether the node is there, on that disk, and its engine is coming up: it does not show yet what it has.
+bool is_coming_up(const Evidence& e, const DeciderContext& c, const NodeId& node, const InstanceId& instance, Instant now) {
+  const Peer* peer = c.peers.find(node);
+  const auto its = std::ranges::find(e.candidates, node, &CandidateEvidence::node);
+  if (peer == nullptr || its == e.candidates.end() || age_ms(now, peer->heard) > e.unreachable_ms) return false;
+  if (!instance.empty() && peer->beat.instance != instance) return false;
+  if (!its->heard) return true;  // its daemon has not folded the log yet
+  const EngineState state = its->engine.state;
   return state == EngineState::kUnknown || state == EngineState::kStopped || state == EngineState::kStarting || state == EngineState::kUnresponsive;
+}
+
+/// Who wrote last, or may have, whom nobody here heard writing, and who did not stop cleanly: a replica would be promoted as if nothing were missing.
+/// Chaos lost 13 rows so, announced as none. Empty: nobody, or who it is does not come up.
+NodeId awaited_writer(const Evidence& e, const LeaseState& lease, const DeciderContext& c, Instant now) {
+  if (e.kind != DecisionKind::kFailover) return {};
+  for (const OpenDecision& d : lease.open)
+    if (is_unheard(d, lease, c, e) && is_coming_up(e, c, d.node, d.instance, now)) return d.node;
+  if (e.final_position || e.last_holder.empty() || was_heard(e, lease, c)) return {};
+  return is_coming_up(e, c, e.last_holder, instance_of_holder(e, lease), now) ? e.last_holder : NodeId{};
 }
 
 /// Sessions that were named since the newest completion, and ended without one.
@@ -260,7 +271,8 @@ Evidence Decider::gather(const ResourceId& resource, const DeciderContext& c, In
   for (const NodeId& node : members) e.candidates.push_back(candidate(node, *spec, c, now));
   note_lost_opening(*lease, e);
   note_own_end(*lease, c, e);
-  e.end_unknown = e.end_unknown || std::ranges::any_of(lease->open, [&](const OpenDecision& d) { return may_have_written(d, *lease, c, e); });
+  for (const OpenDecision& d : lease->open)
+    e.end_unknown = e.end_unknown || (e.kind != DecisionKind::kBootstrap && is_unheard(d, *lease, c, e) && shown_by(e, d.node, d.instance) == nullptr);
   MARK_IF(kEndUnknown, e.end_unknown);
   for (CandidateEvidence& cand : e.candidates)
     if (lag_bytes(e, cand) > 0) cand.lag_ms = cand.engine.contact_age_ms;
@@ -297,6 +309,7 @@ std::optional<Decider::Nomination> Decider::advance(const DeciderContext& c, Ins
   next_ = kNever;
   const LeaseState* lease = c.state.lease(resource_);
   if (lease && (lease->decided != decided_ || lease->completed.sequence != completed_)) {
+    if (lease->completed.sequence != completed_) writer_awaited_since_ = {};
     decided_ = lease->decided;
     completed_ = lease->completed.sequence;
     named_at_ = now;
@@ -357,11 +370,14 @@ std::optional<Decider::Nomination> Decider::advance(const DeciderContext& c, Ins
     next_ = later(majority_since_, kPositionWait);
     return std::nullopt;
   }
-  if (lease && awaits_last_holder(e, *lease, c, now) && now - majority_since_ < kHolderWait) {
-    MARK(kWaitHolder);
-    waits("the position of " + e.last_holder.value + ", which wrote last and is not up yet", "daarionctl why-not " + resource_.value, now);
-    next_ = later(majority_since_, kHolderWait);
-    return std::nullopt;
+  if (const NodeId writer = lease ? awaited_writer(e, *lease, c, now) : NodeId{}; !writer.empty()) {
+    if (writer_awaited_since_ == Instant{}) writer_awaited_since_ = majority_since_;
+    if (const Instant until = later(writer_awaited_since_, kHolderWait); now < until) {
+      MARK(kWaitHolder);
+      waits("the position of " + writer.value + ", which wrote last, or may have, and is not up yet", "daarionctl why-not " + resource_.value, now);
+      next_ = until;
+      return std::nullopt;
+    }
   }
   Decision d = decide(e);
   const bool wanted_missing = d.to && !e.wanted.empty() && *d.to != e.wanted && e.kind == DecisionKind::kSwitchover;

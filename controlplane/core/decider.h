@@ -98,6 +98,7 @@ class Decider {
   Sequence completed_;
   Instant named_at_{};         // and when the later of them was: votes from before it speak of another lease
   Instant majority_since_{};   // the epoch of time: there is none
+  Instant writer_awaited_since_{};  // who wrote last, since the newest completion; the epoch of time: nobody was
   std::optional<Wait> wait_;
   Instant next_ = kNever;
 };

@@ -7,10 +7,18 @@
 namespace daarion {
 namespace {
 constexpr Duration kRateWindow = std::chrono::seconds(1);
+constexpr Duration kShortestWindow = std::chrono::milliseconds(100);  // of two looks, as beats that are late by different times tell it
 
 /// Whether the beat's node folds this log, also where it is past an override that is not folded here yet.
 bool is_of(const Beat& beat, const LogState& log) { return beat.log == log.log || (!log.log.empty() && goes_on_from(beat, log)); }
 }
+
+std::uint64_t PrimaryTrack::rate() const {
+  if (rated) return *std::ranges::max_element(rates);
+  return (position.lsn.value - rate_from.lsn.value) * 1000 / static_cast<std::uint64_t>(std::max(to_ms(heard - rate_since), to_ms(kShortestWindow)));
+}
+
+bool PrimaryTrack::measured() const { return rated || position.lsn != rate_from.lsn; }
 
 bool Peers::hear(const Beat& beat, Instant now) {
   Peer& peer = peers_[beat.node];
@@ -90,21 +98,23 @@ void Peers::track_primary(const Beat& beat, Instant now) {
     if (claim == beat.claims.end()) continue;
     PrimaryTrack& track = primaries_[engine.resource];
     if (claim->epoch < track.epoch) continue;
+    const Instant looked = now - std::chrono::milliseconds(engine.age_ms);
     if (track.node != beat.node || track.position.timeline != engine.position.timeline) {
       track = {.node = beat.node, .epoch = claim->epoch, .session = claim->session, .position = engine.position,
-               .timeline_start = engine.timeline_start, .heard = now, .rate_from = engine.position, .rate_since = now};
+               .timeline_start = engine.timeline_start, .heard = looked, .rates = {}, .rated = false, .rate_from = engine.position, .rate_since = looked};
       continue;
     }
     track.epoch = claim->epoch;
     track.session = claim->session;
     if (engine.position.lsn >= track.position.lsn) track.position = engine.position;
-    track.heard = now - std::chrono::milliseconds(engine.age_ms);
-    if (now - track.rate_since >= kRateWindow) {
-      const auto ms = static_cast<std::uint64_t>(to_ms(now - track.rate_since));
+    track.heard = looked;
+    if (looked - track.rate_since >= kRateWindow) {
+      const auto ms = static_cast<std::uint64_t>(to_ms(looked - track.rate_since));
       track.newest_rate = (track.newest_rate + 1) % track.rates.size();
       track.rates[track.newest_rate] = (track.position.lsn.value - track.rate_from.lsn.value) * 1000 / ms;
+      track.rated = true;
       track.rate_from = track.position;
-      track.rate_since = now;
+      track.rate_since = looked;
     }
   }
 }

@@ -37,14 +37,17 @@ struct PrimaryTrack {
   SessionId session;
   Position position;
   Lsn timeline_start;
-  Instant heard{};
+  Instant heard{};       // when its engine was looked at, as far as it can be told: beats repeat what was seen
   std::array<std::uint64_t, 8> rates{};  // bytes per second, of each of the last windows of about a second
   std::size_t newest_rate = 0;
+  bool rated = false;    // a window is over
   Position rate_from;
   Instant rate_since{};
 
-  /// Bytes per second, of the busiest window: what the primary may have written since it was heard.
-  std::uint64_t rate() const { return *std::ranges::max_element(rates); }
+  /// Bytes per second, of the busiest window, or of the first one as far as it came: what the primary may have written since it was heard.
+  std::uint64_t rate() const;
+  /// Whether rate() rests on anything: not on one look.
+  bool measured() const;
 };
 
 class Peers {

@@ -179,6 +179,12 @@ void FakeCluster::beats(bool node1, bool node2) {
       beat.promises = {{kPostgres, node(1), session(1), instance(1), true}};
       beat.suspects = {node(1)};
     }
+    if (n == holder_) {  // looked at twice, so that its rate is known
+      beat.engines = {engine};
+      beat.engines.front().age_ms = 2000;
+      core_->step(BeatHeard{beat}, now_);
+      beat.counter = ++counter_;
+    }
     beat.engines = {engine};
     core_->step(BeatHeard{beat}, now_);
   }

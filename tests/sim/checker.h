@@ -4,12 +4,10 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <set>
 #include <string>
 #include <tuple>
-#include <utility>
 #include <vector>
 
 #include "controlplane/core/event.h"
@@ -83,11 +81,10 @@ class Checker {
     Instant until{};
   };
 
-  struct Tail {  // of who wrote last, and what it wrote of late
+  struct Tail {  // of who wrote last
     NodeId node;
     SessionId session;
-    std::uint64_t timeline = 0;
-    std::deque<std::pair<Instant, Lsn>> wrote;
+    Position wrote;
   };
   using Nomination = std::tuple<NodeId, SessionId, Epoch, Sequence>;  // by whom, of which session, under which epoch, on which fold
 

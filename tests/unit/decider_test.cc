@@ -12,10 +12,12 @@ using namespace test;
 class DeciderTest : public testing::Test {
  protected:
   DeciderTest() {
-    Beat b = beat_of(1, 1, log.state);
+    Beat b = beat_of(1, 0, log.state);
     b.claims = {claim_of(1, session(1))};
     b.engines = {standby_at(1000)};
     b.engines[0].state = EngineState::kPrimary;
+    peers.hear(b, at(-1500));
+    b.counter = 1;
     peers.hear(b, at(0));
     advance(at(0));  // it sees the lease before any vote comes
   }
@@ -190,13 +192,33 @@ TEST_F(RestartedTest, WaitsForThePositionOfWhoWroteLast) {
     EXPECT_FALSE(decide_at(at(ms))) << ms;
   }
   ASSERT_TRUE(decider.wait());
-  EXPECT_EQ(decider.wait()->what, "the position of node1, which wrote last and is not up yet");
+  EXPECT_EQ(decider.wait()->what, "the position of node1, which wrote last, or may have, and is not up yet");
   hear(1, at(2500), EngineState::kStandby, 1000);
   hear(2, at(2500), EngineState::kStandby, 900);
   const auto nominated = decide_at(at(2500));
   ASSERT_TRUE(nominated);
   EXPECT_EQ(nominated->decision.to, node(1));
   EXPECT_FALSE(nominated->evidence.end_unknown) << "it has what it wrote";
+}
+
+/// A switchover: node1 stopped cleanly, node2 was named, may have written, and everything was killed before the log had its completion.
+TEST_F(RestartedTest, WaitsForOneThatWasNamedAndMayHaveWritten) {
+  log.add(LeaseReleased{session(1), EndCause::kReleased, true, {1, Lsn{1000}, "db"}, instance(1)}, node(1), kPostgres, Epoch{1});
+  log.decide(2, 2, session(2), DecisionKind::kSwitchover);
+  (void)decide_at(at(0));
+  std::optional<Decider::Nomination> nominated;
+  int ms = 500;
+  for (; ms <= 20'000 && !nominated; ms += 500) {
+    hear(1, at(ms), EngineState::kStandby, 1000);
+    hear(2, at(ms), EngineState::kStarting, 0);
+    nominated = decide_at(at(ms));
+    if (nominated || ms <= 3000) continue;
+    EXPECT_EQ(decider.wait()->what, "the position of node2, which wrote last, or may have, and is not up yet") << ms;
+  }
+  ASSERT_TRUE(nominated);
+  EXPECT_EQ(nominated->decision.to, node(1));
+  EXPECT_GE(ms, 10'000);
+  EXPECT_TRUE(nominated->evidence.end_unknown) << "node2 did not come up";
 }
 
 TEST_F(RestartedTest, CountsTheLossFromWhatWhoWroteLastShows) {

@@ -97,7 +97,9 @@ TEST(Peers, WriteRateIsThatOfTheBusiestSecondOfLate) {
     return peers.primary(kPostgres)->rate();
   };
   EXPECT_EQ(rate_after(1, 1000, 0), 0u);
-  EXPECT_EQ(rate_after(2, 2000, 500), 0u) << "not over a second yet";
+  EXPECT_FALSE(peers.primary(kPostgres)->measured()) << "it was looked at once";
+  EXPECT_EQ(rate_after(2, 2000, 500), 2000u) << "the first second, as far as it came";
+  EXPECT_TRUE(peers.primary(kPostgres)->measured());
   EXPECT_EQ(rate_after(3, 5000, 2000), 2000u);
   for (std::uint64_t n = 4; n <= 10; ++n) EXPECT_EQ(rate_after(n, 5000 + n, 1000 * static_cast<int>(n - 1)), 2000u) << "a lull promises nothing, beat " << n;
   EXPECT_EQ(rate_after(11, 5012, 10'000), 4u) << "eight seconds ago";
