@@ -85,6 +85,8 @@ void Agent::on_done(const DriverResult& result, Instant now) {
   }
   if (result.diverged) return;
   if (!asked.empty()) {
+    if (replica_asked_ != asked) copy_backoff_ = {};
+    replica_asked_ = asked;
     copy_backoff_ = copy_backoff_ == Duration{} ? kFirstCopyBackoff : std::min(copy_backoff_ * 2, kMaxCopyBackoff);
     copy_again_at_ = now + copy_backoff_;
     copy_failure_ = result.message;
@@ -619,12 +621,12 @@ const ReplicaState* Agent::own_replica(const AgentContext& c) const {
   return it == c.cluster.state.replicas.end() ? nullptr : &it->second;
 }
 
-/// By a person, under the epoch that is still the newest, and not done yet. Not while a session of this node is named: it is to be promoted. And only while
-/// the holder was heard writing under that epoch and nobody under a newer one: a fold that lags, after a restart or a lost tail, may show a request that
+/// By a person, under the epoch that is still the newest, and not done yet, by a fold that is at the log's end. Not while a session of this node is named:
+/// it is to be promoted. And only while the holder was heard writing under that epoch and nobody under a newer one: a fold that lags, after a restart or a lost tail, may show a request that
 /// was done long ago, and the newest data may be this node's own.
 bool Agent::asked_to_rejoin(const AgentContext& c, const LeaseState& lease) const {
   const ReplicaState* known = own_replica(c);
-  if (!known || known->asked.value == 0 || known->asked_epoch != lease.epoch || !lease.has_holder() || lease.holder == self_ || replica_news_) return false;
+  if (!c.cluster.caught_up || !known || known->asked.value == 0 || known->asked_epoch != lease.epoch || !lease.has_holder() || lease.holder == self_ || replica_news_) return false;
   const PrimaryTrack* writer = c.cluster.peers.primary(resource_);
   return writer != nullptr && writer->node == lease.holder && writer->epoch == lease.epoch;
 }
@@ -674,7 +676,7 @@ void Agent::move_follower(const AgentContext& c, const LeaseState& lease, Instan
     case EngineState::kStopped:
     case EngineState::kStandby:
       if (asked_to_rejoin(c, lease)) {
-        if (now >= copy_again_at_) {
+        if (now >= copy_again_at_ || replica_asked_ != own_replica(c)->asked_event) {
           MARK(kRejoinsAsked);
           return run(Verb::kRejoin, lease.completed.epoch, upstream, now, out, own_replica(c)->asked_event);
         }

@@ -202,6 +202,18 @@ TEST_F(Redis, AFormerMasterTakesTheRestOrAWholeCopy) {
   ASSERT_TRUE(eventually([&] { return a.observe().streaming; }));
   EXPECT_EQ(b.info("sync_full"), "1") << "it goes on with it";
   EXPECT_FALSE(exists(a.data() + "/before-copy.rdb"));
+  // The same where its server runs on, without data and with nobody to copy from.
+  ASSERT_TRUE(eventually([&] { return a.text({"SAVE"}) == "OK"; }));
+  a.host.kill_all();
+  ASSERT_EQ(std::rename((a.data() + "/dump.rdb").c_str(), (a.data() + "/aside.rdb").c_str()), 0);
+  ASSERT_TRUE(a.run(Verb::kStart).ok);
+  ASSERT_EQ(std::rename((a.data() + "/aside.rdb").c_str(), (a.data() + "/before-copy.rdb").c_str()), 0);
+  EXPECT_EQ(a.observe().state, EngineState::kStopped);
+  ASSERT_TRUE(a.run(Verb::kStart).ok);
+  ASSERT_TRUE(eventually([&] { return a.observe().state == EngineState::kStandby; }));
+  EXPECT_FALSE(a.observe().position.identity.empty());
+  ASSERT_TRUE(a.run(Verb::kFollow, "node2", 2).ok);
+  ASSERT_TRUE(eventually([&] { return a.observe().streaming; }));
   // Now node2 writes what nobody gets, saves it, and dies: its data have parted from those of whom takes over.
   a.host.stop(SIGSTOP);
   ASSERT_EQ(b.text({"SET", "lost", "1"}, ""), "OK");

@@ -838,7 +838,7 @@ TEST_F(FollowerTest, ACopyThatWasAskedForIsVoidUnderAnotherEpoch) {
   observe(EngineState::kStandby, at(0), {}, 700, 1);
   log.add(RejoinRequested{}, node(1), kPostgres);
   log.decide(2, 2, session(21));
-  hear_writer(at(0));
+  hear_writer(at(0), 2, session(21));
   EXPECT_FALSE(drives(advance(at(1)), Verb::kRejoin));
 }
 

@@ -275,6 +275,8 @@ Result<void> Engine::may_copy(Connection& there, const PeerAddress& upstream, co
   if (!theirs.writable) return fail(Remedy::kRetry, upstream.node.value + " is not open for writing: nothing is copied from it");
   if (const auto marker = read_marker(data_dir_); marker && !marker->identity.empty() && marker->identity != theirs.identity)
     return fail(Remedy::kFixInput, upstream.node.value + " has the data of " + theirs.identity + ", this node those of " + marker->identity);
+  // What an attempt that was cut off left.
+  if (auto gone = remove_tree(data_dir_ + ".daarion-new"); !gone) return gone;
   const auto size = there.query("SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database", kUpstreamLimit);
   std::error_code failed;
   const auto disk = std::filesystem::space(data_dir_, failed);

@@ -62,6 +62,7 @@ class Engine final : public RedisDriver {
   Result<void> learn(const Marker& there);
   Result<void> copy_from(const PeerAddress& upstream, DriverResult& r);
   bool has_known_dump() const;
+  bool settle_copy(const Seen& seen);
   Result<void> take_back();
   Result<void> await_link(Duration limit);
 

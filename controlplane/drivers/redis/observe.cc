@@ -138,6 +138,18 @@ void Engine::fill_timeline(EngineReport& r, const Marker& marker) const {
   if (const Opening* opening = fill_opening(r, marker)) r.timeline_start = opening->start;
 }
 
+/// A copy that was asked for and that another daemon began, which is gone: what the replica had before goes once the copy is there. One that does not go on
+/// is ended, so that the replica starts with what it had. Returns whether it was.
+bool Engine::settle_copy(const Seen& seen) {
+  if (seen.primary || !exists(kept_path())) return false;
+  if (seen.data) {
+    if (field(seen.info, "master_link_status") == "up") (void)remove_file(kept_path());
+    return false;
+  }
+  if (field(seen.info, "master_sync_in_progress") == "1") return false;
+  return end_process("NOSAVE", kUpstreamLimit).has_value();
+}
+
 void Engine::fill_running(EngineReport& r) {
   r.state = answered_incarnation_ == r.incarnation ? EngineState::kUnresponsive : EngineState::kStarting;
   if (auto conn = connection(kConnectLimit); !conn) {
@@ -156,6 +168,7 @@ void Engine::fill_running(EngineReport& r) {
     r.health = "it loads its data: " + field(seen->info, "loading_loaded_perc") + " %";
     return;
   }
+  if (settle_copy(*seen)) return fill_stopped(r);
   const auto marker = read_marker(data_dir_);
   if (!marker) return;
   const Marker now = note(*seen, *marker);

@@ -225,7 +225,7 @@ Result<void> Engine::rejoin(const DriverCommand& c, DriverResult& r) {
     if (auto ended = end_process("SAVE", kEndLimit); !ended) return ended;
   }
   if (auto back = take_back(); !back) return back;
-  const bool healthy = j->kinship == Kinship::kMayFollow;
+  const bool healthy = c.anew && j->kinship == Kinship::kMayFollow;
   const std::string kept = healthy ? kept_path() : data_dir_ + "/parted.rdb";
   if (exists(dump_path()) && (has_known_dump() || !exists(kept)))
     if (auto moved = rename_file(dump_path(), kept); !moved) return moved;
