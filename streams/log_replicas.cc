@@ -23,6 +23,8 @@ constexpr int kDoubtsOfReplica = 2;
 constexpr int kRemapFailed = 10075;  // the peer is out, and no other server could take its place
 constexpr std::chrono::seconds kAgain{60};    // after a change,
 constexpr std::chrono::seconds kSeldom{600};  // and without one
+constexpr std::chrono::seconds kAskedAgain{30};   // whether any may lead, of the same followers and events,
+constexpr std::chrono::seconds kAskedAtLeast{5};  // and of others
 constexpr int kFailedReads = 2;               // a follower that is a little behind: it is looked at the next time
 // A server that was taken in is seen among the replicas some seconds later. To change the number again before that takes it out, and begins anew: so
 // it went on for as long as the group was slow (twelve times in as many seconds).
@@ -48,6 +50,8 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
       forget();
       return std::string();
     }
+    // What lacks the log's beginning is no measure of others: it is to hand over.
+    if (info->value("state", Json::object()).value("first_seq", std::uint64_t{0}) > 1) return std::string();
     const Json followers = cluster.value("replicas", Json::array());
     Json config = (*info)["config"];
     std::string seen;
@@ -61,7 +65,9 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
     const bool all_whole = there.size() == followers.size();
     if (static_cast<int>(followers.size()) + 1 < replicas_) return all_whole ? fill(followers, config, limit) : std::string();
     missing_since_ = {};
-    if (seen == seen_ && Clock::now() < again_ && doubts_.empty()) return std::string();
+    std::erase_if(doubts_, [&](const auto& d) { return std::ranges::find(there, d.first) == there.end(); });
+    const bool doubts = std::ranges::any_of(doubts_, [](const auto& d) { return d.second < kDoubtsOfReplica; });
+    if (seen == seen_ && Clock::now() < again_ && !doubts) return std::string();
     auto wrong = look(events, there, limit);
     if (!wrong) return tl::unexpected(wrong.error());
     note_beginnings(events, there, *wrong, limit);
@@ -90,9 +96,17 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
     if (info->contains("cluster"))
       for (const Json& f : (*info)["cluster"].value("replicas", Json::array()))
         if (!f.value("offline", false)) there.push_back(f.value("name", ""));
+    // Each look makes consumers, and with each of these servers write their meta state anew: not every time that somebody asks.
+    const std::lock_guard lock(may_lead_mutex_);
+    const bool news = there != asked_of_ || events.back().id != asked_event_;
+    if (!news && Clock::now() < asked_at_ + kAskedAgain) return may_lead_;
+    if (Clock::now() < asked_at_ + kAskedAtLeast) return false;
     const auto wrong = look(events, there, limit);
     if (!wrong) return tl::unexpected(wrong.error());
-    return wrong->empty();
+    asked_at_ = Clock::now();
+    asked_of_ = std::move(there);
+    asked_event_ = events.back().id;
+    return may_lead_ = wrong->empty();
   }
 
  private:
@@ -258,6 +272,11 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
   mutable std::mutex events_mutex_;    // guards what follows: rest() waits for no request
   EventHeads events_;
   std::atomic<bool> rests_ = false;
+  std::mutex may_lead_mutex_;          // guards what follows: the newest answer, and to what
+  Clock::time_point asked_at_{};
+  std::vector<std::string> asked_of_;
+  EventId asked_event_;
+  bool may_lead_ = false;
   std::mutex mutex_;                   // guards what follows
   std::string seen_;                   // leader's followers at the last look
   Clock::time_point again_{}, taken_in_{};

@@ -236,7 +236,8 @@ void Daemon::ask_head() {
   std::string said = !head ? head.error().message : head->exists ? "it is there" : "there is no such stream";
   if (said != head_said_) spdlog::info("the log: {}", said);
   head_said_ = std::move(said);
-  if (!head && head.error().remedy == Remedy::kStepDown && ports_.step_down && asked >= head_handed_over_ + kHandOverAgain) {
+  // By the daemon beside who leads alone: a second word would hit the next leader.
+  if (!head && head.error().remedy == Remedy::kStepDown && log_led_here_ && ports_.step_down && asked >= head_handed_over_ + kHandOverAgain) {
     head_handed_over_ = asked;
     ports_.step_down(false);
   }
