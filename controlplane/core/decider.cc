@@ -114,11 +114,12 @@ bool was_heard(const Evidence& e, const LeaseState& lease, const DeciderContext&
 /// The installation that may speak for what the last holder wrote; empty: any.
 InstanceId instance_of_holder(const Evidence& e, const LeaseState& lease) { return e.last_holder == lease.completed.node ? lease.completed.instance : InstanceId{}; }
 
-/// The node's engine if it is up and shows what it has, on the disk that the instance stands for; null: it does not.
+/// The node's engine if it is up and shows all that it has, on the disk that the instance stands for; null: it does not. What was writable when it was
+/// looked at may have more.
 const EngineReport* shown_by(const Evidence& e, const NodeId& node, const InstanceId& instance) {
   const auto its = std::ranges::find(e.candidates, node, &CandidateEvidence::node);
   if (its == e.candidates.end() || !its->heard || its->beat_age_ms > e.unreachable_ms || (!instance.empty() && its->instance != instance)) return nullptr;
-  return its->engine.state == EngineState::kStandby || its->engine.state == EngineState::kPrimary ? &its->engine : nullptr;
+  return its->engine.state == EngineState::kStandby ? &its->engine : nullptr;
 }
 
 /// Where nobody heard it, its own data say how far it wrote, once its node shows them. Until then its end is not known: the log has only where it began.
@@ -400,7 +401,7 @@ std::optional<Decider::Nomination> Decider::advance(const DeciderContext& c, Ins
     return std::nullopt;
   }
   MARK(kNominates);
-  wait_.reset();
+  waits("the log to store the decision for " + d.to->value + ", epoch " + std::to_string(d.epoch.value), "daarionctl nodes", now);
   return Nomination{std::move(e), std::move(d)};
 }
 

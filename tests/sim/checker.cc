@@ -134,7 +134,8 @@ std::string Checker::loss_understated(const PromotionDecided& decided) const {
   const std::uint64_t lost = tail_.wrote.lsn.value - chosen->engine.position.lsn.value;
   const std::uint64_t under_way = world_.knobs().slow > 0 ? static_cast<std::uint64_t>(world_.knobs().slow_by / kEngineTick) : 0;
   const std::uint64_t slack = decided.loss_bytes / 4 + (kSlackTurns + under_way) * kMostInATurn;
-  if (lost <= decided.loss_bytes + (e.final_position ? 0 : slack)) return {};
+  const bool exact = e.final_position || (e.write_rate == 0 && under_way == 0);
+  if (lost <= decided.loss_bytes + (exact ? 0 : slack)) return {};
   return std::to_string(lost) + " bytes of " + whose + " are lost, announced " + std::to_string(decided.loss_bytes) + ", last heard " + std::to_string(e.last_position_age_ms) + " ms before";
 }
 
