@@ -22,6 +22,7 @@ void add_services(CLI::App& app, const Globals& globals, ExitCode& code);    // 
 void add_connect(CLI::App& app, const Globals& globals, ExitCode& code);     // connect
 void add_render(CLI::App& app, const Globals& globals, ExitCode& code);      // render nats
 void add_lint(CLI::App& app, const Globals& globals, ExitCode& code);        // lint
+void add_prestart(CLI::App& app, ExitCode& code);                            // nats-prestart
 void add_completion(CLI::App& app, const Globals& globals, ExitCode& code);  // completion; last: it reads the others
 
 }  // namespace daarion

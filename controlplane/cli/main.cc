@@ -62,6 +62,7 @@ int main(int argc, char** argv) {
   daarion::add_connect(app, globals, code);
   daarion::add_render(app, globals, code);
   daarion::add_lint(app, globals, code);
+  daarion::add_prestart(app, code);
   daarion::add_dev(app, code);
   daarion::add_completion(app, globals, code);
   try {

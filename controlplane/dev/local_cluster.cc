@@ -16,6 +16,7 @@
 #include <sstream>
 
 #include "controlplane/drivers/files.h"
+#include "controlplane/drivers/nats/store.h"
 #include "controlplane/drivers/redis/render.h"
 #include "controlplane/drivers/redis/settings.h"
 #include "controlplane/node/clock.h"
@@ -295,7 +296,8 @@ Result<void> LocalCluster::start_server(const NatsServerPlan& server) {
   const Part part = server.kind == NatsServerPlan::Kind::kWitness ? Part::kWitness : Part::kNats;
   if (!processes(server.node, part).empty()) return {};
   const char* binary = std::getenv("NATS_SERVER") ? std::getenv("NATS_SERVER") : "nats-server";
-  const std::string conf = node_folder(server.node) + "/" + kPartNames[static_cast<int>(part)] + ".conf";
+  const std::string store = node_folder(server.node) + "/" + kPartNames[static_cast<int>(part)], conf = store + ".conf";
+  if (auto mended = mend_nats_store(store); !mended) return tl::unexpected(mended.error());
   const auto started = spawn({.argv = {binary, "-c", conf}, .environment = {}, .folder = node_folder(server.node), .log_file = log_of(server.node, part),
                               .netns = netns_of(server.node)});
   if (!started) return fail(started.error().remedy, started.error().message + "; install Debian's nats-server, or set NATS_SERVER");

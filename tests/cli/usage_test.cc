@@ -90,7 +90,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Bad{{"pause"}, "--reason is required"}, Bad{{"switchover", "--reason", "x"}, "resource is required"}, Bad{{"drain", "--reason", "x"}, "node is required"},
                     Bad{{"pause", "--reason", "x", "--expect-seq", "-1"}, "--expect-seq"}, Bad{{"why"}, "what is required"},
                     Bad{{"events", "--from", "ten"}, "--from: ten is no sequence number"}, Bad{{"events", "--from", "-1"}, "--from"}, Bad{{"completion", "fish"}, "fish not in {bash,zsh}"}, Bad{{"render"}, "A subcommand is required"},
-                    Bad{{"render", "nats"}, "--node is required"}, Bad{{"lint", "/nonexistent"}, "read /nonexistent"},
+                    Bad{{"render", "nats"}, "--node is required"}, Bad{{"lint", "/nonexistent"}, "read /nonexistent"}, Bad{{"nats-prestart", "/nonexistent"}, "read /nonexistent"},
                     Bad{{"render", "nats", "--node", "node1"}, "no cluster file"}));
 INSTANTIATE_TEST_SUITE_P(
     Server, BadUsage,
