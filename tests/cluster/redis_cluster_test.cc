@@ -105,6 +105,8 @@ TEST(RedisCluster, SentinelDecidesAndTheLogFollowsWithinASecond) {
   ASSERT_OK(killed);
   ASSERT_OK(cluster.await(kThree, "node1 as the primary", seconds(30), [](const dev::ClusterView& v) { return v.holder_of("redis") == "node1"; }));
   ASSERT_OK(cluster.await_that("rows at node1", seconds(10), "", [&] { return back.first_after(*killed) != kNever; }));
+  // A sentinel hears of the move from the one that led, with its next hello.
+  ASSERT_OK(cluster.await_that("the move in each sentinel's word", seconds(10), "", [&] { return to_one.first("+switch-master") != 0 && to_three.first("+switch-master") != 0; }));
   const auto log = test::read_log(cluster, Sequence{1}, Sequence{cluster.view(kThree)->sequence}, kTwo);
   ASSERT_OK(log);
   std::vector<double> delays;
@@ -119,7 +121,7 @@ TEST(RedisCluster, SentinelDecidesAndTheLogFollowsWithinASecond) {
     const LogEvent* event = is_move ? moved : told_by(log->events, std::string("sentinel ") + channel, before);
     std::int64_t said = 0;
     if (is_move) {
-      ASSERT_TRUE(moved != nullptr && to_one.first(channel) != 0 && to_three.first(channel) != 0) << "it is in every sentinel's word and in the log";
+      ASSERT_TRUE(moved != nullptr) << "it is in the log";
       said = std::min(to_one.first(channel), to_three.first(channel));
     } else if (event != nullptr) {
       said = (event->event.header.node == kOne ? to_one : to_three).newest(channel, event->stored_ns);
