@@ -139,8 +139,7 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
   }
 
   Result<std::string> step_down(const Other& other, Duration limit) {
-    const auto asked = js_request(*core_, "$JS.API.STREAM.LEADER.STEPDOWN." + stream_, nullptr, limit);
-    if (!asked) return tl::unexpected(asked.error());
+    if (auto asked = step_down_stream_leader(*core_, stream_, limit); !asked) return tl::unexpected(asked.error());
     return "the other replicas of " + stream_ + " agree on another event " + std::to_string(other.event.sequence.value) + " than its leader here has (" + other.event.subject +
            "): it was asked to hand over";
   }

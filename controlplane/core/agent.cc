@@ -36,6 +36,9 @@ constexpr std::uint64_t kSwitchoverLagBytes = 1 << 20;
 
 std::uint64_t ms_between(Instant from, Instant to) { return static_cast<std::uint64_t>(std::max<std::int64_t>(0, to_ms(to - from))); }
 
+/// What to wait after one more failure.
+Duration longer(Duration before, Duration first, Duration most) { return before == Duration{} ? first : std::min(before * 2, most); }
+
 bool runs(EngineState s) { return s == EngineState::kStandby || s == EngineState::kPrimary; }
 
 /// Whether the guard says that the session is taken, and not over.
@@ -87,12 +90,12 @@ void Agent::on_done(const DriverResult& result, Instant now) {
   if (!asked.empty()) {
     if (replica_asked_ != asked) copy_backoff_ = {};
     replica_asked_ = asked;
-    copy_backoff_ = copy_backoff_ == Duration{} ? kFirstCopyBackoff : std::min(copy_backoff_ * 2, kMaxCopyBackoff);
+    copy_backoff_ = longer(copy_backoff_, kFirstCopyBackoff, kMaxCopyBackoff);
     copy_again_at_ = now + copy_backoff_;
     copy_failure_ = result.message;
   }
   failure_ = result.message;
-  backoff_ = backoff_ == Duration{} ? kFirstBackoff : std::min(backoff_ * 2, kMaxBackoff);
+  backoff_ = longer(backoff_, kFirstBackoff, kMaxBackoff);
   retry_at_ = now + backoff_;
   if (result.verb == Verb::kStop && stopping_engine_) final_ = Position{};  // not clean: the session ends all the same, by a fence
 }
