@@ -106,7 +106,8 @@ TEST(RedisCluster, SentinelDecidesAndTheLogFollowsWithinASecond) {
   ASSERT_OK(cluster.await(kThree, "node1 as the primary", seconds(30), [](const dev::ClusterView& v) { return v.holder_of("redis") == "node1"; }));
   ASSERT_OK(cluster.await_that("rows at node1", seconds(10), "", [&] { return back.first_after(*killed) != kNever; }));
   // A sentinel hears of the move from the one that led, with its next hello.
-  ASSERT_OK(cluster.await_that("the move in each sentinel's word", seconds(10), "", [&] { return to_one.first("+switch-master") != 0 && to_three.first("+switch-master") != 0; }));
+  const redis::Target new_primary = cluster.redis_application(kOne);
+  ASSERT_OK(cluster.await_that("the move in each sentinel's word", seconds(10), "", [&] { return to_one.moved_to(new_primary) != 0 && to_three.moved_to(new_primary) != 0; }));
   const auto log = test::read_log(cluster, Sequence{1}, Sequence{cluster.view(kThree)->sequence}, kTwo);
   ASSERT_OK(log);
   std::vector<double> delays;
@@ -122,7 +123,7 @@ TEST(RedisCluster, SentinelDecidesAndTheLogFollowsWithinASecond) {
     std::int64_t said = 0;
     if (is_move) {
       ASSERT_TRUE(moved != nullptr) << "it is in the log";
-      said = std::min(to_one.first(channel), to_three.first(channel));
+      said = std::min(to_one.moved_to(new_primary), to_three.moved_to(new_primary));
     } else if (event != nullptr) {
       said = (event->event.header.node == kOne ? to_one : to_three).newest(channel, event->stored_ns);
     }

@@ -6,7 +6,6 @@
 #include <mutex>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "controlplane/node/clock.h"
@@ -27,7 +26,7 @@ class SentinelWords {
             if (!word) return;
             if (!*word || (*word)->list.size() < 4) continue;
             const std::lock_guard lock(mutex_);
-            heard_.emplace_back((*word)->list[2].text, wall_of(node_now()));
+            heard_.push_back({(*word)->list[2].text, (*word)->list[3].text, wall_of(node_now())});
           }
         }) {}
   ~SentinelWords() {
@@ -39,21 +38,26 @@ class SentinelWords {
   std::int64_t newest(const std::string& channel, std::int64_t until) const {
     const std::lock_guard lock(mutex_);
     std::int64_t out = 0;
-    for (const auto& [name, at] : heard_)
-      if (name == channel && at <= until) out = at;
+    for (const Word& word : heard_)
+      if (word.channel == channel && word.at <= until) out = word.at;
     return out;
   }
-  /// The wall's ns; 0: not heard.
-  std::int64_t first(const std::string& channel) const {
+  /// The first "+switch-master" to this server: a move before it may be told as late as with a sentinel's next hello. The wall's ns; 0: not heard.
+  std::int64_t moved_to(const redis::Target& server) const {
+    const std::string ending = " " + server.host + " " + std::to_string(server.port);
     const std::lock_guard lock(mutex_);
-    const auto at = std::ranges::find(heard_, channel, [](const auto& word) { return word.first; });
-    return at == heard_.end() ? 0 : at->second;
+    const auto at = std::ranges::find_if(heard_, [&](const Word& word) { return word.channel == "+switch-master" && word.text.ends_with(ending); });
+    return at == heard_.end() ? 0 : at->at;
   }
 
  private:
+  struct Word {
+    std::string channel, text;
+    std::int64_t at = 0;
+  };
   std::atomic<bool> ending_ = false, listening_ = false;
   mutable std::mutex mutex_;
-  std::vector<std::pair<std::string, std::int64_t>> heard_;  // guarded by mutex_
+  std::vector<Word> heard_;  // guarded by mutex_
   std::thread listener_;
 };
 

@@ -120,7 +120,7 @@ void Demo::redis_moved() {
   need(cluster_->await_that("the first row acknowledged by node2's Redis", kFailover, cluster_->log_of(kTwo, dev::Part::kRedis),
                             [&] { return redis_two_->first_after(killed_) != kNever; }));
   need(cluster_->await_that("node3's sentinel to say +switch-master", kFailover, cluster_->log_of(kThree, dev::Part::kSentinel),
-                            [&] { return words_->first("+switch-master") != 0; }));
+                            [&] { return words_->moved_to(cluster_->redis_application(kTwo)) != 0; }));
   need(read_log());
   const auto event = std::ranges::find_if(log_, [&](const LogEvent& e) {
     const auto* now = std::get_if<ResourceObserved>(&e.event.payload);
@@ -128,7 +128,7 @@ void Demo::redis_moved() {
   });
   if (event == log_.end()) throw Failed{"the log has no ResourceObserved with node2 as Redis' primary"};
   const auto& seen = std::get<ResourceObserved>(event->event.payload);
-  const std::int64_t said = words_->first("+switch-master");
+  const std::int64_t said = words_->moved_to(cluster_->redis_application(kTwo));
   const double said_ms = double(said - test::wall_of(killed_)) / 1e6;
   redis_logged_ms_ = double(event->stored_ns - said) / 1e6;
   redis_followed_ = redis_logged_ms_ <= kWordToLogMs;
