@@ -188,8 +188,8 @@ void Housekeeper::follow_voters(const DeciderContext& c, Instant now, std::vecto
     take_up(set_wait_, std::move(*plan.wait));
   else
     set_wait_.reset();
-  const std::string what = "voter set after " + to_text(c.state.voters.id);
-  std::erase_if(since_, [&](const auto& due) { return due.first.starts_with("voter set ") && ((!plan.change && !plan.wait) || due.first != what); });
+  const std::string what = plan.change || plan.wait ? "voter set after " + to_text(c.state.voters.id) : std::string{};
+  std::erase_if(since_, [&](const auto& due) { return due.first.starts_with("voter set ") && due.first != what; });
   if (!plan.change || !my_turn(c, what, now, false)) return;  // those that are no longer declared last
   MARK(kChangesSet);
   out.push_back({{}, wish(std::move(*plan.change), std::move(plan.reason))});

@@ -254,18 +254,19 @@ void NodeCore::advance(Instant now) {
   else
     voter_wait_.reset();
   follow_wishes(now);
-  advance_agents(now);
+  const DeciderContext c = context(now);
+  advance_agents(c, now);
   if (beat_now_ || now >= next_beat_) {
     const bool on_time = now >= next_beat_;
-    send_beat(now);
+    send_beat(c, now);
     send_votes(now, on_time);
-    advance_agents(now);
+    advance_agents(c, now);
   } else {
     send_votes(now, false);
   }
-  advance_deciders(now);
-  advance_housekeeping(now);
-  for (const StepDown& step_down : steering_.advance(context(now), leaders_, now)) out_.push_back(step_down);
+  advance_deciders(c, now);
+  advance_housekeeping(c, now);
+  for (const StepDown& step_down : steering_.advance(c, leaders_, now)) out_.push_back(step_down);
   report_lag(now);
   const bool quiet = std::ranges::all_of(agents_, [](const auto& a) { return a.second.stopped(); });
   if (stopping_ && quiet && !stopped_said_) {
@@ -278,8 +279,7 @@ void NodeCore::advance(Instant now) {
   for (const auto& [resource, decider] : deciders_) next_timer_ = std::min(next_timer_, decider.next_change());
 }
 
-void NodeCore::advance_agents(Instant now) {
-  const DeciderContext cluster = context(now);
+void NodeCore::advance_agents(const DeciderContext& cluster, Instant now) {
   const AgentContext c{.cluster = cluster, .voters = voter_.record().voters, .next_counter = counter_ + 1,
                        .state_loaded = state_loaded(), .stopping = stopping_, .overridden = voter_.overridden()};
   for (const auto& [resource, lease] : state_->leases) {
@@ -306,8 +306,7 @@ void NodeCore::advance_agents(Instant now) {
   }
 }
 
-void NodeCore::send_beat(Instant now) {
-  const DeciderContext c = context(now);
+void NodeCore::send_beat(const DeciderContext& c, Instant now) {
   Beat beat{.node = config_.identity.self, .run = config_.identity.run, .counter = ++counter_, .instance = config_.identity.instance,
             .boot = config_.identity.boot, .log = state_loaded() ? state_->log.log : voter_.record().log,
             .voter_set = voter_.record().voters.id, .feature_level = kFeatureLevel, .claims = {}, .next = {}, .ended = {},
@@ -323,6 +322,7 @@ void NodeCore::send_beat(Instant now) {
   if (refolding_) beat.applied = {}, beat.digest = {}, beat.chain = {};
   beat.root = state_loaded() ? state_->log.root : voter_.record().root;
   beat.overrides = state_loaded() ? state_->log.overrides : voter_.record().overrides;
+  beat.sent_ms = static_cast<std::uint64_t>(to_ms(now - start_));
   beat.promises = voter_.promises(*state_, now);
   if (auto word = voter_.word(*state_, now); word && !refolding_) {
     beat.ready_for = voter_.record().voters.id;
@@ -362,8 +362,7 @@ void NodeCore::send_votes(Instant now, bool all) {
   }
 }
 
-void NodeCore::advance_deciders(Instant now) {
-  const DeciderContext c = context(now);
+void NodeCore::advance_deciders(const DeciderContext& c, Instant now) {
   for (auto& [resource, decider] : deciders_) {
     auto nomination = decider.advance(c, now);
     if (!nomination) continue;
@@ -395,9 +394,8 @@ void NodeCore::notice_lost_set(Instant now) {
                   state_->log.regressions);
 }
 
-void NodeCore::advance_housekeeping(Instant now) {
+void NodeCore::advance_housekeeping(const DeciderContext& c, Instant now) {
   notice_lost_set(now);
-  const DeciderContext c = context(now);
   for (MemberWish& wish : housekeeper_.advance(c, log_, voter_.wants_return(*state_), now, voter_.record().log)) {
     // What this node has to say of the topology is its own file; the context's is the log's.
     if (auto* topology = std::get_if<TopologyChanged>(&wish.wish.payload)) topology->spec = config_.spec;
@@ -419,15 +417,17 @@ void NodeCore::follow_wishes(Instant now) {
 }
 
 void NodeCore::report_lag(Instant now) {
-  if (!may_append(now)) return;  // telemetry is a stream too
   const TopologySpec& spec = config_.spec;
+  const Duration soonest = std::min<Duration>(std::chrono::milliseconds(spec.report_interval_ms), kLagAtLeast);
   for (const auto& [resource, agent] : agents_) {
+    LagReport& last = lag_[resource];
+    if (last.at != Instant{} && now - last.at < soonest) continue;
+    if (!may_append(now)) return;  // telemetry is a stream too
     const EngineReport engine = agent.engine(now);
     const PrimaryTrack* primary = peers_.primary(resource);
     if (engine.state != EngineState::kStandby || primary == nullptr) continue;
     const std::uint64_t have = engine.position.lsn.value;
     const std::uint64_t lag = primary->position.lsn.value > have ? primary->position.lsn.value - have : 0;
-    LagReport& last = lag_[resource];
     const std::string state = engine.streaming ? "streaming" : text_of(engine.state);
     const Duration since = now - last.at;
     const bool changed = lag != last.bytes || state != last.state;

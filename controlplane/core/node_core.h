@@ -84,11 +84,11 @@ class NodeCore {
   void on(const StopRequested&, Instant now);
 
   void advance(Instant now);
-  void advance_agents(Instant now);
-  void advance_deciders(Instant now);
-  void advance_housekeeping(Instant now);
+  void advance_agents(const DeciderContext& cluster, Instant now);
+  void advance_deciders(const DeciderContext& c, Instant now);
+  void advance_housekeeping(const DeciderContext& c, Instant now);
   void notice_lost_set(Instant now);
-  void send_beat(Instant now);
+  void send_beat(const DeciderContext& c, Instant now);
   void send_votes(Instant now, bool all);
   void hear_ack(const Ack& ack, Instant now);
   void flush(VoterOutput& out, Instant now);

@@ -1,6 +1,7 @@
 #include "controlplane/core/peers.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "controlplane/core/override.h"
 
@@ -8,6 +9,7 @@ namespace daarion {
 namespace {
 constexpr Duration kRateWindow = std::chrono::seconds(1);
 constexpr Duration kShortestWindow = std::chrono::milliseconds(100);  // of two looks, as beats that are late by different times tell it
+constexpr Duration kDelayWindow = std::chrono::seconds(60);            // drift of 100 ppm is 12 ms in two of them
 
 /// Whether the beat's node folds this log, also where it is past an override that is not folded here yet.
 bool is_of(const Beat& beat, const LogState& log) { return beat.log == log.log || (!log.log.empty() && goes_on_from(beat, log)); }
@@ -28,9 +30,23 @@ bool Peers::hear(const Beat& beat, Instant now) {
   std::erase_if(peer.instances, [&](const auto& i) { return i.first == beat.instance; });
   peer.instances.emplace_back(beat.instance, now);
   if (peer.instances.size() > kInstances) peer.instances.pop_front();
-  track_primary(beat, now);
+  track_primary(beat, now - lateness(peer.delays, beat, now));
   if (beat.node != self_) compare(beat.node, {beat.applied, beat.digest, beat.chain});
   return true;
+}
+
+/// By how much longer than a quick one it was on its way. A process that stood still is given all that came meanwhile at once: its beats tell how old
+/// what they say was when they were sent.
+Duration Peers::lateness(Delays& delays, const Beat& beat, Instant now) {
+  if (beat.sent_ms == 0) return {};
+  const Duration apart = now.time_since_epoch() - std::chrono::milliseconds(beat.sent_ms);
+  if (delays.run != beat.run) delays = {.run = beat.run, .least = apart, .before = apart, .since = now};
+  if (now - delays.since > kDelayWindow) {
+    delays.before = std::exchange(delays.least, apart);
+    delays.since = now;
+  }
+  delays.least = std::min(delays.least, apart);
+  return apart - std::min(delays.least, delays.before);
 }
 
 bool Peers::late(const NodeId& node, const RunId& run, std::uint64_t counter) const {
@@ -39,8 +55,10 @@ bool Peers::late(const NodeId& node, const RunId& run, std::uint64_t counter) co
 }
 
 const Peer* Peers::find(const NodeId& node) const {
-  const auto it = peers_.find(node);
-  return it == peers_.end() ? nullptr : &it->second;
+  // A handful of names, and equality is cheaper than order.
+  for (const auto& [id, peer] : peers_)
+    if (id == node) return &peer;
+  return nullptr;
 }
 
 Duration Peers::silent(const NodeId& node, Instant now, Instant start) const {
@@ -91,14 +109,14 @@ Duration Peers::majority_silent(const VoterSet& voters, Instant now, Instant sta
   return each[voters.majority() - 1];
 }
 
-void Peers::track_primary(const Beat& beat, Instant now) {
+void Peers::track_primary(const Beat& beat, Instant sent) {
   for (const EngineReport& engine : beat.engines) {
     if (engine.state != EngineState::kPrimary) continue;
     const auto claim = std::ranges::find(beat.claims, engine.resource, &Claim::resource);
     if (claim == beat.claims.end()) continue;
     PrimaryTrack& track = primaries_[engine.resource];
     if (claim->epoch < track.epoch) continue;
-    const Instant looked = now - std::chrono::milliseconds(engine.age_ms);
+    const Instant looked = sent - std::chrono::milliseconds(engine.age_ms);
     if (track.node != beat.node || track.position.timeline != engine.position.timeline) {
       track = {.node = beat.node, .epoch = claim->epoch, .session = claim->session, .position = engine.position,
                .timeline_start = engine.timeline_start, .heard = looked, .rates = {}, .rated = false, .rate_from = engine.position, .rate_since = looked};

@@ -35,7 +35,6 @@ bool is_elected(const State& state, const TopologySpec& spec, const NodeId& node
 std::vector<StepDown> Steering::advance(const DeciderContext& c, const LeadersSeen& leaders, Instant now) {
   std::vector<StepDown> out;
   if (c.state.voters.voters.size() < 3) return out;
-  const auto live = [&](const NodeId& node) { return node == c.self || c.peers.silent(node, now, Instant{}) <= c.spec.lease.ttl; };
   std::size_t free = 0, calm = 0;  // live voters without a lease: where a leader may be; of them those that no engine elected
   NodeId first;
   for (const VoterInstance& voter : c.state.voters.voters) {
@@ -44,8 +43,9 @@ std::vector<StepDown> Steering::advance(const DeciderContext& c, const LeadersSe
       MARK(kSteersNot);
       return out;
     }
-    if (!live(voter.node)) continue;
+    if (silent > c.spec.lease.ttl) continue;
     if (first.empty()) first = voter.node;
+    if (first != c.self) return out;
     if (holds_lease(c.state, voter.node)) continue;
     ++free;
     if (!is_elected(c.state, c.spec, voter.node)) ++calm;

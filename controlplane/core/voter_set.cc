@@ -75,11 +75,25 @@ class Planner {
   }
 
   void find_steps() {
-    std::vector<NodeId> declared = c_.spec.voters;
-    std::ranges::sort(declared);
-    for (const NodeId& node : declared) find_steps(node);
+    std::vector<NodeId> apart;
+    for (const NodeId& node : c_.spec.voters)
+      if (!in_place(node)) apart.push_back(node);
+    std::ranges::sort(apart);
+    for (const NodeId& node : apart) find_steps(node);
     for (const VoterInstance& v : set_.voters)
-      if (std::ranges::find(declared, v.node) == declared.end()) steps_.push_back({v, false, v.node.value + " is no longer declared a voter"});
+      if (std::ranges::find(c_.spec.voters, v.node) == c_.spec.voters.end()) steps_.push_back({v, false, v.node.value + " is no longer declared a voter"});
+  }
+
+  /// It is in the set by the one installation that was ever heard, or was to be: nothing to do, whether it lives or not.
+  bool in_place(const NodeId& node) const {
+    const VoterInstance* only = nullptr;
+    for (const VoterInstance& v : set_.voters) {
+      if (v.node != node) continue;
+      if (only != nullptr) return false;
+      only = &v;
+    }
+    const Peer* peer = c_.peers.find(node);
+    return only != nullptr && (peer == nullptr || std::ranges::all_of(peer->instances, [&](const auto& heard) { return heard.first == only->instance || heard.first.empty(); }));
   }
 
   void find_steps(const NodeId& node) {

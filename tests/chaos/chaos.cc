@@ -172,6 +172,10 @@ class Run {
     test::Figure whole{.name = "chaos_whole_again_ms", .value = 0, .unit = "ms", .samples = {}, .limit = "", .ok = true};
     for (const Verdict& v : verdicts_) whole.samples.push_back(v.recovery_ms), whole.value = std::max(whole.value, v.recovery_ms);
     test::say(whole);
+    test::Figure elections{.name = "chaos_log_without_leader_ms", .value = 0, .unit = "ms", .samples = {}, .limit = "", .ok = true};
+    for (const Verdict& v : verdicts_)
+      if (v.election_ms > 0) elections.samples.push_back(v.election_ms), elections.value = std::max(elections.value, v.election_ms);
+    test::say(elections);
     test::say({.name = "chaos_faults", .value = double(verdicts_.size()), .unit = "faults", .samples = {}, .limit = "", .ok = true});
     // A run in which nothing failed over proves nothing.
     ok = test::say({.name = "chaos_promotions", .value = double(promotions), .unit = "promotions", .samples = {}, .limit = o_.only.empty() ? ">=1" : "", .ok = promotions > 0 || !o_.only.empty()}) && ok;

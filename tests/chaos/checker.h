@@ -14,6 +14,7 @@ namespace daarion::chaos {
 struct Verdict {
   std::string kind;
   double outage_ms = 0;       // longest time without an acknowledged write
+  double election_ms = 0;     // of it the log had no leader: nats-server's own time, which comes on top of the limit
   double recovery_ms = 0;     // from the heal to everything as before, the replicas of the log included
   double stray_ms = 0;        // from the first to the last write of a node without an epoch
   std::size_t strays = 0, lost = 0, promotions = 0;

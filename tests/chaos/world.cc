@@ -291,6 +291,7 @@ void World::watch() {
   while (!ending_) {
     std::this_thread::sleep_for(kLook);
     if (node_now() - last_write() < kQuiet) continue;
+    watch_leader();
     for (const NodeId& node : cluster_->nodes()) {
       const auto view = cluster_->view(node);
       if (!view) continue;
@@ -302,6 +303,23 @@ void World::watch() {
       }
     }
   }
+}
+
+void World::watch_leader() {
+  const Instant before = node_now();
+  const auto seen = cluster_->leaders();
+  if (!seen || !seen->log.empty()) return;
+  const std::lock_guard lock(mutex_);
+  if (leaderless_.empty() || before - leaderless_.back().second > 2 * kLook) leaderless_.emplace_back(before, node_now());
+  else leaderless_.back().second = node_now();
+}
+
+Duration World::leaderless_since(Instant from) const {
+  const std::lock_guard lock(mutex_);
+  Duration out{};
+  for (const auto& [begun, ended] : leaderless_)
+    if (begun >= from) out += ended - begun;
+  return out;
 }
 
 double World::measure_row() {

@@ -87,6 +87,8 @@ class World {
   std::vector<const dev::ProbeWriter*> writers() const;
   Instant last_write() const;
   std::vector<NamedWait> waits_since(Instant from) const;
+  /// For how long the log had no leader since then, as far as it was looked at: only while nobody writes.
+  Duration leaderless_since(Instant from) const;
   double row_bytes() const { return row_bytes_; }
   Sequence head() { return Sequence{test::need(cluster_->view(edge_)).sequence}; }
 
@@ -95,6 +97,7 @@ class World {
   bool log_is_whole();
   bool is_of_leader(const std::vector<LogEvent>& events);
   void watch();
+  void watch_leader();
   double measure_row();
   History& history_;
   test::ScratchCluster cluster_;
@@ -108,6 +111,7 @@ class World {
   bool must_lose_ = false;
   mutable std::mutex mutex_;
   std::vector<NamedWait> waits_;
+  std::vector<std::pair<Instant, Instant>> leaderless_;  // from the first look that found no leader to the last one
   std::atomic<bool> ending_ = false;
   std::thread watch_;
 };

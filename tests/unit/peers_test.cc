@@ -105,6 +105,34 @@ TEST(Peers, WriteRateIsThatOfTheBusiestSecondOfLate) {
   EXPECT_EQ(rate_after(11, 5012, 10'000), 4u) << "eight seconds ago";
 }
 
+/// A process that stood still for 3 s hears what came meanwhile at once.
+TEST(Peers, LateBeatsTellOfWhenTheyWereSent) {
+  Peers peers(node(3));
+  const auto hear = [&](std::uint64_t counter, std::uint64_t sent, std::uint64_t lsn, int ms) {
+    Beat beat = primary_beat(1, counter, 1, lsn);
+    beat.sent_ms = sent;
+    beat.engines[0].age_ms = 10;
+    peers.hear(beat, at(ms));
+  };
+  hear(1, 5000, 1000, 0);
+  hear(2, 5500, 2000, 500);
+  for (std::uint64_t n = 3; n <= 7; ++n) hear(n, 4500 + 500 * n, 1000 * n, 3600);  // the last one was sent at 3000
+  const PrimaryTrack& track = *peers.primary(kPostgres);
+  EXPECT_EQ(track.heard, at(2990));
+  EXPECT_EQ(track.rate(), 2000u);
+  EXPECT_EQ(peers.find(node(1))->heard, at(3600));
+
+  // Its clock stood still, as of a virtual machine: for a while all of its beats seem late, then that is how long they take.
+  for (std::uint64_t n = 8; n <= 130; ++n) hear(n, 1000 * n, 7000, 10'000 + 1000 * static_cast<int>(n));
+  EXPECT_EQ(peers.primary(kPostgres)->heard, at(139'990));
+  // Another run begins to count anew.
+  Beat again = primary_beat(1, 1, 1, 8000);
+  again.run = run(9);
+  again.sent_ms = 100;
+  peers.hear(again, at(150'000));
+  EXPECT_EQ(peers.primary(kPostgres)->heard, at(150'000));
+}
+
 TEST(Peers, EqualSequenceWithAnotherChainDisagrees) {
   Peers peers(node(1));
   peers.folded({Sequence{7}, {}, "aa"});
