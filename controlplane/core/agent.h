@@ -65,6 +65,7 @@ class Agent {
   SessionId next_session() const { return guard_.next; }
   std::vector<SessionId> ended_to_say(const State& state) const;
   EngineReport engine(Instant now) const;
+  EngineState engine_state() const { return engine_.state; }
   /// The Resumed that beats name: once the guard has the deadline that came with it, since a voter that hears it counts on that; 0: none.
   Sequence resumed() const;
 

@@ -71,6 +71,14 @@ class Housekeeper {
   std::vector<Regression> told_before_;   // what was, when it was noticed
   std::optional<Wait> wait_;
   std::optional<Wait> set_wait_;
+  /// With which set, topology and installations every voter was found in its place: planning at each step would cost too much.
+  struct InPlace {
+    EventId set;
+    Sequence topology;
+    std::string file_hash;
+    std::uint64_t installations = 0;
+  };
+  std::optional<InPlace> in_place_;
   EventId set_seen_;      // the present voter set,
   Instant set_since_{};   // and since when it has been seen here
   /// Of which topology, members and table it is known whether the table is theirs: compiling the rules at each step would cost too much.

@@ -420,12 +420,12 @@ void NodeCore::report_lag(Instant now) {
   const TopologySpec& spec = config_.spec;
   const Duration soonest = std::min<Duration>(std::chrono::milliseconds(spec.report_interval_ms), kLagAtLeast);
   for (const auto& [resource, agent] : agents_) {
+    const PrimaryTrack* primary = peers_.primary(resource);
+    if (agent.engine_state() != EngineState::kStandby || primary == nullptr) continue;
     LagReport& last = lag_[resource];
     if (last.at != Instant{} && now - last.at < soonest) continue;
     if (!may_append(now)) return;  // telemetry is a stream too
     const EngineReport engine = agent.engine(now);
-    const PrimaryTrack* primary = peers_.primary(resource);
-    if (engine.state != EngineState::kStandby || primary == nullptr) continue;
     const std::uint64_t have = engine.position.lsn.value;
     const std::uint64_t lag = primary->position.lsn.value > have ? primary->position.lsn.value - have : 0;
     const std::string state = engine.streaming ? "streaming" : text_of(engine.state);

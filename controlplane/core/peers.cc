@@ -27,9 +27,13 @@ bool Peers::hear(const Beat& beat, Instant now) {
   if (peer.beat.run == beat.run && beat.counter <= peer.beat.counter) return false;
   peer.beat = beat;
   peer.heard = now;
-  std::erase_if(peer.instances, [&](const auto& i) { return i.first == beat.instance; });
-  peer.instances.emplace_back(beat.instance, now);
-  if (peer.instances.size() > kInstances) peer.instances.pop_front();
+  if (peer.instances.empty() || peer.instances.back().first != beat.instance) {
+    ++installations_;
+    std::erase_if(peer.instances, [&](const auto& i) { return i.first == beat.instance; });
+    peer.instances.emplace_back(beat.instance, now);
+    if (peer.instances.size() > kInstances) peer.instances.pop_front();
+  }
+  peer.instances.back().second = now;
   track_primary(beat, now - lateness(peer.delays, beat, now));
   if (beat.node != self_) compare(beat.node, {beat.applied, beat.digest, beat.chain});
   return true;

@@ -79,6 +79,9 @@ class Peers {
   /// How long that installation of the node has been silent.
   Duration silent(const NodeId& node, const InstanceId& instance, Instant now, Instant start) const;
 
+  /// How often a node was heard as another installation than before.
+  std::uint64_t installations() const { return installations_; }
+
   /// The least time within which a majority of the voters was heard; oneself always, and everybody in the time after `start`. 0: there are no voters.
   Duration majority_silent(const VoterSet& voters, Instant now, Instant start) const;
 
@@ -106,6 +109,7 @@ class Peers {
 
   NodeId self_;
   std::map<NodeId, Peer> peers_;
+  std::uint64_t installations_ = 0;
   std::map<ResourceId, PrimaryTrack> primaries_;
   std::deque<FoldMark> marks_;
   std::map<NodeId, FoldMark> ahead_;  // a peer's mark that our fold has not reached yet

@@ -43,7 +43,7 @@ class Planner {
     if (even && !set_.next.empty()) step = step_of(set_.next.front());
     const bool renamed = even && step == nullptr;  // what was to come next cannot come: another comes
     if (step == nullptr) step = best(nullptr);
-    if (step == nullptr) return blocked_.empty() ? SetPlan{} : waits(blocked_, {});
+    if (step == nullptr) return blocked_.empty() ? SetPlan{.change = {}, .reason = {}, .wait = {}, .in_place = in_place_} : waits(blocked_, {});
     if (!even) {
       next = best(step);
       if (next == nullptr) return waits(blocked_.empty() ? "another voter: an even number is worth no more than one less" : blocked_, *step);
@@ -79,6 +79,7 @@ class Planner {
     for (const NodeId& node : c_.spec.voters)
       if (!in_place(node)) apart.push_back(node);
     std::ranges::sort(apart);
+    in_place_ = apart.empty();
     for (const NodeId& node : apart) find_steps(node);
     for (const VoterInstance& v : set_.voters)
       if (std::ranges::find(c_.spec.voters, v.node) == c_.spec.voters.end()) steps_.push_back({v, false, v.node.value + " is no longer declared a voter"});
@@ -211,6 +212,7 @@ class Planner {
   Instant synced_;
   const VoterSet& set_;
   std::vector<Step> steps_;
+  bool in_place_ = false;  // every declared voter is
   std::string blocked_;  // why a voter that is declared is not one of the steps
 };
 

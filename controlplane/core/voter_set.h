@@ -58,6 +58,7 @@ struct SetPlan {
   std::optional<VoterSetChanged> change;
   std::string reason;
   std::optional<Wait> wait;
+  bool in_place = false;  // nothing to do until the set, what is declared, or the installations that were heard are others
 };
 /// `synced`: from when on the present set's event cannot be lost. Pre: there is a set, and the log is folded to the head heard in beats.
 SetPlan plan_voters(const DeciderContext& context, Instant now, Instant synced);
