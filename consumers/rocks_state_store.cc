@@ -91,15 +91,17 @@ bool parse_mark(const std::string& bytes, State& s, FoldMark& mark, ChainDigest&
 
 std::string head_key(Sequence sequence) { return kHeadPrefix + std::to_string(sequence.value % kHeads); }
 
-/// A head as one line of text: sequence, id, epoch, type, subject.
+/// A head as one line of text: sequence, id, epoch, type, subject, and when it was stored, which stores of before do not have.
 std::string head_text(const EventHead& head) {
-  return std::to_string(head.sequence.value) + " " + to_text(head.id) + " " + std::to_string(head.epoch.value) + " " + head.type + " " + head.subject;
+  return std::to_string(head.sequence.value) + " " + to_text(head.id) + " " + std::to_string(head.epoch.value) + " " + head.type + " " + head.subject + " " + std::to_string(head.stored_ns);
 }
 
 bool parse_head(const std::string& text, EventHead& head) {
   std::istringstream in(text);
   std::string id;
-  return (in >> head.sequence.value >> id >> head.epoch.value >> head.type >> head.subject) && parse_id_text(id, head.id.hi, head.id.lo);
+  if (!(in >> head.sequence.value >> id >> head.epoch.value >> head.type >> head.subject) || !parse_id_text(id, head.id.hi, head.id.lo)) return false;
+  if (!(in >> head.stored_ns)) head.stored_ns = 0;
+  return true;
 }
 
 /// What RocksDB has to say goes to the daemon's log. Its own file would be on the disk that it may have to complain of: 7.8 as Debian builds it ends

@@ -83,9 +83,9 @@ class LogInfo {
   virtual ~LogInfo() = default;
   /// Of the log's end, by its leader's word. Errors: kRetry: nobody leads, or nobody answers; kStepDown: who leads lacks its beginning.
   virtual Result<LogHead> head(Duration limit) = 0;
-  /// Whether the event of this id stands at the sequence. That it does not is said only by a leader that has just heard a majority of its
+  /// Whether the event of this id, stored at that time if it is known, stands at its sequence. That it does not is said only by a leader that has just heard a majority of its
   /// replicas. Errors: kRetry: nobody answers, or nobody who can know; there is no such stream.
-  virtual Result<LogLook> look(Sequence at, const EventId& id, Duration limit) = 0;
+  virtual Result<LogLook> look(const EventHead& event, Duration limit) = 0;
 };
 
 }  // namespace daarion

@@ -46,6 +46,7 @@ bool in_touch(const nlohmann::json& info, std::optional<Duration> heard_within =
 inline constexpr int kNoSuchStream = 10059;
 /// And of a message that a stream does not have.
 inline constexpr int kNoMessage = 10037;
+/// And of a group whose servers know no leader.
 inline constexpr int kNobodyLeads = 10008;
 
 /// The "err_code" of an answer; 0: it says no error.

@@ -127,7 +127,7 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
   /// What a follower has in the place of an event.
   struct Other {
     EventHead event;
-    std::string found;      // the id of what is there; empty: nothing, it goes on with a later one
+    std::string found;      // the id of what is there, and its time if that is another; empty: nothing, it goes on with a later one
     std::uint64_t first = 1;  // where its copy begins
   };
 
@@ -188,7 +188,9 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
       const MetaPtr meta(raw_meta);
       if (meta->Sequence.Stream < event->sequence.value) continue;  // a message that is no event
       if (meta->Sequence.Stream > event->sequence.value) return Other{*event, {}, 1};  // nothing is ever deleted from the log: it has a hole
-      if (std::string found = header_of(raw, "Nats-Msg-Id"); found != to_text(event->id)) return Other{*event, std::move(found), 1};
+      std::string found = header_of(raw, "Nats-Msg-Id");
+      if (event->stored_ns != 0 && meta->Timestamp != event->stored_ns) found += " stored at " + std::to_string(meta->Timestamp);
+      if (found != to_text(event->id)) return Other{*event, std::move(found), 1};
       ++event;
     }
     return std::optional<Other>();
@@ -211,7 +213,7 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
 
   /// Whether the log has the event, by the word of its leader, at this moment.
   bool leads_to(const EventHead& event, Duration limit) const {
-    const auto seen = make_nats_log_info(core_, stream_)->look(event.sequence, event.id, limit);
+    const auto seen = make_nats_log_info(core_, stream_)->look(event, limit);
     return seen && seen->same;
   }
 

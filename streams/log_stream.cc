@@ -45,11 +45,13 @@ class NatsLogInfo final : public LogInfo {
     return LogHead{.exists = true, .head = {state.value("last_seq", std::uint64_t{0})}};
   }
 
-  Result<LogLook> look(Sequence at, const EventId& id, Duration limit) override {
+  Result<LogLook> look(const EventHead& event, Duration limit) override {
+    const Sequence at = event.sequence;
     const auto [s, error, message] = leaders_message(connection_->handles().link()->js, stream_, at.value, limit);
     if (s != NATS_OK && static_cast<int>(error) != kNoMessage)
       return fail(Remedy::kRetry, "look at event " + std::to_string(at.value) + " of " + stream_ + ": " + natsStatus_GetText(s));
-    if (s == NATS_OK && header_of(message.get(), "Nats-Msg-Id") == to_text(id)) return LogLook{.same = true, .head = at};
+    const bool same = s == NATS_OK && header_of(message.get(), "Nats-Msg-Id") == to_text(event.id) && (event.stored_ns == 0 || natsMsg_GetTime(message.get()) == event.stored_ns);
+    if (same) return LogLook{.same = true, .head = at};
     const auto range = range_in_touch(*connection_, stream_, limit);
     if (!range) return tl::unexpected(range.error());
     const Sequence head{range->last};

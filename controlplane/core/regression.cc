@@ -11,6 +11,7 @@ void head_of(const LogEvent& event, EventHead& out) {
   out.type = payload_name(event.event.payload);
   out.subject.assign(h.aggregate.kind).append(".").append(h.aggregate.name).append(".").append(std::to_string(h.version.value));
   out.epoch = h.epoch;
+  out.stored_ns = event.stored_ns;
 }
 
 EventHead head_of(const LogEvent& event) {

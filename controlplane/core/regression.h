@@ -49,6 +49,7 @@ struct EventHead {
   std::string type;     // "PromotionDecided"
   std::string subject;  // "lease.postgres.12"
   Epoch epoch;
+  std::int64_t stored_ns = 0;  // when the log stored it; 0: not known. An append that is tried again has the same id, and is stored once: two servers may each keep another try
   bool operator==(const EventHead&) const = default;
 };
 

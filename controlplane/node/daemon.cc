@@ -364,7 +364,7 @@ void Daemon::run_judge() {
       log = folded_log_;
     }
     if (!heads) continue;
-    const auto look = [&](const EventHead& head) { return ports_.info->look(head.sequence, head.id, kJudgeLimit); };
+    const auto look = [&](const EventHead& head) { return ports_.info->look(head, kJudgeLimit); };
     const auto lost = judge.judge(log, *heads, look, node_now());
     if (!lost) {
       if (ports_.tend_replicas && !judge.doubts() && looks % kTendEvery == 0) ports_.tend_replicas(*heads, log_led_here_);

@@ -157,7 +157,7 @@ bool World::is_of_leader(const std::vector<LogEvent>& events) {
   if (!connection) return false;
   const auto info = make_nats_log_info(*connection);
   return std::ranges::all_of(events, [&](const LogEvent& e) {
-    const auto seen = info->look(e.sequence, e.event.header.id, seconds(1));
+    const auto seen = info->look(head_of(e), seconds(1));
     return seen && seen->same;
   });
 }

@@ -204,7 +204,7 @@ Result<bool> log_followers_agree(dev::LocalCluster& cluster, const NodeId& avoid
   const auto connection = core_connection(cluster, avoid, seconds(1));
   if (!connection) return tl::unexpected(connection.error());
   EventHeads heads;
-  for (const LogEvent& e : log->events) heads.push_back({e.sequence, e.event.header.id, {}, {}, {}});
+  for (const LogEvent& e : log->events) heads.push_back(head_of(e));
   const auto keeper = make_replica_keeper(*connection, nullptr, kClusterLog, {}, static_cast<int>(followers->all) + 1);
   keeper->rest(heads);
   return keeper->may_lead(seconds(1));

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "streams/js_request.h"
+#include "streams/log_replicas.h"
 #include "streams/log_stream.h"
 #include "streams/nats_appender.h"
 #include "streams/nats_beat_link.h"
@@ -282,23 +283,59 @@ TEST(LogReader, CatchesUpThenFollowsWithoutGapOrRepeat) {
   for (std::size_t i = 0; i < again.size(); ++i) EXPECT_EQ(again[i], seen[249 + i]);
 }
 
+EventHead head_at(std::uint64_t sequence, const EventId& id, std::int64_t stored_ns = 0) { return {{sequence}, id, {}, {}, {}, stored_ns}; }
+
 TEST(LogInfo, TellsWhetherAnEventStandsInItsPlace) {
   const NatsServers servers({.size = 1});
   const auto connection = connect(servers, {0});
   provision(*connection, 1);
   ASSERT_EQ(make_nats_appender(connection)->append(subject(1), "one", {1, 1}, seconds(5)).outcome, Outcome::kStored);
   const auto info = make_nats_log_info(connection);
-  const auto there = info->look({1}, {1, 1}, seconds(2)), other = info->look({1}, {1, 2}, seconds(2)), beyond = info->look({10}, {1, 10}, seconds(2));
+  const auto there = info->look(head_at(1, {1, 1}), seconds(2)), other = info->look(head_at(1, {1, 2}), seconds(2)), beyond = info->look(head_at(10, {1, 10}), seconds(2));
   ASSERT_TRUE(there && other && beyond);
   EXPECT_TRUE(there->same);
   EXPECT_FALSE(other->same);
   EXPECT_FALSE(beyond->same);
   EXPECT_EQ(beyond->head, Sequence{1});
-  EXPECT_FALSE(make_nats_log_info(connection, "NO_SUCH_STREAM")->look({1}, {1, 1}, seconds(2))) << "no stream is no word on an event";
+  // Another try of the same append has its id, and another time.
+  const auto stored = make_nats_log_reader({connection}, kClusterLog, {1})->next(seconds(2));
+  ASSERT_TRUE(stored && *stored);
+  const auto same = info->look(head_at(1, {1, 1}, (*stored)->stored_ns), seconds(2)), again = info->look(head_at(1, {1, 1}, (*stored)->stored_ns + 1), seconds(2));
+  ASSERT_TRUE(same && again);
+  EXPECT_TRUE(same->same);
+  EXPECT_FALSE(again->same);
+  EXPECT_FALSE(make_nats_log_info(connection, "NO_SUCH_STREAM")->look(head_at(1, {1, 1}), seconds(2))) << "no stream is no word on an event";
   // A reader beyond the end waits.
   const auto next = make_nats_log_reader({connection}, kClusterLog, {10})->next(milliseconds(300));
   ASSERT_TRUE(next);
   EXPECT_FALSE(next->has_value());
+}
+
+/// Two servers may each keep another try of one append: the same id in the same place, stored at another time.
+TEST(LogReplicas, AreComparedByIdAndByTime) {
+  const NatsServers servers({.size = 3});
+  const auto connection = connect(servers, {0, 1, 2});
+  provision(*connection, 3);
+  const auto appender = make_nats_appender(connection);
+  for (std::uint64_t n = 1; n <= 3; ++n) ASSERT_EQ(appender->append(subject(static_cast<int>(n)), "event", {1, n}, seconds(20)).outcome, Outcome::kStored);
+  EventHeads heads;
+  const auto reader = make_nats_log_reader({connection}, kClusterLog, {1});
+  for (std::uint64_t n = 1; n <= 3; ++n) {
+    const auto stored = reader->next(seconds(5));
+    ASSERT_TRUE(stored && *stored);
+    heads.push_back(head_at(n, {1, n}, (*stored)->stored_ns));
+  }
+  const auto agree = [&](const EventHeads& with) {
+    const auto keeper = make_replica_keeper(connection, nullptr, kClusterLog, {}, 3);
+    keeper->rest(with);
+    const auto all = keeper->may_lead(seconds(2));
+    return all && *all;
+  };
+  EXPECT_TRUE(becomes([&] { return agree(heads); })) << "followers have what the leader has, and when";
+  heads[1].stored_ns += 1;
+  EXPECT_FALSE(agree(heads));
+  heads[1].stored_ns = 0;
+  EXPECT_TRUE(becomes([&] { return agree(heads); })) << "not known: as a store of before has it";
 }
 
 /// A leader that hears no other server may be one that was cut off: the log may go on elsewhere.
@@ -309,7 +346,7 @@ TEST(LogInfo, ALeaderAloneSaysNothingOfWhatIsLost) {
   ASSERT_EQ(make_nats_appender(connection)->append(subject(1), "one", {1, 1}, seconds(20)).outcome, Outcome::kStored);
   const auto info = make_nats_log_info(connection);
   ASSERT_TRUE(becomes([&] {
-    const auto beyond = info->look({10}, {1, 10}, seconds(2));
+    const auto beyond = info->look(head_at(10, {1, 10}), seconds(2));
     return beyond && !beyond->same;
   })) << "a majority is there";
   const std::string leader = stream_leader(*connection, kClusterLog, seconds(2));
@@ -320,7 +357,7 @@ TEST(LogInfo, ALeaderAloneSaysNothingOfWhatIsLost) {
   for (int s = 0; s < 3; ++s)
     if (s != kept) servers.kill(s);
   std::this_thread::sleep_for(seconds(3));
-  const auto of_alone = make_nats_log_info(alone)->look({10}, {1, 10}, seconds(1));
+  const auto of_alone = make_nats_log_info(alone)->look(head_at(10, {1, 10}), seconds(1));
   EXPECT_FALSE(of_alone) << "it leads on for some 10 s, and hears nobody";
 }
 
