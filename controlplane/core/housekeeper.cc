@@ -183,13 +183,10 @@ void Housekeeper::watch(const DeciderContext& c, Instant now, std::vector<Member
 /// The voter set follows what is declared and which installations live, a voter at a time.
 void Housekeeper::follow_voters(const DeciderContext& c, Instant now, std::vector<MemberWish>& out) {
   if (std::exchange(set_seen_, c.state.voters.id) != c.state.voters.id) set_since_ = now;
-  const TopologyState& topology = c.state.topology;
-  if (in_place_ && in_place_->set == c.state.voters.id && in_place_->topology == topology.sequence && in_place_->file_hash == topology.file_hash &&
-      in_place_->installations == c.peers.installations())
-    return;
+  if (in_place_ && in_place_->set == c.state.voters.id && in_place_->installations == c.peers.installations() && in_place_->declared == c.spec.voters) return;
   SetPlan plan = plan_voters(c, now, later(set_since_, id_.log_sync));
   in_place_.reset();
-  if (plan.in_place) in_place_ = {c.state.voters.id, topology.sequence, topology.file_hash, c.peers.installations()};
+  if (plan.in_place) in_place_ = {c.state.voters.id, c.spec.voters, c.peers.installations()};
   if (plan.wait)
     take_up(set_wait_, std::move(*plan.wait));
   else

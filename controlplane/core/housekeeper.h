@@ -71,11 +71,10 @@ class Housekeeper {
   std::vector<Regression> told_before_;   // what was, when it was noticed
   std::optional<Wait> wait_;
   std::optional<Wait> set_wait_;
-  /// With which set, topology and installations every voter was found in its place: planning at each step would cost too much.
+  /// With which set, declared voters and installations each was found in its place: planning at each step would cost too much.
   struct InPlace {
     EventId set;
-    Sequence topology;
-    std::string file_hash;
+    std::vector<NodeId> declared;
     std::uint64_t installations = 0;
   };
   std::optional<InPlace> in_place_;

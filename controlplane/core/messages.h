@@ -72,7 +72,7 @@ struct Beat {
   std::vector<PromisedEpoch> promised = {};  // with that word
   LogId root = {};                  // as in LogState
   std::uint64_t overrides = 0;
-  std::uint64_t sent_ms = 0;        // of this run, by the sender's clock: what tells a late beat from a fresh one; 0: not said
+  std::uint64_t sent_ms = 0;        // by the sender's clock, of this boot: what tells a late beat from a fresh one; 0: not said
   bool operator==(const Beat&) const = default;
 };
 

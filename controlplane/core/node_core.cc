@@ -322,7 +322,7 @@ void NodeCore::send_beat(const DeciderContext& c, Instant now) {
   if (refolding_) beat.applied = {}, beat.digest = {}, beat.chain = {};
   beat.root = state_loaded() ? state_->log.root : voter_.record().root;
   beat.overrides = state_loaded() ? state_->log.overrides : voter_.record().overrides;
-  beat.sent_ms = static_cast<std::uint64_t>(to_ms(now - start_));
+  beat.sent_ms = static_cast<std::uint64_t>(to_ms(now.time_since_epoch()));
   beat.promises = voter_.promises(*state_, now);
   if (auto word = voter_.word(*state_, now); word && !refolding_) {
     beat.ready_for = voter_.record().voters.id;

@@ -4,12 +4,14 @@
 #include <utility>
 
 #include "controlplane/core/override.h"
+#include "controlplane/core/plant.h"
 
 namespace daarion {
 namespace {
 constexpr Duration kRateWindow = std::chrono::seconds(1);
 constexpr Duration kShortestWindow = std::chrono::milliseconds(100);  // of two looks, as beats that are late by different times tell it
 constexpr Duration kDelayWindow = std::chrono::seconds(60);            // drift of 100 ppm is 12 ms in two of them
+constexpr std::uint64_t kLongestBootMs = 1'000'000'000'000;            // 30 years; more is no clock's
 
 /// Whether the beat's node folds this log, also where it is past an override that is not folded here yet.
 bool is_of(const Beat& beat, const LogState& log) { return beat.log == log.log || (!log.log.empty() && goes_on_from(beat, log)); }
@@ -41,16 +43,16 @@ bool Peers::hear(const Beat& beat, Instant now) {
 
 /// By how much longer than a quick one it was on its way. A process that stood still is given all that came meanwhile at once: its beats tell how old
 /// what they say was when they were sent.
-Duration Peers::lateness(Delays& delays, const Beat& beat, Instant now) {
-  if (beat.sent_ms == 0) return {};
+Duration Peers::lateness(std::optional<Delays>& delays, const Beat& beat, Instant now) {
+  if (beat.sent_ms == 0 || beat.sent_ms > kLongestBootMs || PLANTED(kLateIsFresh)) return {};
   const Duration apart = now.time_since_epoch() - std::chrono::milliseconds(beat.sent_ms);
-  if (delays.run != beat.run) delays = {.run = beat.run, .least = apart, .before = apart, .since = now};
-  if (now - delays.since > kDelayWindow) {
-    delays.before = std::exchange(delays.least, apart);
-    delays.since = now;
+  if (!delays || delays->boot != beat.boot) delays = Delays{.boot = beat.boot, .least = apart, .before = apart, .since = now};
+  if (now - delays->since > kDelayWindow) {
+    delays->before = std::exchange(delays->least, apart);
+    delays->since = now;
   }
-  delays.least = std::min(delays.least, apart);
-  return apart - std::min(delays.least, delays.before);
+  delays->least = std::min(delays->least, apart);
+  return apart - std::min(delays->least, delays->before);
 }
 
 bool Peers::late(const NodeId& node, const RunId& run, std::uint64_t counter) const {

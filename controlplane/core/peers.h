@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,18 +24,18 @@ struct FoldMark {
   bool operator==(const FoldMark&) const = default;
 };
 
-/// How long the beats of a run are on their way, as the difference of two clocks: it says nothing alone, but the least is of a quick one.
+/// How long the beats of a boot are on their way, as the difference of two clocks: it says nothing alone, but the least is of a quick one.
 struct Delays {
-  RunId run;
-  Duration least{};   // of this window and of the one before it: clocks drift apart, and one that was suspended has jumped
-  Duration before{};
+  BootId boot;
+  Duration least{};   // of this window
+  Duration before{};  // of the one before it: clocks drift apart, and that of a virtual machine may stand still, so the least does not hold for ever
   Instant since{};    // when this window began
 };
 
 struct Peer {
   Beat beat;         // newest
   Instant heard{};   // when it came
-  Delays delays;
+  std::optional<Delays> delays;
   std::map<std::string, Instant> paths;  // when each link last brought a beat, repeats too
   std::deque<std::pair<InstanceId, Instant>> instances;  // the node's installations, newest heard last: more than one if it was rebuilt
 };
@@ -100,7 +101,7 @@ class Peers {
   const std::map<NodeId, Sequence>& disagreeing() const { return disagreeing_; }
 
  private:
-  static Duration lateness(Delays& delays, const Beat& beat, Instant now);
+  static Duration lateness(std::optional<Delays>& delays, const Beat& beat, Instant now);
   void track_primary(const Beat& beat, Instant sent);
   void compare(const NodeId& node, const FoldMark& theirs);
 

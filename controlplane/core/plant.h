@@ -53,6 +53,7 @@
   X(kEndedNamed, "ended_named", "a decider names a session that the log knows to have ended")                               \
   X(kUnheardIsNone, "unheard_is_none", "a loss counts from the log's position also where nobody heard its holder write")     \
   X(kNamedIsSilent, "named_is_silent", "one that was named and lost is taken not to have written")                          \
+  X(kLateIsFresh, "late_is_fresh", "what a beat says is taken as of when it came, however late it is")                      \
   X(kLagIgnored, "lag_ignored", "a candidate may be behind by any amount")                                                  \
   X(kAncestryIgnored, "ancestry_ignored", "a candidate of a forked timeline is eligible")                                   \
   X(kWorstCandidate, "worst_candidate", "the candidate with the lowest position wins")                                      \

@@ -9,8 +9,7 @@ namespace daarion::sim {
 namespace {
 // After the heal: a lease's end, an election, a rejoin with its backoff, and some room.
 constexpr std::int64_t kLiveWithinMs = 30'000;
-// The announced loss counts with a rate, and engines here write by chance: ten of their turns, at most; and what they write while a beat is under way,
-// which nobody can tell.
+// The announced loss counts with a rate, and engines here write by chance: ten of their turns, at most.
 constexpr std::uint64_t kMostInATurn = 4000;
 constexpr std::uint64_t kSlackTurns = 10;
 

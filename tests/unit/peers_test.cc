@@ -125,12 +125,17 @@ TEST(Peers, LateBeatsTellOfWhenTheyWereSent) {
   // Its clock stood still, as of a virtual machine: for a while all of its beats seem late, then that is how long they take.
   for (std::uint64_t n = 8; n <= 130; ++n) hear(n, 1000 * n, 7000, 10'000 + 1000 * static_cast<int>(n));
   EXPECT_EQ(peers.primary(kPostgres)->heard, at(139'990));
-  // Another run begins to count anew.
+  // A restarted daemon is of the same clock, a rebooted host is not.
   Beat again = primary_beat(1, 1, 1, 8000);
   again.run = run(9);
+  again.sent_ms = 139'000;
+  peers.hear(again, at(152'000));
+  EXPECT_EQ(peers.primary(kPostgres)->heard, at(149'000));
+  again.counter = 2;
+  again.boot = boot(9);
   again.sent_ms = 100;
-  peers.hear(again, at(150'000));
-  EXPECT_EQ(peers.primary(kPostgres)->heard, at(150'000));
+  peers.hear(again, at(160'000));
+  EXPECT_EQ(peers.primary(kPostgres)->heard, at(160'000));
 }
 
 TEST(Peers, EqualSequenceWithAnotherChainDisagrees) {
