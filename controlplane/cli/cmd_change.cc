@@ -57,6 +57,8 @@ struct Change {
   }
 };
 
+enum class Awaits { kFold, kPromotion, kCopy };
+
 /// How the wait ended: with the event that is the outcome, or without.
 struct Outcome {
   std::optional<v1::EventView> event;
@@ -64,64 +66,68 @@ struct Outcome {
   std::string line;                // for people
 };
 
-/// Follows the log from the request on until a promotion of the resource ends. Another node is asked when the server goes away: it may
-/// be the very node that is switched from.
-Outcome await_promotion(AdminClient& client, const Change& change, const v1::Mutation& asked, Clock::time_point begin, Clock::time_point until,
-                        const std::function<void(const v1::EventView&)>& shown) {
-  Outcome out;
-  std::uint64_t next = asked.sequence() + 1, epoch = 0;
-  const std::string resource = asked.event().resource();
-  const auto took = [&] { return ms_text(std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count()); };
+/// What an event of the resource ends the wait with; nothing: it goes on.
+using Ends = std::function<std::optional<Outcome>(const v1::EventView&)>;
+
+std::string took_since(Clock::time_point begin) { return ms_text(std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count()); }
+
+/// Follows the log from the request on until an event of its resource ends the wait. Another node is asked when the server goes away: it may be the
+/// very node that is switched from.
+Outcome await_event(AdminClient& client, const v1::Mutation& asked, Clock::time_point begin, Clock::time_point until, const std::function<void(const v1::EventView&)>& shown,
+                    const Ends& ends) {
+  std::optional<Outcome> out;
+  std::uint64_t next = asked.sequence() + 1;
   while (Clock::now() < until) {
     v1::WatchEventsRequest request;
     request.set_from(next);
     request.set_follow(true);
     const auto ended = client.watch(request, until, [&](const v1::EventView& event) {
       next = event.sequence() + 1;
-      if (event.resource() != resource) return true;
+      if (event.resource() != asked.event().resource()) return true;
       shown(event);
-      if (event.type() == "ResourceObserved" && (event.kind() == "failed" || event.cause() == asked.event().id())) {
-        out.event = event;
-        return false;
-      }
-      if (event.type() == "PromotionDecided" && event.kind() != "keep") epoch = event.epoch();
-      if (epoch == 0 || event.epoch() != epoch || (event.type() != "PromotionCompleted" && event.type() != "PromotionFailed")) return true;
-      out.event = event;
-      return false;
+      out = ends(event);
+      return !out;
     });
-    if (out.event) break;
-    if (!ended && ended.error().code != ExitCode::kUnreachable && ended.error().code != ExitCode::kTimedOut) {
-      out.code = ended.error().code;
-      out.line = ended.error().message;
-      return out;
-    }
+    if (out) return *out;
     if (!ended && ended.error().code == ExitCode::kTimedOut) break;
+    if (!ended && ended.error().code != ExitCode::kUnreachable) return {.event = {}, .code = ended.error().code, .line = ended.error().message};
     std::this_thread::sleep_for(kLookAgain);
     (void)client.reconnect();
   }
-  if (!out.event) {
-    out.code = ExitCode::kTimedOut;
-    out.line = "no outcome of event " + std::to_string(asked.sequence()) + " in " + took() + ": it may still come; see `daarionctl events --from " +
-               std::to_string(asked.sequence()) + "` and `daarionctl status`";
-    return out;
-  }
-  const bool observed = out.event->type() == "ResourceObserved";
-  const std::string holder = observed ? out.event->to() : out.event->node();
-  if (observed && out.event->kind() == "failed") {
-    out.code = ExitCode::kFailed;
-    out.line = out.event->reason() + "; see `daarionctl resource " + resource + "`";
-  } else if (out.event->type() == "PromotionFailed") {
-    out.code = ExitCode::kFailed;
-    out.line = "the promotion of " + holder + " failed: " + out.event->reason() + "; see `daarionctl why " + resource + "`";
-  } else if (!change.to.empty() && holder != asked.event().to()) {
-    out.code = ExitCode::kFailed;
-    out.line = holder + " holds " + resource + " now, not " + asked.event().to() + "; see `daarionctl " + (observed ? "resource " : "why ") + resource + "`";
-  } else if (observed) {
-    out.line = holder + " is the primary of " + resource + ", " + took() + " after the request";
-  } else {
-    out.line = holder + " holds " + resource + " since epoch " + std::to_string(out.event->epoch()) + ", " + took() + " after the request";
-  }
-  return out;
+  return {.event = {}, .code = ExitCode::kTimedOut,
+          .line = "no outcome of event " + std::to_string(asked.sequence()) + " in " + took_since(begin) + ": it may still come; see `daarionctl events --from " +
+                  std::to_string(asked.sequence()) + "` and `daarionctl status`"};
+}
+
+/// The end of the first promotion that is decided, or what an engine's own election, or a refusal, was seen to come to.
+Ends promotion_ends(const Change& change, const v1::Mutation& asked, Clock::time_point begin) {
+  return [&change, &asked, begin, epoch = std::uint64_t{0}](const v1::EventView& event) mutable -> std::optional<Outcome> {
+    const std::string& resource = asked.event().resource();
+    const bool observed = event.type() == "ResourceObserved" && (event.kind() == "failed" || event.cause() == asked.event().id());
+    if (event.type() == "PromotionDecided" && event.kind() != "keep") epoch = event.epoch();
+    const bool ended = epoch != 0 && event.epoch() == epoch && (event.type() == "PromotionCompleted" || event.type() == "PromotionFailed");
+    if (!observed && !ended) return std::nullopt;
+    const std::string holder = observed ? event.to() : event.node();
+    if (observed && event.kind() == "failed") return Outcome{event, ExitCode::kFailed, event.reason() + "; see `daarionctl resource " + resource + "`"};
+    if (event.type() == "PromotionFailed") return Outcome{event, ExitCode::kFailed, "the promotion of " + holder + " failed: " + event.reason() + "; see `daarionctl why " + resource + "`"};
+    if (!change.to.empty() && holder != asked.event().to())
+      return Outcome{event, ExitCode::kFailed, holder + " holds " + resource + " now, not " + asked.event().to() + "; see `daarionctl " + (observed ? "resource " : "why ") + resource + "`"};
+    const std::string after = ", " + took_since(begin) + " after the request";
+    if (observed) return Outcome{event, ExitCode::kOk, holder + " is the primary of " + resource + after};
+    return Outcome{event, ExitCode::kOk, holder + " holds " + resource + " since epoch " + std::to_string(event.epoch()) + after};
+  };
+}
+
+/// The copy that names the request as its cause, or another primary, which makes the request void.
+Ends copy_ends(const v1::Mutation& asked, Clock::time_point begin) {
+  return [&asked, begin](const v1::EventView& event) -> std::optional<Outcome> {
+    const std::string& resource = asked.event().resource();
+    if (event.type() == "ReplicaRejoined" && event.cause() == asked.event().id())
+      return Outcome{event, ExitCode::kOk, event.node() + " has its data of " + resource + " anew, " + took_since(begin) + " after the request"};
+    if (event.type() == "PromotionDecided" && event.epoch() > asked.event().epoch())
+      return Outcome{event, ExitCode::kFailed, "another primary was decided before the copy was there, and the request is void: see `daarionctl resource " + resource + "`, and ask again if it is still wanted"};
+    return std::nullopt;
+  };
 }
 
 /// Until the server has folded its own event: what is asked next then sees it.
@@ -137,7 +143,7 @@ Outcome await_fold(AdminClient& client, const v1::Mutation& asked, Clock::time_p
 }
 
 template <class Request>
-ExitCode ask(const Globals& globals, const Change& change, const Request& request, bool promotes) {
+ExitCode ask(const Globals& globals, const Change& change, const Request& request, Awaits awaits = Awaits::kFold) {
   auto client = AdminClient::connect(globals);
   if (!client) return say(client.error());
   const bool table = globals.form == "table";
@@ -151,12 +157,11 @@ ExitCode ask(const Globals& globals, const Change& change, const Request& reques
   }
   Outcome outcome;
   const bool wait = change.wait && !asked->dry_run();
-  if (wait && promotes)
-    outcome = await_promotion(**client, change, *asked, begin, until, [&](const v1::EventView& event) {
-      if (table) print(event_line(event));
-    });
-  else if (wait)
-    outcome = await_fold(**client, *asked, until);
+  const auto shown = [&](const v1::EventView& event) {
+    if (table) print(event_line(event));
+  };
+  if (wait && awaits == Awaits::kFold) outcome = await_fold(**client, *asked, until);
+  else if (wait) outcome = await_event(**client, *asked, begin, until, shown, awaits == Awaits::kCopy ? copy_ends(*asked, begin) : promotion_ends(change, *asked, begin));
   if (!table) {
     Json out = Json::parse(to_json(*asked));
     out["waited"] = wait;
@@ -198,7 +203,7 @@ ExitCode give_word(const Globals& globals, const Change& change, const Request& 
     std::getline(std::cin, typed);
     if (typed != name) return say({ExitCode::kFailed, "not confirmed: nothing was done"});
   }
-  return ask(globals, change, request, false);
+  return ask(globals, change, request);
 }
 
 ExitCode confirm_fencing(const Globals& globals, const Change& change) {
@@ -217,6 +222,7 @@ ExitCode grant_override(const Globals& globals, const Change& change) {
 }
 
 constexpr const char* kWaitsForPromotion = "Wait until the promotion completed or failed (the default), at most --timeout; exit code 7 if neither is seen";
+constexpr const char* kWaitsForCopy = "Wait until the copy is there (the default), at most --timeout; exit code 7 if it is not: it goes on";
 constexpr const char* kWaitsForFold = "Wait until the node has folded the event (the default)";
 
 template <class Request>
@@ -227,7 +233,7 @@ void add_for_node(CLI::App& app, const Globals& globals, ExitCode& code, const c
   command->callback([change, &globals, &code] {
     Request request = change->request<Request>();
     request.set_node(change->name);
-    code = ask(globals, *change, request, false);
+    code = ask(globals, *change, request);
   });
 }
 
@@ -238,7 +244,7 @@ void add_for_resource(CLI::App& app, const Globals& globals, ExitCode& code, con
   command->callback([change, pause, &globals, &code] {
     const auto fill = [&](auto request) {
       request.set_resource(change->name);
-      return ask(globals, *change, request, false);
+      return ask(globals, *change, request);
     };
     code = pause ? fill(change->request<v1::PauseRequest>()) : fill(change->request<v1::ResumeRequest>());
   });
@@ -257,7 +263,7 @@ void add_change(CLI::App& app, const Globals& globals, ExitCode& code) {
     request.set_resource(planned->name);
     request.set_to(planned->to);
     request.set_from(planned->from);
-    code = ask(globals, *planned, request, true);
+    code = ask(globals, *planned, request, Awaits::kPromotion);
   });
 
   auto forced = std::make_shared<Change>();
@@ -270,20 +276,20 @@ void add_change(CLI::App& app, const Globals& globals, ExitCode& code) {
     request.set_resource(forced->name);
     request.set_to(forced->to);
     request.set_allow_data_loss(forced->allow_data_loss);
-    code = ask(globals, *forced, request, true);
+    code = ask(globals, *forced, request, Awaits::kPromotion);
   });
 
   auto again = std::make_shared<Change>();
-  CLI::App* rejoin = add(app, again, "rejoin", "Have a replica's data copied anew from the holder, whole. Needed only where somebody doubts them: what has parted is led back without it.", kWaitsForFold);
+  CLI::App* rejoin = add(app, again, "rejoin", "Have a replica's data copied anew from the holder, whole. Needed only where somebody doubts them: what has parted is led back without it.", kWaitsForCopy);
   rejoin->add_option("resource", again->name, "Its name, as in `daarionctl resources`")->required();
   rejoin->add_option("node", again->to, "Whose data; not the holder's")->required()->type_name("NODE");
-  rejoin->footer("The replica's engine stands still until the copy is there, and cannot be promoted; what it had is kept until then. `daarionctl watch` shows\n"
-                 "ReplicaRejoined when it is done. If another node is promoted before it began, nothing is done.");
+  rejoin->footer("The replica's engine stands still until the copy is there, and cannot be promoted; what it had is kept until then. A large copy takes longer than\n"
+                 "the usual --timeout: it goes on, and ReplicaRejoined in the log names the request. If another node is promoted before it began, nothing is done.");
   rejoin->callback([again, &globals, &code] {
     auto request = again->request<v1::RejoinRequest>();
     request.set_resource(again->name);
     request.set_node(again->to);
-    code = ask(globals, *again, request, false);
+    code = ask(globals, *again, request, Awaits::kCopy);
   });
 
   add_for_resource(app, globals, code, "pause", "No automatic failover until resume; holders keep writing.", true);

@@ -109,10 +109,11 @@ void FakeCluster::serve() {
     add(CapabilityMoved{name, provider, providers_of(core_->state(), spec.capabilities.at(name))}, node(3));
 }
 
-Sequence FakeCluster::add(Payload payload, const NodeId& by, const ResourceId& resource, Epoch epoch, const std::string& reason) {
+Sequence FakeCluster::add(Payload payload, const NodeId& by, const ResourceId& resource, Epoch epoch, const std::string& reason, const EventId& cause) {
   const std::lock_guard lock(mutex_);
   LogEvent event = log_.make(std::move(payload), by, resource, epoch);
   event.event.header.reason = reason;
+  event.event.header.cause = cause;
   return store(event);
 }
 

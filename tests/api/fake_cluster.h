@@ -30,7 +30,7 @@ class FakeCluster {
   void serve();
 
   /// Appends as the log would, at the next second, and folds.
-  Sequence add(Payload payload, const NodeId& by, const ResourceId& resource = {}, Epoch epoch = {}, const std::string& reason = "test");
+  Sequence add(Payload payload, const NodeId& by, const ResourceId& resource = {}, Epoch epoch = {}, const std::string& reason = "test", const EventId& cause = {});
   /// Beats of both data nodes as they are now; without one of them it is silent from then on.
   void beats(bool node1, bool node2);
   void pass(Duration time);

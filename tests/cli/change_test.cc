@@ -68,6 +68,34 @@ TEST_F(ChangeTest, NoOutcomeInTimeIsTimedOut) {
   EXPECT_EQ(std::ranges::count(ran.err, '\n'), 1);
 }
 
+TEST_F(ChangeTest, RejoinWaitsForTheCopyThatNamesIt) {
+  cluster.after = [this](const LogEvent& event) {
+    if (!std::holds_alternative<RejoinRequested>(event.event.payload)) return;
+    cluster.add(ReplicaRejoined{"rewind", node(1), {}}, node(2), kPostgres, Epoch{1}, "of an earlier request");
+    cluster.add(ReplicaRejoined{"rebuild", node(1), {}}, node(2), kPostgres, Epoch{1}, "its history is node1's again", event.event.header.id);
+  };
+  const Ran ran = ctl({"rejoin", "postgres", "node2", "--reason", "disk errors"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_NE(ran.out.find("rebuild from node1"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("node2 has its data of postgres anew, "), std::string::npos) << ran.out;
+}
+
+TEST_F(ChangeTest, RejoinIsVoidOnceAnotherIsDecided) {
+  cluster.after = [this](const LogEvent& event) {
+    if (std::holds_alternative<RejoinRequested>(event.event.payload))
+      cluster.add(PromotionDecided{.to = node(2), .session = session(12), .kind = DecisionKind::kFailover}, node(3), kPostgres, Epoch{2}, "node1 is lost");
+  };
+  const Ran ran = ctl({"rejoin", "postgres", "node2", "--reason", "disk errors"});
+  EXPECT_EQ(ran.code, 1) << ran.out;
+  EXPECT_NE(ran.err.find("the request is void"), std::string::npos) << ran.err;
+}
+
+TEST_F(ChangeTest, ACopyThatTakesLongerGoesOn) {
+  const Ran ran = ctl({"rejoin", "postgres", "node2", "--reason", "disk errors", "--timeout", "0.5"});
+  EXPECT_EQ(ran.code, 7);
+  EXPECT_NE(ran.err.find("no outcome of event 9"), std::string::npos) << ran.err;
+}
+
 TEST_F(ChangeTest, NoWaitEndsWithTheRequest) {
   const Ran ran = ctl({"failover", "postgres", "--reason", "x", "--no-wait"});
   EXPECT_EQ(ran.code, 0) << ran.err;
