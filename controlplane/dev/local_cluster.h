@@ -112,6 +112,8 @@ class LocalCluster {
   Result<ClusterView> view(const NodeId& node) const;
   /// Asks the servers until one answers.
   Result<LeadersView> leaders() const;
+  /// Whether a majority of the core's nats-servers answers, and none of them knows a leader of the log.
+  bool log_is_leaderless() const;
   /// Waits for a condition on the view of `node`. Errors: kRetry naming `what`, the last view and the end of the daemon's log.
   Result<ClusterView> await(const NodeId& node, const std::string& what, Duration limit, const std::function<bool(const ClusterView&)>& condition) const;
   /// Everything is as after a good start: a writable holder, every other member streaming from it, every node ready.
@@ -137,6 +139,7 @@ class LocalCluster {
  private:
   LocalCluster() = default;
   void say(const std::string& line) const { if (say_) say_(line); }
+  Result<LeadersView> leaders_by(const NatsServerPlan& server) const;
   Result<void> write_node(const NodeId& node) const;
   Result<void> start_server(const NatsServerPlan& server);
   Result<void> start_daemon(const NodeId& node);

@@ -92,16 +92,34 @@ Result<ClusterView> LocalCluster::await_settled(Duration limit) const {
   }
 }
 
+Result<LeadersView> LocalCluster::leaders_by(const NatsServerPlan& server) const {
+  Result<LeadersView> out = fail(Remedy::kRetry, "ask " + server.name + " who leads: its node is not there");
+  const auto ask = [&] { out = ask_leaders(server.monitor_host(), server.monitor, kAnswer); };
+  if (!network_) ask();
+  else (void)inside(network_->name_of(server.node), ask);
+  return out;
+}
+
 Result<LeadersView> LocalCluster::leaders() const {
   Result<LeadersView> out = fail(Remedy::kRetry, "ask a nats-server who leads: none of the core is known");
   for (const NatsServerPlan& server : servers()) {
     if (server.kind == NatsServerPlan::Kind::kLeaf) continue;
-    const auto ask = [&] { out = ask_leaders(server.monitor_host(), server.monitor, kAnswer); };
-    if (!network_) ask();
-    else if (!inside(network_->name_of(server.node), ask)) out = fail(Remedy::kRetry, "ask " + server.name + " who leads: its node is not there");
+    out = leaders_by(server);
     if (out && !out->meta.empty()) return out;
   }
   return out;
+}
+
+bool LocalCluster::log_is_leaderless() const {
+  std::size_t core = 0, answered = 0;
+  for (const NatsServerPlan& server : servers()) {
+    if (server.kind == NatsServerPlan::Kind::kLeaf) continue;
+    ++core;
+    const auto seen = leaders_by(server);
+    if (seen && !seen->log.empty()) return false;
+    if (seen) ++answered;
+  }
+  return answered > core / 2;
 }
 
 Result<LeadersView> LocalCluster::await_leaders_off(const std::vector<NodeId>& off, Duration limit) const {

@@ -149,14 +149,15 @@ std::string ProbeWriter::last_error() const {
   return error_;
 }
 
-Duration longest_gap(const std::vector<const ProbeWriter*>& writers, Instant from, Instant to) {
+WriteGap longest_gap(const std::vector<const ProbeWriter*>& writers, Instant from, Instant to) {
   std::vector<Instant> at{from, to};
   for (const ProbeWriter* writer : writers)
     for (const ProbeWrite& w : writer->writes())
       if (w.at > from && w.at < to) at.push_back(w.at);
   std::ranges::sort(at);
-  Duration longest{};
-  for (std::size_t i = 1; i < at.size(); ++i) longest = std::max(longest, at[i] - at[i - 1]);
+  WriteGap longest;
+  for (std::size_t i = 1; i < at.size(); ++i)
+    if (at[i] - at[i - 1] > longest.length()) longest = {at[i - 1], at[i]};
   return longest;
 }
 

@@ -76,7 +76,11 @@ class ProbeWriter {
 };
 
 /// The longest time without an acknowledged write, of several writers together, within [from, to].
-Duration longest_gap(const std::vector<const ProbeWriter*>& writers, Instant from, Instant to);
+struct WriteGap {
+  Instant from{}, to{};
+  Duration length() const { return to - from; }
+};
+WriteGap longest_gap(const std::vector<const ProbeWriter*>& writers, Instant from, Instant to);
 
 /// Which acknowledged writes of `writer` are not in the database at `where`. Errors: kRetry.
 Result<std::vector<ProbeWrite>> missing_rows(const postgres::Target& where, const ProbeWriter& writer, Duration limit);

@@ -188,7 +188,7 @@ class Bench {
                                        [&] { return rig_.writer(to).first_after(asked) != kNever; }));
         const Instant first = rig_.writer(to).first_after(asked);
         asked_to_row.push_back(in_ms(first - asked));
-        return in_ms(dev::longest_gap(rig_.writers(), asked, first));
+        return in_ms(dev::longest_gap(rig_.writers(), asked, first).length());
       }));
       progress("switchover", i, options_.n, gaps.back());
     }
@@ -222,7 +222,7 @@ class Bench {
             ++demoted;
             std::printf("  %s was demoted when %s was %s\n", holder.value.c_str(), server.name.c_str(), freeze ? "frozen" : "killed");
           }
-          return in_ms(dev::longest_gap(rig_.writers(), from, node_now()));
+          return in_ms(dev::longest_gap(rig_.writers(), from, node_now()).length());
         }));
         std::printf("  nats-server %s %s for 6 s: longest write gap %.0f ms\n", server.name.c_str(), freeze ? "frozen" : "killed", gaps.back());
         std::fflush(stdout);

@@ -50,7 +50,7 @@ class Quiet {
       }
     }
     const Instant to = node_now();
-    const double gap = in_ms(dev::longest_gap(rig_.writers(), from, to));
+    const double gap = in_ms(dev::longest_gap(rig_.writers(), from, to).length());
     int failovers = 0, others = 0;
     for (const LogEvent& e : rig_.log_since(before, NodeId(), holder_)) {
       const auto& p = e.event.payload;

@@ -157,6 +157,7 @@ class Run {
       for (const Verdict& v : verdicts_) {
         if (v.kind != k.name) continue;
         f.samples.push_back(v.outage_ms);
+        if (v.election_ms > 0 && v.outage_ms > k.outage_ms) f.limit = "<=" + std::to_string(static_cast<int>(k.outage_ms)) + ", and " + std::to_string(static_cast<int>(v.election_ms)) + " without a leader of the log";
         f.value = std::max(f.value, v.outage_ms);
         f.ok = f.ok && v.violations.empty();
         promotions += v.promotions;

@@ -124,10 +124,15 @@ TEST(Table, ReadsWhatRunsWrote) {
     v.violations.clear();
     v.outage_ms = 2300;
     history.add("verdict", {{"text", verdict_text(v)}});
+    v.kind = "daemon_away";
+    v.outage_ms = 5300;
+    v.election_ms = 2100;
+    history.add("verdict", {{"text", verdict_text(v)}});
   }
   const auto table = table_of({folder / "a.jsonl"});
   ASSERT_TRUE(table) << table.error().message;
   EXPECT_NE(table->find("| the holder's host loses power | 2 | 2300 | 3500 | 0.9 | 2 | 14 | 0 |"), std::string::npos) << *table;
+  EXPECT_NE(table->find("| the holder's daemon dies and stays away | 1 | 5300 | 3500 + 2100 | 0.9 | 1 | 7 | 0 |"), std::string::npos) << *table;
   EXPECT_NE(table->find("3 faults by seed 1."), std::string::npos);
   std::ofstream(folder / "b.jsonl") << "{\"what\":\"verdict\",\"text\":\"nonsense\"}\n";
   EXPECT_FALSE(table_of({folder / "b.jsonl"}));

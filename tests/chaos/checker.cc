@@ -21,7 +21,6 @@ using test::Failed;
 using test::need;
 
 constexpr Duration kRecovers = seconds(60);   // without a hand; a rebuild of a replica takes a few seconds of it
-constexpr Duration kElection = seconds(9);    // of the log's leader, at most; longer is ours to explain
 constexpr Duration kSameEvent = seconds(20);
 constexpr Duration kMustName = seconds(5);    // writes out for so long, and some node says what for
 constexpr Duration kMirror = seconds(60);     // nats-server 2.9 tries again after seconds; beyond this it is stuck
@@ -50,7 +49,8 @@ std::string nodes_differ(World& w, std::vector<dev::ClusterView>& views) {
   });
   for (std::size_t i = 1; i < views.size(); ++i)
     if (views[i].digest != views[0].digest)
-      return c.nodes()[0].value + " and " + c.nodes()[i].value + " differ at event " + std::to_string(views[0].sequence) + ": " + views[0].digest + " and " + views[i].digest;
+      return c.nodes()[0].value + " and " + c.nodes()[i].value + " differ at event " + std::to_string(views[0].sequence) + ": " + views[0].digest + " and " + views[i].digest +
+             (views[i].chain == views[0].chain ? ", folded from the same bytes" : ", folded from other bytes");
   for (std::size_t i = 1; i < views.size(); ++i)
     if (views[i].chain != views[0].chain)
       return c.nodes()[0].value + " and " + c.nodes()[i].value + " folded other bytes up to event " + std::to_string(views[0].sequence) + ", to one digest";
@@ -139,8 +139,9 @@ class Check {
   }
 
   void all(Instant from, Instant to, const NodeId& holder_then, LostRows& lost) {
-    v_.outage_ms = in_ms(dev::longest_gap(w_.writers(), from, to));
-    v_.election_ms = std::min(in_ms(w_.leaderless_since(from)), in_ms(kElection));
+    const dev::WriteGap gap = dev::longest_gap(w_.writers(), from, to);
+    v_.outage_ms = in_ms(gap.length());
+    v_.election_ms = std::min(in_ms(w_.leaderless_in(gap)), in_ms(kElection));
     if (v_.election_ms > 0) w_.note("the log had no leader for " + text(v_.election_ms) + " while nobody wrote");
     if (v_.outage_ms > k_.outage_ms + v_.election_ms)
       violation("writes were out for " + text(v_.outage_ms) + ", limit " + text(k_.outage_ms) + (v_.election_ms > 0 ? ", and " + text(v_.election_ms) + " without a leader of the log" : ""), true);

@@ -14,6 +14,7 @@ namespace {
 struct Row {
   int runs = 0, violated = 0;
   double outage_ms = 0, recovery_ms = 0;
+  double election_ms = 0;  // of that outage
   std::size_t promotions = 0, lost = 0;
 };
 
@@ -25,8 +26,8 @@ bool parse_verdict(const std::string& text, Verdict& v) {
   if (colon == std::string::npos) return false;
   v.kind = text.substr(0, colon);
   if (!text.substr(colon + 2).starts_with("ok,")) v.violations = {text};
-  return std::sscanf(text.c_str() + colon + 2, "%*[^,], outage %lf ms, whole %lf ms after the heal, %zu promotions, %zu rows lost, %zu strays", &v.outage_ms, &v.recovery_ms,
-                     &v.promotions, &v.lost, &v.strays) == 5;
+  return std::sscanf(text.c_str() + colon + 2, "%*[^,], outage %lf ms, whole %lf ms after the heal, %zu promotions, %zu rows lost, %zu strays, the log without a leader for %lf ms",
+                     &v.outage_ms, &v.recovery_ms, &v.promotions, &v.lost, &v.strays, &v.election_ms) >= 5;
 }
 
 /// The verdicts of a history, and what was dealt.
@@ -52,7 +53,8 @@ Result<std::vector<Verdict>> read_history(const std::string& path, std::string& 
 
 std::string verdict_text(const Verdict& v) {
   return v.kind + ": " + (v.violations.empty() ? "ok" : "VIOLATED") + ", outage " + ms_text(v.outage_ms) + ", whole " + ms_text(v.recovery_ms) + " after the heal, " +
-         std::to_string(v.promotions) + " promotions, " + std::to_string(v.lost) + " rows lost, " + std::to_string(v.strays) + " strays";
+         std::to_string(v.promotions) + " promotions, " + std::to_string(v.lost) + " rows lost, " + std::to_string(v.strays) + " strays" +
+         (v.election_ms > 0 ? ", the log without a leader for " + ms_text(v.election_ms) : "");
 }
 
 Result<std::string> table_of(const std::vector<std::string>& histories) {
@@ -65,7 +67,7 @@ Result<std::string> table_of(const std::vector<std::string>& histories) {
       Row& row = rows[v.kind];
       ++row.runs;
       row.violated += v.violations.empty() ? 0 : 1;
-      row.outage_ms = std::max(row.outage_ms, v.outage_ms);
+      if (v.outage_ms > row.outage_ms) row.outage_ms = v.outage_ms, row.election_ms = v.election_ms;
       row.recovery_ms = std::max(row.recovery_ms, v.recovery_ms);
       row.promotions += v.promotions;
       row.lost += v.lost;
@@ -76,7 +78,8 @@ Result<std::string> table_of(const std::vector<std::string>& histories) {
     const auto at = rows.find(kind.name);
     if (at == rows.end()) continue;
     char text[512];
-    std::snprintf(text, sizeof text, "| %s | %d | %.0f | %.0f | %.1f | %zu | %zu | %d |\n", kind.text.c_str(), at->second.runs, at->second.outage_ms, kind.outage_ms, at->second.recovery_ms / 1000,
+    const std::string limit = std::to_string(static_cast<long>(kind.outage_ms)) + (at->second.election_ms > 0 ? " + " + std::to_string(static_cast<long>(at->second.election_ms)) : "");
+    std::snprintf(text, sizeof text, "| %s | %d | %.0f | %s | %.1f | %zu | %zu | %d |\n", kind.text.c_str(), at->second.runs, at->second.outage_ms, limit.c_str(), at->second.recovery_ms / 1000,
                   at->second.promotions, at->second.lost, at->second.violated);
     out += text;
   }

@@ -14,7 +14,9 @@
 #include <filesystem>
 #include <fstream>
 #include <thread>
+#include <utility>
 
+#include "controlplane/api/log_views.h"
 #include "controlplane/node/clock.h"
 #include "streams/log_stream.h"
 #include "tests/chaos/judge.h"
@@ -290,7 +292,11 @@ std::vector<NamedWait> World::waits_since(Instant from) const {
 void World::watch() {
   while (!ending_) {
     std::this_thread::sleep_for(kLook);
-    if (node_now() - last_write() < kQuiet) continue;
+    if (node_now() - last_write() < kQuiet) {
+      const std::lock_guard lock(mutex_);
+      without_leader_ = false;
+      continue;
+    }
     watch_leader();
     for (const NodeId& node : cluster_->nodes()) {
       const auto view = cluster_->view(node);
@@ -307,18 +313,31 @@ void World::watch() {
 
 void World::watch_leader() {
   const Instant before = node_now();
-  const auto seen = cluster_->leaders();
-  if (!seen || !seen->log.empty()) return;
+  const bool none = cluster_->log_is_leaderless();
   const std::lock_guard lock(mutex_);
-  if (leaderless_.empty() || before - leaderless_.back().second > 2 * kLook) leaderless_.emplace_back(before, node_now());
-  else leaderless_.back().second = node_now();
+  if (none && !std::exchange(without_leader_, none)) leaderless_.push_back({before, before});
+  without_leader_ = none;
+  if (none) leaderless_.back().to = node_now();
 }
 
-Duration World::leaderless_since(Instant from) const {
+/// Whether a daemon asked a leader to hand over, by the wall clock.
+bool World::handed_over_in(std::int64_t from_ns, std::int64_t to_ns) {
+  for (const NodeId& node : cluster_->nodes()) {
+    std::ifstream log(cluster_->log_of(node, dev::Part::kDaemon));
+    for (std::string line; std::getline(log, line);) {
+      if (line.find("asked to hand over") == std::string::npos) continue;
+      const auto at = parse_time(line.substr(0, line.find(' ')));
+      if (!at || (*at >= from_ns && *at <= to_ns)) return true;
+    }
+  }
+  return false;
+}
+
+Duration World::leaderless_in(const dev::WriteGap& gap) {
+  if (handed_over_in(test::wall_of(gap.from - kElection), test::wall_of(gap.to))) return {};
   const std::lock_guard lock(mutex_);
   Duration out{};
-  for (const auto& [begun, ended] : leaderless_)
-    if (begun >= from) out += ended - begun;
+  for (const dev::WriteGap& one : leaderless_) out += std::max(Duration{}, std::min(one.to, gap.to) - std::max(one.from, gap.from));
   return out;
 }
 

@@ -18,6 +18,7 @@ namespace daarion::chaos {
 
 inline constexpr const char* kPostgres = "postgres";
 inline constexpr std::size_t kDataNodes = 2;
+inline constexpr Duration kElection = std::chrono::seconds(9);  // of the log's leader, at most; longer is ours to explain
 
 /// A wait that some node named while no write was acknowledged.
 struct NamedWait {
@@ -87,8 +88,8 @@ class World {
   std::vector<const dev::ProbeWriter*> writers() const;
   Instant last_write() const;
   std::vector<NamedWait> waits_since(Instant from) const;
-  /// For how long the log had no leader since then, as far as it was looked at: only while nobody writes.
-  Duration leaderless_since(Instant from) const;
+  /// For how long of the gap the log had no leader, as far as it was looked at (while nobody wrote for a while), and nobody had asked one to hand over.
+  Duration leaderless_in(const dev::WriteGap& gap);
   double row_bytes() const { return row_bytes_; }
   Sequence head() { return Sequence{test::need(cluster_->view(edge_)).sequence}; }
 
@@ -98,6 +99,7 @@ class World {
   bool is_of_leader(const std::vector<LogEvent>& events);
   void watch();
   void watch_leader();
+  bool handed_over_in(std::int64_t from_ns, std::int64_t to_ns);
   double measure_row();
   History& history_;
   test::ScratchCluster cluster_;
@@ -111,7 +113,8 @@ class World {
   bool must_lose_ = false;
   mutable std::mutex mutex_;
   std::vector<NamedWait> waits_;
-  std::vector<std::pair<Instant, Instant>> leaderless_;  // from the first look that found no leader to the last one
+  std::vector<dev::WriteGap> leaderless_;  // from the first look that found no leader to the last one
+  bool without_leader_ = false;            // by the newest look
   std::atomic<bool> ending_ = false;
   std::thread watch_;
 };

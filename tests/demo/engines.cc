@@ -202,7 +202,7 @@ void Demo::ask_through_haproxy() {
                             [&] { return proxied_->first_after(killed_ + seconds(1)) != kNever && visitor_->longest_gap(killed_) > milliseconds(500); }));
   proxied_->stop();
   visitor_->stop();
-  proxied_pg_ms_ = to_double_ms(dev::longest_gap({proxied_.get()}, killed_, proxied_->last()));
+  proxied_pg_ms_ = to_double_ms(dev::longest_gap({proxied_.get()}, killed_, proxied_->last()).length());
   proxied_gateway_ms_ = to_double_ms(visitor_->longest_gap(killed_));
   proxied_pg_failed_ = proxied_->failed() - proxied_pg_failed_;
   proxied_gateway_failed_ = visitor_->failed() - proxied_gateway_failed_;

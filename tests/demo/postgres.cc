@@ -119,7 +119,7 @@ void Demo::switchover_home() {
   need(cluster_->await_that("a row acknowledged by node1", kFailover, cluster_->log_of(kOne, dev::Part::kDaemon),
                             [&] { return one_->first_after(asked) != kNever; }));
   const Instant first = one_->first_after(asked);
-  switch_ms_ = to_double_ms(dev::longest_gap({one_.get(), two_.get()}, asked, first));
+  switch_ms_ = to_double_ms(dev::longest_gap({one_.get(), two_.get()}, asked, first).length());
   report_.line("asked to first row " + ms(to_double_ms(first - asked)) + ", without a writer for " + ms(switch_ms_));
   need(cluster_->await_settled(kRejoin));
 }
