@@ -308,10 +308,8 @@ DaemonPorts make_ports(const Setup& setup, const TopologySpec& spec, const Links
   ports.step_down = [links, replica_keeper](bool meta) {
     // A refusal shows in who leads: it is asked again as long as it leads from the wrong node. Nor does the log's leader hand over while a
     // follower may hold what the log has lost.
-    if (!meta && !replica_keeper->may_lead(kLookLimit).value_or(false)) return;
-    spdlog::info("{} is led from a node whose loss would take a writer too: asked to hand over", meta ? "the meta group" : kClusterLog);
     if (meta) (void)step_down_meta_leader(*links.sys, kApiLimit);
-    else (void)step_down_stream_leader(*links.control, kClusterLog, kApiLimit);
+    else if (replica_keeper->may_lead(kLookLimit).value_or(false)) (void)step_down_stream_leader(*links.control, kClusterLog, kApiLimit);
   };
   for (const ResourceSpec& resource : spec.resources) {
     if (!resource.leased || !resource.has_member(setup.self)) continue;

@@ -320,12 +320,12 @@ void World::watch_leader() {
   if (none) leaderless_.back().to = node_now();
 }
 
-/// Whether a daemon asked a leader to hand over, by the wall clock.
+/// Whether a daemon asked the log's leader to hand over, by the wall clock.
 bool World::handed_over_in(std::int64_t from_ns, std::int64_t to_ns) {
   for (const NodeId& node : cluster_->nodes()) {
     std::ifstream log(cluster_->log_of(node, dev::Part::kDaemon));
     for (std::string line; std::getline(log, line);) {
-      if (line.find("asked to hand over") == std::string::npos) continue;
+      if (line.find("asking the log leader to step down") == std::string::npos && line.find("it was asked to hand over") == std::string::npos) continue;
       const auto at = parse_time(line.substr(0, line.find(' ')));
       if (!at || (*at >= from_ns && *at <= to_ns)) return true;
     }
