@@ -78,7 +78,7 @@ Result<std::string> table_of(const std::vector<std::string>& histories) {
     const auto at = rows.find(kind.name);
     if (at == rows.end()) continue;
     char text[512];
-    const std::string limit = std::to_string(static_cast<long>(kind.outage_ms)) + (at->second.election_ms > 0 ? " + " + std::to_string(static_cast<long>(at->second.election_ms)) : "");
+    const std::string limit = std::to_string(static_cast<long>(kind.outage_ms)) + (at->second.election_ms > 0 && at->second.outage_ms > kind.outage_ms ? " + " + std::to_string(static_cast<long>(at->second.election_ms)) : "");
     std::snprintf(text, sizeof text, "| %s | %d | %.0f | %s | %.1f | %zu | %zu | %d |\n", kind.text.c_str(), at->second.runs, at->second.outage_ms, limit.c_str(), at->second.recovery_ms / 1000,
                   at->second.promotions, at->second.lost, at->second.violated);
     out += text;
