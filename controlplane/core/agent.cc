@@ -25,15 +25,6 @@ bool has_taken(const GuardReport& guard, const SessionId& session) { return guar
 
 }  // namespace
 
-void Agent::on_guard(const GuardReport& report, Instant now) {
-  if (report.incarnation != guard_.incarnation || report.engine_running != guard_.engine_running) {
-    // What was observed is of an engine that is no more, or not yet: ask again.
-    if (engine_.incarnation != report.incarnation || !report.engine_running) observe_wanted_ = true;
-    if (!report.engine_running && (engine_.state == EngineState::kStandby || engine_.state == EngineState::kPrimary)) engine_.state = EngineState::kStopped, engine_.streaming = false, engine_at_ = now;
-  }
-  guard_ = report;
-}
-
 void Agent::on_ack(const Ack& ack, Instant sent_at, const VoterSet& voters, const State& state, Instant now) {
   holder_.on_ack(ack, sent_at, voters, state, now);
 }

@@ -31,6 +31,15 @@ bool runs(EngineState s) { return s == EngineState::kStandby || s == EngineState
 
 }  // namespace
 
+void Agent::on_guard(const GuardReport& report, Instant now) {
+  if (report.incarnation != guard_.incarnation || report.engine_running != guard_.engine_running) {
+    // What was observed is of an engine that is no more, or not yet: ask again.
+    if (engine_.incarnation != report.incarnation || !report.engine_running) observe_wanted_ = true;
+    if (!report.engine_running && runs(engine_.state)) engine_.state = EngineState::kStopped, engine_.streaming = false, engine_at_ = now;
+  }
+  guard_ = report;
+}
+
 void Agent::on_engine(const EngineReport& report, Instant now) {
   for (const DroppedSlot& slot : report.dropped_slots) dropped_slots_[slot.slot] = slot;  // said once, whatever became of the engine
   if (report.incarnation != guard_.incarnation) return;
