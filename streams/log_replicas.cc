@@ -127,7 +127,7 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
   /// What a follower has in the place of an event.
   struct Other {
     EventHead event;
-    std::string found;      // the id of what is there, and its time if that is another; empty: nothing, it goes on with a later one
+    std::string found;      // the id and time of what is there; empty: nothing, it goes on with a later one
     std::uint64_t first = 1;  // where its copy begins
   };
 
@@ -188,9 +188,8 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
       const MetaPtr meta(raw_meta);
       if (meta->Sequence.Stream < event->sequence.value) continue;  // a message that is no event
       if (meta->Sequence.Stream > event->sequence.value) return Other{*event, {}, 1};  // nothing is ever deleted from the log: it has a hole
-      std::string found = header_of(raw, "Nats-Msg-Id");
-      if (event->stored_ns != 0 && meta->Timestamp != event->stored_ns) found += " stored at " + std::to_string(meta->Timestamp);
-      if (found != to_text(event->id)) return Other{*event, std::move(found), 1};
+      const std::string found = header_of(raw, "Nats-Msg-Id");
+      if (!event->is(found, meta->Timestamp)) return Other{*event, found + " stored at " + std::to_string(meta->Timestamp), 1};
       ++event;
     }
     return std::optional<Other>();

@@ -50,7 +50,7 @@ class NatsLogInfo final : public LogInfo {
     const auto [s, error, message] = leaders_message(connection_->handles().link()->js, stream_, at.value, limit);
     if (s != NATS_OK && static_cast<int>(error) != kNoMessage)
       return fail(Remedy::kRetry, "look at event " + std::to_string(at.value) + " of " + stream_ + ": " + natsStatus_GetText(s));
-    const bool same = s == NATS_OK && header_of(message.get(), "Nats-Msg-Id") == to_text(event.id) && (event.stored_ns == 0 || natsMsg_GetTime(message.get()) == event.stored_ns);
+    const bool same = s == NATS_OK && event.is(header_of(message.get(), "Nats-Msg-Id"), natsMsg_GetTime(message.get()));
     if (same) return LogLook{.same = true, .head = at};
     const auto range = range_in_touch(*connection_, stream_, limit);
     if (!range) return tl::unexpected(range.error());

@@ -9,24 +9,53 @@
 namespace daarion {
 namespace {
 constexpr Duration kRateWindow = std::chrono::seconds(1);
-constexpr Duration kShortestWindow = std::chrono::milliseconds(100);  // of two looks, as beats that are late by different times tell it
+constexpr Duration kShortestWindow = std::chrono::milliseconds(100);  // a few commits say nothing of how many come
 constexpr Duration kDelayWindow = std::chrono::seconds(60);            // drift of 100 ppm is 12 ms in two of them
 constexpr std::uint64_t kLongestBootMs = 1'000'000'000'000;            // 30 years; more is no clock's
 
 /// Whether the beat's node folds this log, also where it is past an override that is not folded here yet.
 bool is_of(const Beat& beat, const LogState& log) { return beat.log == log.log || (!log.log.empty() && goes_on_from(beat, log)); }
+
+/// When it was sent, by the clock of its boot; 0: it does not say.
+std::uint64_t sent_ms(const Beat& beat) { return beat.sent_ms <= kLongestBootMs ? beat.sent_ms : 0; }
+
+/// The entry of `name`, a new one if there is none, as the newest of at most `most`.
+template <class Entry, class Name>
+Entry& newest(std::deque<Entry>& entries, Name Entry::*field, const Name& name, std::size_t most) {
+  const auto known = std::ranges::find(entries, name, field);
+  if (known != entries.end()) {
+    std::rotate(known, std::next(known), entries.end());
+    return entries.back();
+  }
+  if (entries.size() == most) entries.pop_front();
+  entries.emplace_back().*field = name;
+  return entries.back();
 }
+
+/// A beat of the run before may still be on its way when the restarted daemon's are here: their clock tells. A run that was never heard always is:
+/// the clock of a machine put back to a snapshot goes back with it.
+bool is_news(const HeardRun& run, const HeardBoot& boot, const Beat& beat) {
+  if (run.counter == 0) return true;
+  if (beat.counter <= run.counter) return false;
+  return boot.run == beat.run || boot.sent_ms == 0 || sent_ms(beat) == 0 || sent_ms(beat) > boot.sent_ms;
+}
+}  // namespace
 
 std::uint64_t PrimaryTrack::rate() const {
   if (rated) return *std::ranges::max_element(rates);
-  return (position.lsn.value - rate_from.lsn.value) * 1000 / static_cast<std::uint64_t>(std::max(to_ms(heard - rate_since), to_ms(kShortestWindow)));
+  return (position.lsn.value - rate_from.lsn.value) * 1000 / static_cast<std::uint64_t>(std::max(to_ms(rate_until - rate_since), to_ms(kShortestWindow)));
 }
 
-bool PrimaryTrack::measured() const { return rated || position.lsn != rate_from.lsn; }
+bool PrimaryTrack::measured() const { return rated || rate_until - rate_since >= kShortestWindow; }
 
 bool Peers::hear(const Beat& beat, Instant now) {
   Peer& peer = peers_[beat.node];
-  if (peer.beat.run == beat.run && beat.counter <= peer.beat.counter) return false;
+  HeardRun& run = newest(peer.runs, &HeardRun::run, beat.run, kRuns);
+  HeardBoot& boot = newest(peer.boots, &HeardBoot::boot, beat.boot, kBoots);
+  if (!is_news(run, boot, beat)) return false;
+  run.counter = beat.counter;
+  boot.run = beat.run;
+  boot.sent_ms = sent_ms(beat);
   peer.beat = beat;
   peer.heard = now;
   if (peer.instances.empty() || peer.instances.back().first != beat.instance) {
@@ -36,23 +65,27 @@ bool Peers::hear(const Beat& beat, Instant now) {
     if (peer.instances.size() > kInstances) peer.instances.pop_front();
   }
   peer.instances.back().second = now;
-  track_primary(beat, now - lateness(peer.delays, beat, now));
+  track_primary(beat, now - lateness(boot, beat, now));
   if (beat.node != self_) compare(beat.node, {beat.applied, beat.digest, beat.chain});
   return true;
 }
 
 /// By how much longer than a quick one it was on its way. A process that stood still is given all that came meanwhile at once: its beats tell how old
 /// what they say was when they were sent.
-Duration Peers::lateness(std::optional<Delays>& delays, const Beat& beat, Instant now) {
-  if (beat.sent_ms == 0 || beat.sent_ms > kLongestBootMs || PLANTED(kLateIsFresh)) return {};
+Duration Peers::lateness(HeardBoot& heard, const Beat& beat, Instant now) {
+  if (sent_ms(beat) == 0 || PLANTED(kLateIsFresh)) return {};
   const Duration apart = now.time_since_epoch() - std::chrono::milliseconds(beat.sent_ms);
-  if (!delays || delays->boot != beat.boot) delays = Delays{.boot = beat.boot, .least = apart, .before = apart, .since = now};
-  if (now - delays->since > kDelayWindow) {
-    delays->before = std::exchange(delays->least, apart);
-    delays->since = now;
+  if (!heard.timed) {
+    heard.timed = true;
+    heard.least = heard.before = apart;
+    heard.since = now;
   }
-  delays->least = std::min(delays->least, apart);
-  return apart - std::min(delays->least, delays->before);
+  if (now - heard.since > kDelayWindow) {
+    heard.before = std::exchange(heard.least, apart);
+    heard.since = now;
+  }
+  heard.least = std::min(heard.least, apart);
+  return apart - std::min(heard.least, heard.before);
 }
 
 bool Peers::late(const NodeId& node, const RunId& run, std::uint64_t counter) const {
@@ -122,23 +155,29 @@ void Peers::track_primary(const Beat& beat, Instant sent) {
     if (claim == beat.claims.end()) continue;
     PrimaryTrack& track = primaries_[engine.resource];
     if (claim->epoch < track.epoch) continue;
-    const Instant looked = sent - std::chrono::milliseconds(engine.age_ms);
+    const Duration age = std::chrono::milliseconds(engine.age_ms);
+    const std::uint64_t said = sent_ms(beat);
+    const BootId clock = said == 0 ? BootId{} : beat.boot;
+    const Instant at = (said == 0 ? sent : Instant(std::chrono::milliseconds(said))) - age;  // by `clock`
     if (track.node != beat.node || track.position.timeline != engine.position.timeline) {
-      track = {.node = beat.node, .epoch = claim->epoch, .session = claim->session, .position = engine.position,
-               .timeline_start = engine.timeline_start, .heard = looked, .rates = {}, .rated = false, .rate_from = engine.position, .rate_since = looked};
-      continue;
+      track = {.node = beat.node, .position = engine.position, .timeline_start = engine.timeline_start, .rate_clock = clock, .rate_from = engine.position, .rate_since = at};
+    } else if (track.rate_clock != clock) {
+      track.rate_clock = clock;
+      track.rate_from = track.position;
+      track.rate_since = at;
     }
     track.epoch = claim->epoch;
     track.session = claim->session;
     if (engine.position.lsn >= track.position.lsn) track.position = engine.position;
-    track.heard = looked;
-    if (looked - track.rate_since >= kRateWindow) {
-      const auto ms = static_cast<std::uint64_t>(to_ms(looked - track.rate_since));
+    track.heard = sent - age;
+    track.rate_until = at;
+    if (at - track.rate_since >= kRateWindow) {
+      const auto ms = static_cast<std::uint64_t>(to_ms(at - track.rate_since));
       track.newest_rate = (track.newest_rate + 1) % track.rates.size();
       track.rates[track.newest_rate] = (track.position.lsn.value - track.rate_from.lsn.value) * 1000 / ms;
       track.rated = true;
       track.rate_from = track.position;
-      track.rate_since = looked;
+      track.rate_since = at;
     }
   }
 }

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <deque>
 #include <map>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,9 +23,19 @@ struct FoldMark {
   bool operator==(const FoldMark&) const = default;
 };
 
-/// How long the beats of a boot are on their way, as the difference of two clocks: it says nothing alone, but the least is of a quick one.
-struct Delays {
+/// One run of a node's daemon, as its beats tell it.
+struct HeardRun {
+  RunId run;
+  std::uint64_t counter = 0;  // of its newest beat
+};
+
+/// The clock of one boot of a node's host. A node that two hosts run as is heard as both, in turn.
+struct HeardBoot {
   BootId boot;
+  RunId run;                  // whose beat was its newest
+  std::uint64_t sent_ms = 0;  // and when it was sent, by this clock; 0: not said
+  // How long its beats are on their way, as the difference of two clocks: it says nothing alone, but the least is of a quick one.
+  bool timed = false;         // what follows is known
   Duration least{};   // of this window
   Duration before{};  // of the one before it: clocks drift apart, and that of a virtual machine may stand still, so the least does not hold for ever
   Instant since{};    // when this window began
@@ -35,7 +44,8 @@ struct Delays {
 struct Peer {
   Beat beat;         // newest
   Instant heard{};   // when it came
-  std::optional<Delays> delays;
+  std::deque<HeardRun> runs;    // newest heard last
+  std::deque<HeardBoot> boots;  // newest heard last
   std::map<std::string, Instant> paths;  // when each link last brought a beat, repeats too
   std::deque<std::pair<InstanceId, Instant>> instances;  // the node's installations, newest heard last: more than one if it was rebuilt
 };
@@ -51,12 +61,15 @@ struct PrimaryTrack {
   std::array<std::uint64_t, 8> rates{};  // bytes per second, of each of the last windows of about a second
   std::size_t newest_rate = 0;
   bool rated = false;    // a window is over
+  // Windows are of the holder's own clock where its beats tell that, so that nothing on the way bends them.
+  BootId rate_clock;     // empty: this node's
   Position rate_from;
   Instant rate_since{};
+  Instant rate_until{};  // the newest look
 
   /// Bytes per second, of the busiest window, or of the first one as far as it came: what the primary may have written since it was heard.
   std::uint64_t rate() const;
-  /// Whether rate() rests on anything: not on one look.
+  /// Whether rate() rests on anything: not on one look, nor on two of about one moment.
   bool measured() const;
 };
 
@@ -64,7 +77,7 @@ class Peers {
  public:
   explicit Peers(NodeId self) : self_(std::move(self)) {}
 
-  /// Takes a beat. Returns false if it is a repeat or older than one already heard of that run: drop it.
+  /// Takes a beat. Returns false if it is a repeat or older than one already heard of that run, or of another one by the same clock: drop it.
   bool hear(const Beat& beat, Instant now);
   /// The link that brought a beat of `node`, a repeat too.
   void heard_by(const NodeId& node, const std::string& via, Instant now) { peers_[node].paths[via] = now; }
@@ -101,11 +114,13 @@ class Peers {
   const std::map<NodeId, Sequence>& disagreeing() const { return disagreeing_; }
 
  private:
-  static Duration lateness(std::optional<Delays>& delays, const Beat& beat, Instant now);
+  static Duration lateness(HeardBoot& heard, const Beat& beat, Instant now);
   void track_primary(const Beat& beat, Instant sent);
   void compare(const NodeId& node, const FoldMark& theirs);
 
   static constexpr std::size_t kInstances = 4;
+  static constexpr std::size_t kRuns = 8;
+  static constexpr std::size_t kBoots = 4;
   static constexpr std::size_t kMarks = 1024;  // sequences whose digests are kept to be compared
 
   NodeId self_;

@@ -14,6 +14,8 @@ void head_of(const LogEvent& event, EventHead& out) {
   out.stored_ns = event.stored_ns;
 }
 
+bool EventHead::is(std::string_view message_id, std::int64_t stored) const { return message_id == to_text(id) && (stored_ns == 0 || stored == stored_ns); }
+
 EventHead head_of(const LogEvent& event) {
   EventHead out;
   head_of(event, out);

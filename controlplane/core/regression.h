@@ -37,6 +37,7 @@
 
 #include <deque>
 #include <string>
+#include <string_view>
 
 #include "controlplane/core/event.h"
 
@@ -49,7 +50,11 @@ struct EventHead {
   std::string type;     // "PromotionDecided"
   std::string subject;  // "lease.postgres.12"
   Epoch epoch;
-  std::int64_t stored_ns = 0;  // when the log stored it; 0: not known. An append that is tried again has the same id, and is stored once: two servers may each keep another try
+  std::int64_t stored_ns = 0;  // when the log stored it; 0: not known
+
+  /// Whether the message of that Nats-Msg-Id, stored then, is this event. An append that is tried again has the same id and is stored once, but two
+  /// servers may each keep another try: the time tells them apart.
+  bool is(std::string_view message_id, std::int64_t stored) const;
   bool operator==(const EventHead&) const = default;
 };
 

@@ -75,11 +75,12 @@ class ProbeWriter {
   std::thread thread_;
 };
 
-/// The longest time without an acknowledged write, of several writers together, within [from, to].
+/// A time without an acknowledged write.
 struct WriteGap {
   Instant from{}, to{};
   Duration length() const { return to - from; }
 };
+/// The longest one of several writers together, within [from, to].
 WriteGap longest_gap(const std::vector<const ProbeWriter*>& writers, Instant from, Instant to);
 
 /// Which acknowledged writes of `writer` are not in the database at `where`. Errors: kRetry.

@@ -100,7 +100,6 @@ void Checker::writes(const Host& host) {
   majority_promised(host);
   if (host.engine.epoch < newest_) fail("invariant 2: an older epoch goes on writing");
   tail_ = {host.id, host.engine.session, host.engine.data.position};
-  if (world_.knobs().slow > 0) slowest_ = world_.knobs().slow_by;
 }
 
 /// A promise only runs out, so what holds in the last instant held in all before it.
@@ -133,11 +132,10 @@ std::string Checker::loss_understated(const PromotionDecided& decided) const {
   const auto chosen = std::ranges::find(e.candidates, decided.to, &CandidateEvidence::node);
   if (chosen == e.candidates.end() || chosen->engine.position.lsn >= tail_.wrote.lsn) return {};
   const std::uint64_t lost = tail_.wrote.lsn.value - chosen->engine.position.lsn.value;
-  const auto under_way = static_cast<std::uint64_t>(slowest_ / kEngineTick);
-  const std::uint64_t slack = decided.loss_bytes / 4 + (kSlackTurns + under_way) * kMostInATurn;
-  const bool exact = e.final_position || (e.write_rate == 0 && under_way == 0);
+  const std::uint64_t slack = decided.loss_bytes / 4 + kSlackTurns * kMostInATurn;
+  const bool exact = e.final_position || e.write_rate == 0;
   if (lost <= decided.loss_bytes + (exact ? 0 : slack)) return {};
-  return std::to_string(lost) + " bytes of " + whose + " are lost, announced " + std::to_string(decided.loss_bytes) + ", last heard " + std::to_string(e.last_position_age_ms) + " ms before";
+  return std::to_string(lost) + " bytes of " + whose + " are lost, announced " + std::to_string(decided.loss_bytes) + ", last heard " + std::to_string(e.last_position_age_ms) + " ms before at " + std::to_string(e.write_rate) + " bytes/s";
 }
 
 void Checker::asks(const Host& host, const AppendRequest& request) {

@@ -109,7 +109,6 @@ class Checker {
   std::map<SessionId, NodeId> named_;         // by decisions
   std::map<SessionId, InstanceId> named_instance_;
   Tail tail_;
-  Duration slowest_{};                        // that a message could be, in the phase with faults
   std::map<Nomination, std::string> understated_;  // what is wrong with its loss, if it is stored
   std::set<int> owe_silence_;                 // host indexes
   std::uint64_t releases_ = 0;

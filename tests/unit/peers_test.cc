@@ -48,6 +48,36 @@ TEST(Peers, ANewRunCountsFromTheBeginning) {
   EXPECT_TRUE(peers.hear(beat_of(2, 1, {}, 77), at(10)));
 }
 
+Beat sent_at(std::uint64_t sent, std::uint64_t counter, std::uint64_t life, int host) {
+  Beat b = beat_of(2, counter, {});
+  b.run = run(life);
+  b.boot = boot(host);
+  b.sent_ms = sent;
+  return b;
+}
+
+TEST(Peers, ABeatOfTheRunBeforeThatComesLateIsNoNews) {
+  Peers peers(node(1));
+  EXPECT_TRUE(peers.hear(sent_at(1000, 50, 1, 1), at(0)));
+  EXPECT_TRUE(peers.hear(sent_at(2000, 1, 2, 1), at(1000)));
+  EXPECT_FALSE(peers.hear(sent_at(1000, 50, 1, 1), at(1010))) << "again";
+  EXPECT_FALSE(peers.hear(sent_at(1250, 51, 1, 1), at(1010)));
+  EXPECT_TRUE(peers.hear(sent_at(2250, 2, 2, 1), at(1250)));
+  EXPECT_TRUE(peers.hear(sent_at(500, 1, 3, 1), at(1500))) << "a machine put back to a snapshot: its clock went back";
+  EXPECT_TRUE(peers.hear(sent_at(750, 2, 3, 1), at(1750)));
+}
+
+/// Simulator seed 14929: the second host's beat came between, and the first one's older beat was taken for news.
+TEST(Peers, TwoHostsOfOneNameAreHeardEachInItsOrder) {
+  Peers peers(node(1));
+  EXPECT_TRUE(peers.hear(sent_at(1000, 16, 1, 1), at(0)));
+  EXPECT_TRUE(peers.hear(sent_at(70, 3, 2, 2), at(10)));
+  EXPECT_FALSE(peers.hear(sent_at(500, 14, 1, 1), at(20)));
+  EXPECT_FALSE(peers.hear(sent_at(70, 3, 2, 2), at(30)));
+  EXPECT_TRUE(peers.hear(sent_at(1250, 17, 1, 1), at(250)));
+  EXPECT_TRUE(peers.hear(sent_at(320, 4, 2, 2), at(260)));
+}
+
 TEST(Peers, SilenceCountsFromTheStartIfNeverHeard) {
   Peers peers(node(1));
   EXPECT_EQ(peers.silent(node(2), at(500), at(100)), milliseconds(400));
@@ -103,6 +133,24 @@ TEST(Peers, WriteRateIsThatOfTheBusiestSecondOfLate) {
   EXPECT_EQ(rate_after(3, 5000, 2000), 2000u);
   for (std::uint64_t n = 4; n <= 10; ++n) EXPECT_EQ(rate_after(n, 5000 + n, 1000 * static_cast<int>(n - 1)), 2000u) << "a lull promises nothing, beat " << n;
   EXPECT_EQ(rate_after(11, 5012, 10'000), 4u) << "eight seconds ago";
+}
+
+TEST(Peers, ALookOfAboutTheSameMomentMeasuresNothing) {
+  Peers peers(node(3));
+  const auto hear = [&](std::uint64_t counter, std::uint64_t looked, std::uint64_t lsn, int ms, int age) {
+    Beat beat = primary_beat(1, counter, 1, lsn);
+    beat.sent_ms = looked + static_cast<std::uint64_t>(age);
+    beat.engines[0].age_ms = static_cast<std::uint64_t>(age);
+    peers.hear(beat, at(ms));
+  };
+  hear(1, 5000, 1000, 0, 0);
+  hear(2, 5014, 2200, 600, 0);  // late by 586 ms, which are none of the window
+  hear(3, 5014, 2200, 700, 679);
+  const PrimaryTrack& track = *peers.primary(kPostgres);
+  EXPECT_FALSE(track.measured()) << "one commit within 14 ms";
+  hear(4, 5200, 21'000, 800, 500);
+  EXPECT_TRUE(track.measured());
+  EXPECT_EQ(track.rate(), 100'000u) << "by the clock of who wrote";
 }
 
 /// A process that stood still for 3 s hears what came meanwhile at once.
