@@ -134,6 +134,15 @@ void note_own_end(const LeaseState& lease, const DeciderContext& c, Evidence& e)
   e.last_position_age_ms = own->age_ms;
 }
 
+/// Whether who was named shows all that it wrote: its beat says that the session is over, or it is this node. A look at a standby that came late may be
+/// of before it opened (simulator seed 71817).
+bool has_shown(const OpenDecision& d, const DeciderContext& c, const Evidence& e) {
+  if (shown_by(e, d.node, d.instance) == nullptr) return false;
+  if (d.node == c.self) return true;
+  const Peer* peer = c.peers.find(d.node);
+  return peer != nullptr && std::ranges::find(peer->beat.ended, SessionNote{e.resource, d.session}) != peer->beat.ended.end();
+}
+
 /// Named after who wrote last, and nobody heard it write: it may have opened its engine all the same, and written.
 bool is_unheard(const OpenDecision& d, const LeaseState& lease, const DeciderContext& c, const Evidence& e) {
   if (d.epoch <= lease.completed.epoch || lease.has_ended(d.session) || PLANTED(kNamedIsSilent)) return false;
@@ -273,7 +282,7 @@ Evidence Decider::gather(const ResourceId& resource, const DeciderContext& c, In
   note_lost_opening(*lease, e);
   note_own_end(*lease, c, e);
   for (const OpenDecision& d : lease->open)
-    e.end_unknown = e.end_unknown || (e.kind != DecisionKind::kBootstrap && is_unheard(d, *lease, c, e) && shown_by(e, d.node, d.instance) == nullptr);
+    e.end_unknown = e.end_unknown || (e.kind != DecisionKind::kBootstrap && is_unheard(d, *lease, c, e) && !has_shown(d, c, e));
   MARK_IF(kEndUnknown, e.end_unknown);
   for (CandidateEvidence& cand : e.candidates)
     if (lag_bytes(e, cand) > 0) cand.lag_ms = cand.engine.contact_age_ms;

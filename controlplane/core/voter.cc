@@ -449,6 +449,9 @@ bool Voter::settle(const ResourceId& resource, const State& state) {
   if (rec.session != holder.session)
     rec = {.epoch = holder.epoch, .session = holder.session, .node = holder.node, .longest = {}, .paused = {}, .instance = holder.instance};
   rec.epoch = std::max(rec.epoch, holder.epoch);
+  // It may have raised its epoch, and write under that, and only the completion be missing.
+  for (const OpenDecision& d : lease->open)
+    if (d.session == holder.session) rec.epoch = std::max(rec.epoch, d.epoch);
   // What ends the pause gives it one length more. How long it once was, this record does not tell.
   rec.longest = std::max(rec.longest, ttl_);
   rec.paused = std::max(rec.paused, state.newest_paused(resource));

@@ -469,8 +469,17 @@ void World::send(Host& from, int to, const std::shared_ptr<const Input>& input) 
   }
 }
 
-/// Of two hosts with one id an operator takes one away for good: not one that wrote last, whose data nobody else may have, and none
-/// after a pause, for then only the host itself can say that its session is over.
+/// Whether the voters whose hosts are here, or come back, are a majority without that installation.
+bool World::majority_without(const InstanceId& instance) const {
+  const VoterSet& set = reference().voters;
+  const auto here = [&](const VoterInstance& v) {
+    return v.instance != instance && std::ranges::any_of(hosts_, [&](const auto& h) { return !h->gone && h->record && h->record->instance == v.instance; });
+  };
+  return std::cmp_greater_equal(std::ranges::count_if(set.voters, here), set.majority());
+}
+
+/// Of two hosts with one id an operator takes one away for good: not one that wrote last, whose data nobody else may have, none
+/// after a pause, for then only the host itself can say that its session is over, and none that the voters are no majority without.
 void World::take_one_away() {
   const auto second = std::ranges::find_if(hosts_, [](const auto& h) { return h->index != static_cast<int>(h->place); });
   const LeaseState* lease = reference().lease(resource_);
@@ -479,7 +488,7 @@ void World::take_one_away() {
   Host* other = hosts_[one->place].get();
   if (random_.chance(0.5)) std::swap(one, other);
   for (Host* leaves : {one, other}) {
-    if (leaves->engine.writable() || leaves->record->instance == lease->completed.instance) continue;
+    if (leaves->engine.writable() || leaves->record->instance == lease->completed.instance || !majority_without(leaves->record->instance)) continue;
     kill_host(*leaves, true, false);
     leaves->gone = true;
     counters_.add("taken away");

@@ -185,6 +185,7 @@ class World {
   Host* host_of(const NodeId& id, const Host& asking);
   void set_clock(Host& host);
   void take_one_away();
+  bool majority_without(const InstanceId& instance) const;
   struct Scheduled {
     Instant at;
     std::uint64_t order;

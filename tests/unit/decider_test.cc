@@ -267,8 +267,12 @@ TEST_F(DeciderTest, SaysThatTheLossIsUnknownWhereOneThatWasNamedMayHaveWritten) 
   Beat b = beat_of(3, ++counter, log.state);
   b.engines = {standby_at(900)};
   peers.hear(b, at(2600));
-  EXPECT_FALSE(unknown(at(2600))) << "it is there, and a standby";
-  EXPECT_TRUE(unknown(at(5000))) << "it was, and may have opened its engine since";
+  EXPECT_TRUE(unknown(at(2600))) << "a standby; its beat may have been long on its way, and it have opened its engine since";
+  b.counter = ++counter;
+  b.ended = {{kPostgres, session(3)}};
+  peers.hear(b, at(2700));
+  EXPECT_FALSE(unknown(at(2700))) << "a standby whose session is over";
+  EXPECT_TRUE(unknown(at(5000))) << "and silent since";
   log.add(PromotionFailed{session(3), instance(3)}, node(3), kPostgres, Epoch{2});
   EXPECT_FALSE(unknown(at(5000))) << "it said that it did not";
 }

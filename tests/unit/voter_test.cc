@@ -489,6 +489,16 @@ TEST_F(VoterTest, BlankVoterOwesThePausedHolderAnEndlessPromise) {
   EXPECT_EQ(promised(session(1), at(99'001)), kNever);
 }
 
+/// Simulator seed 93366: the completion of the raised epoch never came.
+TEST_F(VoterTest, BlankVoterOwesItForTheEpochThatTheHolderRaised) {
+  log.pause();
+  log.decide(5, 1, session(1), DecisionKind::kKeep);
+  reboot();
+  EXPECT_EQ(disk.promises.at(kPostgres).epoch, Epoch{5});
+  EXPECT_EQ(promised(session(1), at(99'000)), kNever);
+  EXPECT_EQ(hear(1, claim_of(5, session(1)), at(99'000)), 'a');
+}
+
 TEST_F(VoterTest, BlankVoterOwesItAlsoWhenResumedMeanwhile) {
   log.pause();
   log.resume();
