@@ -249,8 +249,9 @@ byte i, n, t;             /* scratch, 0 between steps */
 #endif
 /* What a voter may do that was blank, when its record cannot be trusted to show what it promised under a Paused. Of the
    claims in the log whose sessions live, c is the newest completed one. If no Paused stood at its decision or came since,
-   nobody can hold without an end. Otherwise c is owed a promise without an end, which a beat of c that names a later Resumed
-   ends; and while a decision not older than c is open for another session, the log does not show who holds: the voter stays silent. */
+   nobody can hold without an end. Otherwise c, or what its session was raised to since, is owed a promise without an end, which a
+   beat of c that names a later Resumed ends; and while a decision not older than c is open for another session, the log does not
+   show who holds: the voter stays silent. */
 #define LIVE(c) (sent[c] && !(gone & BIT(c)))
 #ifdef NO_PAUSE_OWED
 #define MAY_RETURN true
@@ -264,7 +265,8 @@ byte i, n, t;             /* scratch, 0 between steps */
 #define MAY_RETURN (NEVER_PAUSED || t == 0)
 #define OWE(v) \
   if :: !NEVER_PAUSED && n != 0 && voter[v].endless == 0 && (voter[v].promise == 0 || EPOCH(n) >= EPOCH(voter[v].promise)) -> \
-        voter[v].promise = n; voter[v].endless = NEWEST_PAUSED \
+        for (i : 1 .. C) { if :: LIVE(i) && SID(i) == SID(n) -> voter[v].promise = i :: else fi } i = 0; \
+        voter[v].endless = NEWEST_PAUSED \
      :: else fi
 #endif
 #define PAUSE_EVENT :: d_step { pause_log < PAUSES -> pause_log++ }
