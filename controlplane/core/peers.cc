@@ -11,6 +11,7 @@ namespace {
 constexpr Duration kRateWindow = std::chrono::seconds(1);
 constexpr Duration kShortestWindow = std::chrono::milliseconds(100);  // a few commits say nothing of how many come
 constexpr Duration kDelayWindow = std::chrono::seconds(60);            // drift of 100 ppm is 12 ms in two of them
+constexpr Duration kOrderKept = std::chrono::seconds(60);              // of a node that is silent; no link holds a beat for so long
 constexpr std::uint64_t kLongestBootMs = 1'000'000'000'000;            // 30 years; more is no clock's
 
 /// Whether the beat's node folds this log, also where it is past an override that is not folded here yet.
@@ -46,14 +47,17 @@ std::uint64_t PrimaryTrack::rate() const {
   return (position.lsn.value - rate_from.lsn.value) * 1000 / static_cast<std::uint64_t>(std::max(to_ms(rate_until - rate_since), to_ms(kShortestWindow)));
 }
 
-bool PrimaryTrack::measured() const { return rated || rate_until - rate_since >= kShortestWindow; }
+bool PrimaryTrack::measured() const { return rated || (rate_until - rate_since >= kShortestWindow && position.lsn != rate_from.lsn); }
 
 bool Peers::hear(const Beat& beat, Instant now) {
   Peer& peer = peers_[beat.node];
+  // A machine put back to a snapshot with its memory goes on under a run that was heard further: it is not deaf to us for ever.
+  if (now - peer.heard > kOrderKept) peer.runs.clear(), peer.boots.clear();
   HeardRun& run = newest(peer.runs, &HeardRun::run, beat.run, kRuns);
   HeardBoot& boot = newest(peer.boots, &HeardBoot::boot, beat.boot, kBoots);
   if (!is_news(run, boot, beat)) return false;
   run.counter = beat.counter;
+  if (sent_ms(beat) < boot.sent_ms) boot.timed = false;  // its clock went back
   boot.run = beat.run;
   boot.sent_ms = sent_ms(beat);
   peer.beat = beat;
@@ -161,9 +165,9 @@ void Peers::track_primary(const Beat& beat, Instant sent) {
     const Instant at = (said == 0 ? sent : Instant(std::chrono::milliseconds(said))) - age;  // by `clock`
     if (track.node != beat.node || track.position.timeline != engine.position.timeline) {
       track = {.node = beat.node, .position = engine.position, .timeline_start = engine.timeline_start, .rate_clock = clock, .rate_from = engine.position, .rate_since = at};
-    } else if (track.rate_clock != clock) {
+    } else if (track.rate_clock != clock || at + kRateWindow < track.rate_since) {
       track.rate_clock = clock;
-      track.rate_from = track.position;
+      track.rate_from = engine.position.lsn > track.position.lsn ? engine.position : track.position;
       track.rate_since = at;
     }
     track.epoch = claim->epoch;

@@ -149,8 +149,9 @@ void Voter::hear_resumed(const Beat& beat, const Claim& claim, Instant now, Vote
 void Voter::consider(const Beat& beat, const Claim& claim, const State& state, Instant now, Ack& ack, VoterOutput& out) {
   const auto refuse = [&] {
     const auto rec = record_.promises.find(claim.resource);
-    ack.refused.push_back({claim.resource, claim.epoch, claim.session,
-                           rec == record_.promises.end() ? Epoch{} : rec->second.epoch});
+    // A higher promise to the same session is no rival's: its holder may not have folded yet that it was raised.
+    const bool another = rec != record_.promises.end() && rec->second.session != claim.session;
+    ack.refused.push_back({claim.resource, claim.epoch, claim.session, another ? rec->second.epoch : Epoch{}});
   };
   const auto& ends = known_ends_[claim.resource];
   if (std::ranges::find(ends, claim.session) != ends.end() && !PLANTED(kEndedSessionAcked)) {
@@ -441,17 +442,18 @@ bool Voter::settle(const ResourceId& resource, const State& state) {
   if (!state.may_be_endless(resource) || PLANTED(kBlankForgetsPause)) return true;
   if (state.in_doubt(resource) != nullptr) return false;
   if (!lease->has_holder()) return true;
+  // It may have raised its epoch, and write under that, and only the completion be missing.
+  Epoch owed = holder.epoch;
+  for (const OpenDecision& d : lease->open)
+    if (d.session == holder.session) owed = std::max(owed, d.epoch);
   PromiseRecord& rec = record_.promises[resource];
   // A promise of that very epoch to another session (the log lost its decision, and named the epoch again): this voter never promised the
   // holder anything, and owes it nothing.
-  if (rec.session != holder.session && (rec.epoch > holder.epoch || (rec.epoch == holder.epoch && !rec.session.empty()))) return true;
+  if (rec.session != holder.session && (rec.epoch > owed || (rec.epoch == owed && !rec.session.empty()))) return true;
   MARK(kVoterOwesPause);
   if (rec.session != holder.session)
-    rec = {.epoch = holder.epoch, .session = holder.session, .node = holder.node, .longest = {}, .paused = {}, .instance = holder.instance};
-  rec.epoch = std::max(rec.epoch, holder.epoch);
-  // It may have raised its epoch, and write under that, and only the completion be missing.
-  for (const OpenDecision& d : lease->open)
-    if (d.session == holder.session) rec.epoch = std::max(rec.epoch, d.epoch);
+    rec = {.epoch = owed, .session = holder.session, .node = holder.node, .longest = {}, .paused = {}, .instance = holder.instance};
+  rec.epoch = std::max(rec.epoch, owed);
   // What ends the pause gives it one length more. How long it once was, this record does not tell.
   rec.longest = std::max(rec.longest, ttl_);
   rec.paused = std::max(rec.paused, state.newest_paused(resource));

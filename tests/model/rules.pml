@@ -264,9 +264,9 @@ byte i, n, t;             /* scratch, 0 between steps */
 #define NEVER_PAUSED (pause_log == 0 || (n != 0 && decided_at[n] == pause_log && pause_log % 2 == 0))
 #define MAY_RETURN (NEVER_PAUSED || t == 0)
 #define OWE(v) \
-  if :: !NEVER_PAUSED && n != 0 && voter[v].endless == 0 && (voter[v].promise == 0 || EPOCH(n) >= EPOCH(voter[v].promise)) -> \
-        for (i : 1 .. C) { if :: LIVE(i) && SID(i) == SID(n) -> voter[v].promise = i :: else fi } i = 0; \
-        voter[v].endless = NEWEST_PAUSED \
+  if :: !NEVER_PAUSED && n != 0 && voter[v].endless == 0 -> \
+        for (i : 1 .. C) { if :: LIVE(i) && SID(i) == SID(n) -> n = i :: else fi } i = 0; \
+        if :: voter[v].promise == 0 || EPOCH(n) >= EPOCH(voter[v].promise) -> voter[v].promise = n; voter[v].endless = NEWEST_PAUSED :: else fi \
      :: else fi
 #endif
 #define PAUSE_EVENT :: d_step { pause_log < PAUSES -> pause_log++ }

@@ -17,7 +17,7 @@ const char* const kSometimes[] = {
     "rejoined", "clean stops", "second hosts", "PromotionDecided", "PromotionCompleted", "PromotionFailed", "LeaseReleased",
     "MemberUnreachable", "MemberReturned", "SwitchoverRequested", "Paused", "Resumed", "ReplicaDiverged", "FencingConfirmed",
     "verdict eligible", "verdict unreachable", "verdict no_session", "verdict not_standby", "verdict diverged", "verdict lag_bytes",
-    "verdict loses_writes", "verdict not_wanted"};
+    "verdict loses_writes", "verdict not_wanted", "overrides granted", "overrides beside a holder"};
 // From this many seeds on the counters above must not be 0.
 constexpr std::uint64_t kEnoughForCounters = 1000;
 

@@ -206,6 +206,8 @@ void Checker::folded_well(const LogEvent& event) {
     if (!before.voters.id.empty()) {
       const bool overridden = std::holds_alternative<OverrideGranted>(event.event.payload);
       world_.counters().add(overridden ? "overrides granted" : "voter sets changed");
+      if (overridden && std::ranges::any_of(world_.hosts(), [&](const auto& h) { return h->engine.writable() && (!h->record || !after.voters.has(h->id, h->record->instance)); }))
+        world_.counters().add("overrides beside a holder");
       if (overridden && (kept != after.voters.voters.size() || kept >= before.voters.majority())) fail("invariant 2: an override left a majority, or strangers");
       if (!overridden && before.voters.voters.size() + after.voters.voters.size() - 2 * kept > 1) fail("invariant 2: two voters were changed at once");
     }

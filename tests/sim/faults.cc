@@ -37,8 +37,9 @@ struct Doing {
     });
   }
 
-  void daemon() {
-    Host& host = victim();
+  void daemon() { restart_daemon(victim()); }
+
+  void restart_daemon(Host& host) {
     w.kill_daemon(host);
     w.after(r.between(milliseconds(50), seconds(4)), [&w = w, &host] { w.start_daemon(host); });
   }
@@ -335,7 +336,13 @@ struct Doing {
       if (w.healed() || !w.set_is_whole()) return;
       Doing then{w, Random(chance)};
       for (Host* host : gone) {
-        then.lose(*host, reboot, false);
+        // Its files alone are gone, and its daemon with them: the guard goes on until its deadline, if it has one.
+        if (host == then.writer() && then.r.chance(0.5) && w.reference().newest_paused(kPostgres).value == 0) {
+          host->files_lost = true;
+          then.restart_daemon(*host);
+        } else {
+          then.lose(*host, reboot, false);
+        }
         w.replace_disk(*host);
       }
       w.after(looks, [&w] { w.grant_overrides(); });

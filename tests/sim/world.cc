@@ -169,7 +169,12 @@ bool World::grant_override() {
     if (std::ranges::any_of(hosts_, is_it)) granted.voters.push_back(v);
   }
   if (granted.voters.empty() || granted.voters.size() >= state.voters.majority()) return false;
+  // Its files and its daemon may be gone, and the guard go on: without an end, if it was paused. Then it is not off.
+  const auto runs_without_end = [&](const EndlessSession& endless) {
+    return std::ranges::any_of(hosts_, [&](const auto& h) { return !h->gone && h->guard.taken && h->guard.taken->session == endless.session; });
+  };
   if (objection(state, granted).empty()) {
+    if (std::ranges::any_of(endless_sessions(state, resource_), runs_without_end)) return true;
     append_by_hand(std::move(granted), {}, {}, "operator:sim", NodeId("node1"));
     return true;
   }
@@ -180,8 +185,7 @@ bool World::grant_override() {
     return true;
   }
   for (const EndlessSession& endless : endless_sessions(state, resource_)) {
-    const auto runs = [&](const auto& h) { return !h->gone && h->guard.taken && h->guard.taken->session == endless.session; };
-    if (covers(granted, state.voters, endless) || std::ranges::any_of(hosts_, runs)) continue;
+    if (covers(granted, state.voters, endless) || runs_without_end(endless)) continue;
     append_by_hand(FencingConfirmed{endless.session}, resource_, {}, "operator:sim", NodeId("node1"));
     return true;
   }
@@ -258,6 +262,9 @@ void World::start_host(Host& host) {
 
 void World::start_daemon(Host& host) {
   if (host.daemon_up || !host.up || host.gone) return;
+  // A person sets the node up anew, and not while its engine runs.
+  if (host.files_lost && host.engine.writable()) return after(kLookAgain, [this, &host] { start_daemon(host); });
+  host.files_lost = false;
   host.daemon_up = true;
   ++host.life;
   host.paused_until = {};

@@ -83,6 +83,7 @@ struct Host {
   int index = 0;                   // in the world; a second host with the same id has another
   std::size_t place = 0;           // of its node in the topology
   bool gone = false;               // for good
+  bool files_lost = false;         // and nobody has set the node up anew yet
   bool up = true;
   bool daemon_up = false;
   std::uint64_t life = 0;          // counts daemon starts: events of earlier lives are void

@@ -65,6 +65,8 @@ TEST(Peers, ABeatOfTheRunBeforeThatComesLateIsNoNews) {
   EXPECT_TRUE(peers.hear(sent_at(2250, 2, 2, 1), at(1250)));
   EXPECT_TRUE(peers.hear(sent_at(500, 1, 3, 1), at(1500))) << "a machine put back to a snapshot: its clock went back";
   EXPECT_TRUE(peers.hear(sent_at(750, 2, 3, 1), at(1750)));
+  EXPECT_FALSE(peers.hear(sent_at(600, 20, 2, 1), at(2000)));
+  EXPECT_TRUE(peers.hear(sent_at(600, 20, 2, 1), at(62'000))) << "the snapshot has its memory too: nothing else came for a minute";
 }
 
 /// Simulator seed 14929: the second host's beat came between, and the first one's older beat was taken for news.
@@ -133,6 +135,14 @@ TEST(Peers, WriteRateIsThatOfTheBusiestSecondOfLate) {
   EXPECT_EQ(rate_after(3, 5000, 2000), 2000u);
   for (std::uint64_t n = 4; n <= 10; ++n) EXPECT_EQ(rate_after(n, 5000 + n, 1000 * static_cast<int>(n - 1)), 2000u) << "a lull promises nothing, beat " << n;
   EXPECT_EQ(rate_after(11, 5012, 10'000), 4u) << "eight seconds ago";
+}
+
+TEST(Peers, APrimaryThatNobodyWritesToYetIsNotMeasuredAtOnce) {
+  Peers peers(node(3));
+  for (std::uint64_t n = 1; n <= 4; ++n) peers.hear(primary_beat(1, n, 1, 1000), at(250 * static_cast<int>(n)));
+  EXPECT_FALSE(peers.primary(kPostgres)->measured());
+  peers.hear(primary_beat(1, 5, 1, 1000), at(1250));
+  EXPECT_TRUE(peers.primary(kPostgres)->measured()) << "idle for a second";
 }
 
 TEST(Peers, ALookOfAboutTheSameMomentMeasuresNothing) {

@@ -499,6 +499,25 @@ TEST_F(VoterTest, BlankVoterOwesItForTheEpochThatTheHolderRaised) {
   EXPECT_EQ(hear(1, claim_of(5, session(1)), at(99'000)), 'a');
 }
 
+/// Its record is of a backup, from when it had promised a session that is over by now.
+TEST_F(VoterTest, BlankVoterOwesARaisedEpochBesideAnOldPromise) {
+  log.pause();
+  log.decide(5, 1, session(1), DecisionKind::kKeep);
+  disk.promises[kPostgres] = {.epoch = Epoch{4}, .session = session(2), .node = node(2), .longest = seconds(2), .paused = {}, .instance = instance(2)};
+  reboot();
+  EXPECT_EQ(promised(session(1), at(99'000)), kNever);
+  EXPECT_EQ(hear(2, claim_of(6, session(3)), at(99'000)), 'r');
+}
+
+/// Who has not folded yet that it was raised would retire, were it told of a higher promise to a rival.
+TEST_F(VoterTest, RefusesALowerClaimOfTheSameSessionAsNoRivals) {
+  log.pause();
+  log.decide(5, 1, session(1), DecisionKind::kKeep);
+  reboot();
+  ASSERT_EQ(hear(1, kFirst, at(99'000)), 'r');
+  EXPECT_EQ(out.acks[0].refused[0].promised, Epoch{});
+}
+
 TEST_F(VoterTest, BlankVoterOwesItAlsoWhenResumedMeanwhile) {
   log.pause();
   log.resume();
