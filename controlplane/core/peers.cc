@@ -62,13 +62,8 @@ bool Peers::hear(const Beat& beat, Instant now) {
   boot.sent_ms = sent_ms(beat);
   peer.beat = beat;
   peer.heard = now;
-  if (peer.instances.empty() || peer.instances.back().first != beat.instance) {
-    ++installations_;
-    std::erase_if(peer.instances, [&](const auto& i) { return i.first == beat.instance; });
-    peer.instances.emplace_back(beat.instance, now);
-    if (peer.instances.size() > kInstances) peer.instances.pop_front();
-  }
-  peer.instances.back().second = now;
+  if (peer.instances.empty() || peer.instances.back().first != beat.instance) ++installations_;
+  newest(peer.instances, &std::pair<InstanceId, Instant>::first, beat.instance, kInstances).second = now;
   track_primary(beat, now - lateness(boot, beat, now));
   if (beat.node != self_) compare(beat.node, {beat.applied, beat.digest, beat.chain});
   return true;

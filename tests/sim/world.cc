@@ -152,11 +152,18 @@ void World::give_word() {
     if (host->gone || !host->daemon_up) continue;
     const auto lost = host->core->lost_holder(resource_, local(*host));
     if (!lost || std::ranges::find(words_given_, lost->session) != words_given_.end()) continue;
-    const auto runs = [&](const auto& h) { return !h->gone && h->guard.taken && h->guard.taken->session == lost->session; };
-    if (std::ranges::any_of(hosts_, runs)) continue;
+    if (is_run(lost->session)) continue;
     words_given_.push_back(lost->session);
     append_by_hand(FencingConfirmed{lost->session}, resource_, {}, "operator:sim", NodeId("node1"));
   }
+}
+
+bool World::is_run(const SessionId& session) const {
+  return std::ranges::any_of(hosts_, [&](const auto& h) { return !h->gone && h->guard.taken && h->guard.taken->session == session; });
+}
+
+bool World::is_here(const VoterInstance& voter) const {
+  return std::ranges::any_of(hosts_, [&](const auto& h) { return !h->gone && h->id == voter.node && h->record && h->record->instance == voter.instance; });
 }
 
 /// What an operator does when a majority of the voters is gone for good: he says who is left, and before that whatever the cluster asks for.
@@ -165,16 +172,13 @@ bool World::grant_override() {
   const State& state = reference();
   OverrideGranted granted{.parent = state.log.log, .voters = {}, .others_off = "looked", .base = state.voters.id};
   for (const VoterInstance& v : state.voters.voters) {
-    const auto is_it = [&](const auto& h) { return !h->gone && h->id == v.node && h->record && h->record->instance == v.instance; };
-    if (std::ranges::any_of(hosts_, is_it)) granted.voters.push_back(v);
+    if (is_here(v)) granted.voters.push_back(v);
   }
   if (granted.voters.empty() || granted.voters.size() >= state.voters.majority()) return false;
-  // Its files and its daemon may be gone, and the guard go on: without an end, if it was paused. Then it is not off.
-  const auto runs_without_end = [&](const EndlessSession& endless) {
-    return std::ranges::any_of(hosts_, [&](const auto& h) { return !h->gone && h->guard.taken && h->guard.taken->session == endless.session; });
-  };
+  const std::vector<EndlessSession> endless = endless_sessions(state, resource_);
   if (objection(state, granted).empty()) {
-    if (std::ranges::any_of(endless_sessions(state, resource_), runs_without_end)) return true;
+    // Its files and its daemon may be gone, and the guard go on: without an end, if it was paused. Then it is not off.
+    if (std::ranges::any_of(endless, [&](const EndlessSession& e) { return is_run(e.session); })) return true;
     append_by_hand(std::move(granted), {}, {}, "operator:sim", NodeId("node1"));
     return true;
   }
@@ -184,9 +188,9 @@ bool World::grant_override() {
     append_by_hand(Resumed{}, what, {}, "operator:sim", NodeId("node1"));
     return true;
   }
-  for (const EndlessSession& endless : endless_sessions(state, resource_)) {
-    if (covers(granted, state.voters, endless) || runs_without_end(endless)) continue;
-    append_by_hand(FencingConfirmed{endless.session}, resource_, {}, "operator:sim", NodeId("node1"));
+  for (const EndlessSession& e : endless) {
+    if (covers(granted, state.voters, e) || is_run(e.session)) continue;
+    append_by_hand(FencingConfirmed{e.session}, resource_, {}, "operator:sim", NodeId("node1"));
     return true;
   }
   return true;
@@ -479,10 +483,7 @@ void World::send(Host& from, int to, const std::shared_ptr<const Input>& input) 
 /// Whether the voters whose hosts are here, or come back, are a majority without that installation.
 bool World::majority_without(const InstanceId& instance) const {
   const VoterSet& set = reference().voters;
-  const auto here = [&](const VoterInstance& v) {
-    return v.instance != instance && std::ranges::any_of(hosts_, [&](const auto& h) { return !h->gone && h->record && h->record->instance == v.instance; });
-  };
-  return std::cmp_greater_equal(std::ranges::count_if(set.voters, here), set.majority());
+  return std::cmp_greater_equal(std::ranges::count_if(set.voters, [&](const VoterInstance& v) { return v.instance != instance && is_here(v); }), set.majority());
 }
 
 /// Of two hosts with one id an operator takes one away for good: not one that wrote last, whose data nobody else may have, none

@@ -187,6 +187,10 @@ class World {
   void set_clock(Host& host);
   void take_one_away();
   bool majority_without(const InstanceId& instance) const;
+  /// Whether some host's guard has taken the session.
+  bool is_run(const SessionId& session) const;
+  /// Whether the installation's host is here, or comes back.
+  bool is_here(const VoterInstance& voter) const;
   struct Scheduled {
     Instant at;
     std::uint64_t order;
