@@ -1,4 +1,4 @@
-# make test | sim SEEDS= SEED= TRACE=1 SHRINK=1 LEDGER=1 | sim-plants | model | race | crash N= | demo KEEP=1 | chaos MINUTES= SEED= | chaos-table
+# make test | sim SEEDS= SEED= TRACE=1 SHRINK=1 LEDGER=1 | sim-plants | model LEDGER=1 | race | crash N= | demo KEEP=1 | chaos MINUTES= SEED= | chaos-table
 # make routing-full LEDGER=1 | guard-margins N= | quiet MINUTES= | bench-failover N= ENGINE= | bench-log | bench-route | bench-services | test-asan | test-tsan | tidy | format
 # Everything is built by CMake and Ninja below build/<preset>; this file only knows the commands.
 PRESET ?= release
@@ -42,7 +42,7 @@ sim-plants: build
 	@tests/sim/trained.sh $(SIM_TRAINED) $(JOBS) && $(SIM_TRAINED)/bin/daarion-sim --plants $(LEDGER_FILE)
 
 model: bootstrap
-	@tests/model/run.sh build
+	@tests/model/run.sh $(LEDGER_FILE) build
 
 race: build
 	@ctest --test-dir $(BUILD) -L race --verbose --no-tests=error

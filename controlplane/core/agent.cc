@@ -183,7 +183,12 @@ void Agent::report_open(const AgentContext& c, const LeaseState& lease, const st
   // An engine that does not say under what it was opened may have written under any of them.
   const bool tells = engine_known_ && (engine_.position.timeline != 0 || engine_.state == EngineState::kEmpty || engine_.state == EngineState::kForeign);
   if (!tells) return;
-  const auto gone = [&](const OpenDecision& d) { return is_us(c, d.node, d.instance) && d.session != lease.completed.session && is_over(d.session); };
+  // The completed session's end is told above, where the completed lease is ours. Where another installation of this node completed it, whose
+  // guard went on without its files, only the one that took it up from that guard, and said so by name, may tell it.
+  const auto may_tell = [&](const OpenDecision& d) {
+    return d.session != lease.completed.session || (!is_us(c, lease.completed.node, lease.completed.instance) && d.instance == c.cluster.instance);
+  };
+  const auto gone = [&](const OpenDecision& d) { return is_us(c, d.node, d.instance) && may_tell(d) && is_over(d.session); };
   // One session may have been named under several epochs. It wrote under the one that had its majority when it was opened, and voters end the
   // promises of older epochs on the word that one was completed: so no other will do.
   const auto wrote = [&](const OpenDecision& d) {
@@ -301,10 +306,13 @@ void Agent::keep_lease(const AgentContext& c, const LeaseState& lease, Instant n
   const bool lost = lease.epoch < claim.epoch || (lease.epoch == claim.epoch && !names_it);
   if (earned && lost && c.cluster.caught_up && holder_.has_lease(now)) {
     MARK(kSaysLeaseAgain);
+    const bool another = lease.epoch == claim.epoch && lease.holder == self_ && lease.session == claim.session;
     out.appends.push_back({PromotionDecided{.to = self_, .session = claim.session, .kind = DecisionKind::kKeep, .loss_bytes = 0,
                                             .evidence = {}, .verdicts = {}, .instance = c.cluster.instance},
                            Epoch{claim.epoch.value + 1}, {},
-                           "the lease of epoch " + std::to_string(claim.epoch.value) + " lives, and the log does not show it: it lost events", {}});
+                           "the lease of epoch " + std::to_string(claim.epoch.value) + " lives, and the log " +
+                               (another ? "names another installation of " + self_.value + ": its files were lost" : "does not show it: it lost events"),
+                           {}});
   }
   if (!earned) {
     const Instant limit = later(holder_.claimed_at(), timers_.ttl);
@@ -408,7 +416,9 @@ void Agent::hand_over(const AgentContext& c, const LeaseState* lease, Instant no
   }
   if (op_ || stopping_engine_ || guard_.fencing) return;
   const bool holding = confirmed() && engine_known_ && engine_.state == EngineState::kPrimary;
-  if (holding && lease && lease->phase == LeaseState::Phase::kActive && lease->completed.session == holder_.current()->session) {
+  // Its final position is heard only of the installation that completed it.
+  if (holding && lease && lease->phase == LeaseState::Phase::kActive && lease->completed.session == holder_.current()->session &&
+      is_us(c, lease->completed.node, lease->completed.instance)) {
     if (c.stopping)
       retired_why_ = "this node is being stopped";
     else if (!may_hand_over(c, *lease, now))

@@ -173,7 +173,7 @@ NodeId awaited_writer(const Evidence& e, const LeaseState& lease, const DeciderC
 
 /// Sessions that were named since the newest completion, and ended without one.
 std::int64_t failures_of(const LeaseState& lease) {
-  return std::ranges::count_if(lease.ended, [&](const EndedSession& e) { return e.epoch > lease.completed.epoch; });
+  return std::ranges::count_if(lease.ended, [&](const EndedSession& e) { return e.epoch > lease.completed.epoch && e.session != lease.completed.session; });
 }
 
 /// A pause is ended where it was said: resuming the cluster leaves that of a resource, and the other way round.
@@ -208,7 +208,9 @@ std::optional<LostHolder> lost_holder(const ResourceId& resource, const DeciderC
     const bool confirmed = c.state.fenced(resource, note->session);
     const Peer* holder = c.peers.find(note->node);
     const InstanceId& speaks = note->node == c.self ? c.instance : holder ? holder->beat.instance : note->instance;
-    const bool replaced = !note->instance.empty() && !speaks.empty() && speaks != note->instance;
+    // A new installation that took up the session from its guard is no other host.
+    const bool has_it = holder != nullptr && std::ranges::any_of(holder->beat.claims, [&](const Claim& claim) { return claim.resource == resource && claim.session == note->session; });
+    const bool replaced = !note->instance.empty() && !speaks.empty() && speaks != note->instance && !has_it;
     const Duration silent = replaced ? c.peers.silent(note->node, note->instance, now, c.start) : c.peers.silent(note->node, now, c.start);
     const bool suspected = std::ranges::find(peer->beat.suspects, note->node) != peer->beat.suspects.end() && note->node != c.self;
     if (confirmed || silent <= longest || !(suspected || replaced) || (!lost.voters.empty() && lost.session != note->session)) continue;

@@ -11,7 +11,8 @@
 //               session's own node said that it ended.
 //   instance    and only if the instance of the node said so that the promise was made to: a replaced disk, or a second host set up
 //               under the same node id, does not have the session, and does not know that another host writes under it. The
-//               decision names the instance, and the fold takes completion and end from no other.
+//               decision names the instance, and the fold takes completion and end from no other (of a session that was decided again
+//               for a new installation, which took it up from its guard, from that one too).
 //   floor       and only if its epoch is higher than any promised.
 //   fold check  and not lower than the log folded here. The same claim is acked whatever the log says, unless the host was
 //               rebooted or the voter set changed since the promise.
@@ -28,8 +29,8 @@
 //   pause       a voter that folds Paused records its number and its promise has no end; the holder drops its deadline when a
 //               majority names that number. A beat that names a later Resumed ends it, nothing less, and it is named only when the
 //               guard has shown the deadline that the holder armed then. A voter that was blank
-//               owes the newest completed holder in the log an endless promise, unless no Paused stood at that holder's
-//               decision or came since; and while any newer decision for another session is open it stays silent, for then
+//               owes the newest completed holder in the log an endless promise, under the epoch that it was last raised to, unless
+//               no Paused stood at that holder's decision or came since; and while any newer decision for another session is open it stays silent, for then
 //               the log does not show who holds. (That Paused no longer stands is not enough: the holder may not have folded Resumed yet.)
 //
 // TIME. ttl is one length. The holder counts ttl * (1 - drift) from the send, the voter length * (1 + drift) from the ack, so

@@ -282,10 +282,13 @@ void NodeCore::advance(Instant now) {
 void NodeCore::advance_agents(const DeciderContext& cluster, Instant now) {
   const AgentContext c{.cluster = cluster, .voters = voter_.record().voters, .next_counter = counter_ + 1,
                        .state_loaded = state_loaded(), .stopping = stopping_, .overridden = voter_.overridden()};
+  // What this node ran before it was restarted without the resource has a guard that nobody here asks: it fences by then, unless its deadline has
+  // no end. Then it takes a person's word.
+  const Instant fenced = later(start_, promise_length(config_.spec.lease.ttl, config_.spec.lease.drift_ppm));
   for (const auto& [resource, lease] : state_->leases) {
-    if (agents_.contains(resource)) continue;
+    if (agents_.contains(resource) || now < fenced) continue;
     for (const OpenDecision& d : lease.open)
-      if (d.node == config_.identity.self && (d.instance.empty() || d.instance == config_.identity.instance))
+      if (d.node == config_.identity.self && (d.instance.empty() || d.instance == config_.identity.instance) && !state_->may_be_endless(resource, d))
         append({PromotionFailed{d.session, config_.identity.instance}, d.epoch, d.event, "this node does not run " + resource.value, {}}, config_.identity.self,
                resource, now);
   }

@@ -81,6 +81,10 @@ bool State::may_be_endless(const ResourceId& r) const {
   return !l->has_holder() || paused(r) || newest_paused(r) > decided || newest_resumed(r) > decided;
 }
 
+bool State::may_be_endless(const ResourceId& r, const OpenDecision& open) const {
+  return !fenced(r, open.session) && (paused(r) || newest_paused(r) > open.decided || newest_resumed(r) > open.decided);
+}
+
 const OpenDecision* State::in_doubt(const ResourceId& r) const {
   const LeaseState* l = lease(r);
   if (l == nullptr) return nullptr;

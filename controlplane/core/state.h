@@ -285,6 +285,8 @@ struct State {
   /// Whether a promise of the resource may be without an end as far as the log shows: a Paused was not over when the newest completed holder was
   /// decided, or came since; or nobody holds, and there ever was one.
   bool may_be_endless(const ResourceId& r) const;
+  /// Whether a promise to the session of an open decision may be: a Paused stands or came since, or was not over, and nobody said that its engine is off.
+  bool may_be_endless(const ResourceId& r, const OpenDecision& open) const;
   /// A decision that is open beside the holder that the log shows: its session may have been opened, under a pause. Any of them, not the newest
   /// alone: one that was overtaken may have opened its engine, and its completion be on its way. One that names the holder's own session
   /// again leaves no doubt, nor does one whose engine somebody said to be off.

@@ -263,15 +263,15 @@ void Voter::on_recorded(std::uint64_t generation, Instant now, VoterOutput& out)
 }
 
 /// The end of a session that is promised here is believed of the very instance of the node that it was promised to: a second host
-/// with the same node id says truly that it does not have the session, while the first one writes.
+/// with the same node id says truly that it does not have the session, while the first one writes. Or of the one that it is being promised to
+/// anew: an installation that claims it took it up from the guard.
 bool Voter::may_end(const ResourceId& resource, const SessionId& session, const NodeId& node, const InstanceId& instance) const {
+  if (const auto next = pending_.find(resource); next != pending_.end() && next->second.next.session == session)
+    return same_holder(next->second.next, node, instance);
   const auto rec = record_.promises.find(resource);
-  if (rec != record_.promises.end() && rec->second.session == session && !same_holder(rec->second, node, instance)) {
-    MARK(kVoterEndOfOther);
-    return false;
-  }
-  const auto next = pending_.find(resource);
-  return next == pending_.end() || next->second.next.session != session || same_holder(next->second.next, node, instance);
+  if (rec == record_.promises.end() || rec->second.session != session || same_holder(rec->second, node, instance)) return true;
+  MARK(kVoterEndOfOther);
+  return false;
 }
 
 void Voter::hear_end(const ResourceId& resource, const SessionId& session, Instant now) {

@@ -1,10 +1,10 @@
 // `make guard-margins`: how close an engine that does not want to end comes to the end of its lease, under a guard pair alone, with everything
 // else done to that pair. Prints a figure per situation, and writes the table between two marks of a document.
-#include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -33,6 +33,9 @@ constexpr Duration kPastLease = milliseconds(300);   // a machine that wakes lat
 constexpr int kTries = 3;                            // of a trial beside which the machine itself stood still
 constexpr double kLateWakeMs = 100;                  // what docs/safety.md says of a late wake
 const Duration kFenceBudget = TopologySpec{}.lease.fence_budget;
+
+// The guards outlive whoever started them, so an interrupt waits for the end of the trial.
+volatile sig_atomic_t interrupted = 0;
 
 struct Trial {
   test::GuardPair& pair;
@@ -161,6 +164,10 @@ bool measure(GuardedEngine& engine, const std::string& cgroup, int n, std::vecto
     Row row{engine.name(), cgroup, &s, {}, {}};
     std::vector<double> empty;
     for (int i = 0; i < n; ++i) {
+      if (interrupted) {
+        std::fprintf(stderr, "interrupted after %zu trials of: %s, %s\n", row.margin.size(), engine.name().c_str(), s.text);
+        return false;
+      }
       Result<Sample> sample;
       for (int tries = 0; tries < kTries; ++tries) {
         const test::Disturbance machine;
@@ -204,12 +211,15 @@ int main_of(int argc, char** argv) {
   if (group.empty()) std::printf("skipped: with a control group: no control group v2 with cgroup.kill can be made here\n");
   for (const std::string& cgroup : group.empty() ? std::vector<std::string>{""} : std::vector<std::string>{"", group + "/engine"}) {
     ok = measure(*stubborn(cgroup), cgroup, n, rows) && ok;
+    if (interrupted) break;
     const auto database = busy_postgres(cgroup);
     if (!database) std::fprintf(stderr, "postgres: %s\n", database.error().message.c_str());
     ok = database && measure(**database, cgroup, n, rows) && ok;
+    if (interrupted) break;
   }
   std::error_code ignored;
   if (!group.empty()) std::filesystem::remove(group + "/engine", ignored), std::filesystem::remove(group, ignored);
+  if (interrupted) return 1;
   test::say_machine("none");
   std::printf("\n%s", table(rows, n).c_str());
   if (!file.empty() && ok && !test::put_table(file, "make guard-margins", table(rows, n))) return 2;
@@ -222,5 +232,6 @@ int main_of(int argc, char** argv) {
 int main(int argc, char** argv) {
   (void)daarion::test::longest_stall();  // its watch begins
   spdlog::set_level(spdlog::level::warn);
+  for (const int what : {SIGINT, SIGTERM}) std::signal(what, [](int) { daarion::bench::interrupted = 1; });
   return daarion::bench::main_of(argc, argv);
 }

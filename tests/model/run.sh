@@ -1,18 +1,24 @@
 #!/usr/bin/env bash
 # Model-checks the quorum lease with spin: the rules as they are, and a counterexample for each rule removed.
-#   run.sh [--quick] BUILD_DIR    --quick: the configurations that take seconds (make test); without: all (make model)
+#   run.sh [--quick] [--ledger FILE] BUILD_DIR
+#     --quick: the configurations that take seconds (make test); without: all (make model)
+#     --ledger: appends what was checked, and with which result, to FILE
 # lease.pml: safety with a fixed voter set. voters.pml: with a changing one. liveness.pml: a lease can always be had again.
 # Prints one figure line per result; exit 1 if a configuration is violated, or a removed rule is not missed.
 set -u
 quick=0
+ledger=
 [ "${1:-}" = --quick ] && { quick=1; shift; }
-build=${1:?usage: run.sh [--quick] BUILD_DIR}
+[ "${1:-}" = --ledger ] && { ledger=${2:?--ledger FILE}; shift 2; }
+build=${1:?usage: run.sh [--quick] [--ledger FILE] BUILD_DIR}
 models=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/daarion-model.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
 figures=$build/figures.jsonl
 mkdir -p "$build"
 bad=0
+configurations=0 held=0 all_states=0   # checked whole, those without a violation, and their states
+removals=0 found=0                     # rules removed or assumptions dropped, and those whose counterexample was found
 
 optimise=-O2   # what runs for a second is compiled without: compiling takes longer
 
@@ -35,12 +41,14 @@ figure() {  # NAME VALUE UNIT STATUS
 
 verified() {  # NAME MODEL FLAGS...
   check "$@"
-  if [ "${errors:-1}" = 0 ] && [ "$cut" = 0 ]; then figure "model_$1" "$states" states ok; else figure "model_$1" "${states:-0}" states MISSED; bad=1; fi
+  configurations=$((configurations + 1)) all_states=$((all_states + ${states:-0}))
+  if [ "${errors:-1}" = 0 ] && [ "$cut" = 0 ]; then held=$((held + 1)); figure "model_$1" "$states" states ok; else figure "model_$1" "${states:-0}" states MISSED; bad=1; fi
 }
 
 refuted() {  # NAME MODEL FLAGS...: there must be a counterexample
   optimise=-O0 check "$@"
-  if [ "${errors:-0}" = 1 ]; then figure "model_$1" "$states" states_to_counterexample ok; else figure "model_$1" "${states:-0}" states MISSED; bad=1; fi
+  removals=$((removals + 1))
+  if [ "${errors:-0}" = 1 ]; then found=$((found + 1)); figure "model_$1" "$states" states_to_counterexample ok; else figure "model_$1" "${states:-0}" states MISSED; bad=1; fi
 }
 
 missed() {  # MODEL RULE FLAGS...: without the rule there must be a counterexample
@@ -100,5 +108,11 @@ if [ $quick = 0 ]; then
   verified sets3_pauses2 voters $sets $calm -DPAUSES=2 -DNO_RAISING
   verified rescue_reboot liveness $sets
   verified rescue_losses1_reboot liveness $sets -DLOSSES=1 -DRESTORES=0
+fi
+if [ -n "$ledger" ]; then
+  [ -s "$ledger" ] || printf 'commit\tdate\ttier\tvolume\tfaults\tresult\n' >> "$ledger"
+  printf '%s\t%s\tmodel\t%s\t%s\t%s\n' "$(git -C "$models" rev-parse --short=12 HEAD 2> /dev/null || echo unknown)" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" \
+    "$configurations configurations, $all_states states" "$removals" \
+    "$held of $configurations hold, $found of $removals refuted without a rule" >> "$ledger"
 fi
 exit $bad

@@ -154,7 +154,8 @@ void Checker::stored(const LogEvent& event) {
          " was stored where " + std::to_string(next) + " was to come");
   if (const auto* decided = std::get_if<PromotionDecided>(&event.event.payload)) {
     named_[decided->session] = decided->to;
-    // Once it was named without an instance, any instance of the node may speak for it.
+    // Once it was named without an instance, any instance of the node may speak for it, also a second host that never had it.
+    if (decided->instance.empty()) anybodys_.insert(decided->session);
     const auto [instance, fresh] = named_instance_.try_emplace(decided->session, decided->instance);
     if (!fresh && (decided->instance.empty() || instance->second != decided->instance)) instance->second = {};
     if (decided->kind != DecisionKind::kKeep && header.actor != "operator:chance") decided_well(event, *decided);
@@ -219,6 +220,8 @@ void Checker::folded_well(const LogEvent& event) {
     fail("invariant 2: the fold took the decision of " + text(is->epoch) + " after one of " + text(was->epoch));
   if (is->completed.epoch.value != 0 && was && is->completed.epoch < was->completed.epoch) fail("invariant 2: a completed epoch went back");
   for (const EndedSession& end : is->ended) {
+    if (!(was && was->has_ended(end.session)) && !anybodys_.contains(end.session) && world_.is_run(end.session))
+      fail("invariant 2: the log shows the end of a session that " + end.node.value + "'s guard has");
     const auto node = named_.find(end.session);
     if (node == named_.end() || (was && was->has_ended(end.session))) continue;
     const InstanceId& instance = named_instance_[end.session];

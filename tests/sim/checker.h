@@ -108,6 +108,7 @@ class Checker {
   std::vector<Written> written_;
   std::map<SessionId, NodeId> named_;         // by decisions
   std::map<SessionId, InstanceId> named_instance_;
+  std::set<SessionId> anybodys_;  // sessions that were named without an instance
   Tail tail_;
   std::map<Nomination, std::string> understated_;  // what is wrong with its loss, if it is stored
   std::set<int> owe_silence_;                 // host indexes

@@ -294,7 +294,11 @@ struct Doing {
   void disk() {
     Host& host = victim();
     if (!w.set_is_whole() || w.hosts().size() > static_cast<std::size_t>(w.knobs().nodes) || w.knobs().tail_loss) return;
-    lose(host, r.chance(0.5), false);
+    // Its files alone are gone, and its daemon with them: the guard goes on with what it has.
+    if (r.chance(0.3))
+      restart_daemon(host);
+    else
+      lose(host, r.chance(0.5), false);
     w.replace_disk(host);
   }
 
@@ -336,9 +340,8 @@ struct Doing {
       if (w.healed() || !w.set_is_whole()) return;
       Doing then{w, Random(chance)};
       for (Host* host : gone) {
-        // Its files alone are gone, and its daemon with them: the guard goes on until its deadline, if it has one.
+        // Its files alone are gone here too.
         if (host == then.writer() && then.r.chance(0.5) && w.reference().newest_paused(kPostgres).value == 0) {
-          host->files_lost = true;
           then.restart_daemon(*host);
         } else {
           then.lose(*host, reboot, false);

@@ -156,6 +156,12 @@ void World::give_word() {
     words_given_.push_back(lost->session);
     append_by_hand(FencingConfirmed{lost->session}, resource_, {}, "operator:sim", NodeId("node1"));
   }
+  // A node that does not run the resource cannot tell whether it did before it was restarted.
+  const OpenDecision* d = reference().in_doubt(resource_);
+  if (d == nullptr || spec_.resource(resource_)->has_member(d->node) || !reference().may_be_endless(resource_, *d) || is_run(d->session)) return;
+  if (std::ranges::find(words_given_, d->session) != words_given_.end()) return;
+  words_given_.push_back(d->session);
+  append_by_hand(FencingConfirmed{d->session}, resource_, {}, "operator:sim", NodeId("node1"));
 }
 
 bool World::is_run(const SessionId& session) const {
@@ -266,9 +272,6 @@ void World::start_host(Host& host) {
 
 void World::start_daemon(Host& host) {
   if (host.daemon_up || !host.up || host.gone) return;
-  // A person sets the node up anew, and not while its engine runs.
-  if (host.files_lost && host.engine.writable()) return after(kLookAgain, [this, &host] { start_daemon(host); });
-  host.files_lost = false;
   host.daemon_up = true;
   ++host.life;
   host.paused_until = {};

@@ -83,7 +83,6 @@ struct Host {
   int index = 0;                   // in the world; a second host with the same id has another
   std::size_t place = 0;           // of its node in the topology
   bool gone = false;               // for good
-  bool files_lost = false;         // and nobody has set the node up anew yet
   bool up = true;
   bool daemon_up = false;
   std::uint64_t life = 0;          // counts daemon starts: events of earlier lives are void
@@ -180,6 +179,8 @@ class World {
   void append_by_hand(Payload payload, const ResourceId& resource, Epoch epoch, const std::string& actor, const NodeId& node);
 
   Instant local(const Host& host) const;
+  /// Whether some host's guard has taken the session.
+  bool is_run(const SessionId& session) const;
 
  private:
   /// The host that answers under the id: of two the one that writes.
@@ -187,8 +188,6 @@ class World {
   void set_clock(Host& host);
   void take_one_away();
   bool majority_without(const InstanceId& instance) const;
-  /// Whether some host's guard has taken the session.
-  bool is_run(const SessionId& session) const;
   /// Whether the installation's host is here, or comes back.
   bool is_here(const VoterInstance& voter) const;
   struct Scheduled {

@@ -459,6 +459,65 @@ TEST_F(AgentTest, AnswersADecisionForItsSessionAndAnotherInstanceWithKeep) {
   EXPECT_EQ(wish<PromotionCompleted>(out), nullptr);
 }
 
+/// The files of the earlier installation are gone and its guard went on: what the log shows as completed is not this one's to end, but the
+/// decision that it made itself for the same session is, and with it the session.
+TEST_F(AgentTest, SaysTheEndOfASessionThatItTookUpFromAnEarlierInstance) {
+  log.add(PromotionDecided{.to = node(1), .session = session(1), .instance = instance(9)}, node(2), kPostgres, Epoch{1});
+  log.add(PromotionCompleted{.session = session(1), .position = {1, Lsn{900}, "db"}, .instance = instance(9)}, node(1), kPostgres, Epoch{1});
+  engine(EngineState::kPrimary, at(0), session(1));
+  confirm(1, session(1), at(1480), at(0));
+  advance(at(0));
+  ASSERT_TRUE(agent.claim()) << "its guard has it";
+  majority_acks(1, session(1), at(10));
+  const AgentOutput kept = advance(at(10));
+  const AppendWish* keep = wish<PromotionDecided>(kept);
+  ASSERT_NE(keep, nullptr);
+  EXPECT_NE(keep->reason.find("another installation of node1"), std::string::npos) << keep->reason;
+  log.decide(2, 1, session(1), DecisionKind::kKeep);
+  end(session(1), EndCause::kFenced, at(1500));
+  engine(EngineState::kStandby, at(1600), session(1));
+  const AgentOutput out = advance(at(1600));
+  EXPECT_EQ(wish<LeaseReleased>(out), nullptr) << "of a lease that another installation completed";
+  EXPECT_EQ(wish<PromotionCompleted>(out), nullptr) << "epoch 2 never had a majority";
+  const AppendWish* failed = wish<PromotionFailed>(out);
+  ASSERT_NE(failed, nullptr);
+  EXPECT_EQ(failed->epoch, Epoch{2});
+  log.add(failed->payload, node(1), kPostgres, failed->epoch);
+  EXPECT_TRUE(log.state.lease(kPostgres)->has_ended(session(1)));
+  log.decide(3, 1, guard.next);  // named again: nothing is left that the log would have to show first
+  majority_acks(3, guard.next, at(1700));
+  advance(at(1700));
+  majority_acks(3, guard.next, at(1710));
+  advance(at(1710));
+  confirm(3, guard.next, at(3180), at(1720));
+  EXPECT_TRUE(drives(advance(at(1720)), Verb::kPromote));
+}
+
+TEST_F(AgentTest, SaysTheEndOfACompletedSessionOnlyByADecisionThatNamesThisInstance) {
+  log.add(PromotionDecided{.to = node(1), .session = session(9), .instance = instance(9)}, node(2), kPostgres, Epoch{1});
+  log.add(PromotionCompleted{.session = session(9), .instance = instance(9)}, node(1), kPostgres, Epoch{1});
+  log.add(PromotionDecided{.to = node(1), .session = session(9), .kind = DecisionKind::kKeep}, node(1), kPostgres, Epoch{2});
+  engine(EngineState::kStandby, at(0));
+  EXPECT_TRUE(advance(at(0)).appends.empty()) << "whose guard had it, a decision without an instance does not say";
+}
+
+TEST_F(AgentTest, AStopWaitsUntilTheLogShowsTheInstallationThatTookTheSessionUp) {
+  log.add(PromotionDecided{.to = node(1), .session = session(1), .instance = instance(9)}, node(2), kPostgres, Epoch{1});
+  log.add(PromotionCompleted{.session = session(1), .position = {1, Lsn{900}, "db"}, .instance = instance(9)}, node(1), kPostgres, Epoch{1});
+  engine(EngineState::kPrimary, at(0), session(1));
+  confirm(1, session(1), at(1480), at(0));
+  stopping = true;
+  EXPECT_FALSE(drives(advance(at(10)), Verb::kStop)) << "nobody would hear its final position";
+  log.decide(2, 1, session(1), DecisionKind::kKeep);
+  advance(at(20));
+  majority_acks(2, session(1), at(30));
+  advance(at(30));
+  confirm(2, session(1), at(1510), at(40));
+  ASSERT_NE(wish<PromotionCompleted>(advance(at(40))), nullptr);
+  log.complete(2, 1, session(1), {1, Lsn{900}, "db"});
+  EXPECT_TRUE(drives(advance(at(50)), Verb::kStop));
+}
+
 TEST_F(AgentTest, StopsWithoutAWordOnAnEarlierInstance) {
   log.add(PromotionDecided{.to = node(1), .session = session(9), .instance = instance(9)}, node(2), kPostgres, Epoch{1});
   log.add(PromotionCompleted{.session = session(9), .instance = instance(9)}, node(1), kPostgres, Epoch{1});

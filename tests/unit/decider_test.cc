@@ -356,6 +356,18 @@ TEST_F(DeciderTest, WaitsLongerAfterEachNominationThatFails) {
   EXPECT_TRUE(tries(epoch + 1, t + 1)) << "a promotion ends the count";
 }
 
+TEST_F(DeciderTest, TheEndOfALeaseThatWasDecidedAgainIsNoNominationThatFailed) {
+  log.add(PromotionDecided{.to = node(1), .session = session(1), .kind = DecisionKind::kKeep, .instance = instance(9)}, node(1), kPostgres, Epoch{2});
+  log.add(PromotionFailed{session(1), instance(9)}, node(1), kPostgres, Epoch{2});
+  log.decide(3, 2, session(2));
+  log.add(PromotionFailed{session(2), instance(2)}, node(2), kPostgres, Epoch{3});
+  advance(at(2500));
+  vote(2, at(2501), 3);
+  vote(3, at(2501), 3);
+  hear_replica(at(2501), 1000, session(3));
+  EXPECT_TRUE(advance(at(2501))) << waits_for();
+}
+
 TEST_F(DeciderTest, APersonsWishDoesNotWaitForNominationsThatFailed) {
   for (int epoch : {2, 3, 4}) {
     log.decide(epoch, 2, session(epoch));
@@ -489,6 +501,24 @@ TEST_F(LostHolderTest, IsTheHostThatWasThereBeforeItsNodeWasRebuilt) {
   EXPECT_EQ(waits_for(), "word that the host that was node1 before is off: it was paused, is silent for 4000 ms, and the promises of node2, node3 to it have no end");
   peers.hear(beat_of(1, 3, log.state), at(5100));
   EXPECT_FALSE(bound_at(at(5101))) << "both run";
+}
+
+TEST_F(LostHolderTest, IsNoneWhereTheNewInstallationTookTheSessionUp) {
+  peers.hear(beat_of(1, 2, log.state), at(1000));
+  Beat rebuilt = beat_of(1, 1, log.state);
+  rebuilt.instance = instance(9);
+  rebuilt.run = run(9);
+  rebuilt.claims = {claim_of(1, session(1))};
+  peers.hear(rebuilt, at(4900));
+  bound(2, at(5000), false);
+  bound(3, at(5000), false);
+  EXPECT_FALSE(lost(at(5000))) << "its guard went on when its files were lost";
+  rebuilt.counter = 2;
+  rebuilt.claims = {};
+  peers.hear(rebuilt, at(5001));
+  bound(2, at(5001), false);
+  bound(3, at(5001), false);
+  EXPECT_TRUE(lost(at(5001)));
 }
 
 TEST_F(LostHolderTest, IsNoneBeforeAPromiseWithAnEndWouldBeOver) {

@@ -95,6 +95,26 @@ TEST_F(VoterTest, AckNamesEverythingThatMakesItCount) {
   EXPECT_EQ(ack.accepted.at(0), (AckedClaim{kPostgres, Epoch{1}, session(1), seconds(2), {}}));
 }
 
+/// An installation whose files were lost is followed by one that takes the session up from its guard.
+TEST_F(VoterTest, AnEndThatComesWhileItsSessionIsPromisedAnewIsNotAcked) {
+  hear(1, kFirst, at(0));
+  log.add(PromotionDecided{.to = node(1), .session = session(1), .kind = DecisionKind::kKeep, .instance = instance(9)}, node(1), kPostgres, Epoch{2});
+  fold(at(10));
+  Beat taken_up = beat(1, claim_of(2, session(1)));
+  taken_up.instance = instance(9);
+  taken_up.run = run(9);
+  hear(taken_up, at(20), false);
+  ASSERT_TRUE(out.record);
+  const std::uint64_t generation = out.generation;
+  log.add(PromotionFailed{session(1), instance(9)}, node(1), kPostgres, Epoch{2});
+  voter->on_state(log.state, at(30), out);
+  out.acks.clear();
+  voter->on_recorded(generation, at(40), out);
+  EXPECT_TRUE(out.acks.empty());
+  out.record.reset();
+  EXPECT_TRUE(votes(at(40)));
+}
+
 TEST_F(VoterTest, EqualClaimMovesTheEnd) {
   hear(1, kFirst, at(0));
   EXPECT_EQ(hear(1, kFirst, at(500)), 'a');
