@@ -112,6 +112,20 @@ TEST_F(Postgres, APrimaryHasSlotsForItsMembersAndNoPasswordInSight) {
   EXPECT_EQ(n.observe().opened, session(4));
 }
 
+/// Its own would take minutes, of the time that checkpoints are spread over; nobody else may ask for one, and pg_rewind reads the timeline there.
+TEST_F(Postgres, BeforeFifteenAPrimaryMakesACheckpointSoonAfterItsPromotion) {
+  const auto programs = find_programs(0);  // /usr/lib/postgresql/15/bin
+  ASSERT_TRUE(programs) << programs.error().message;
+  if (number_of(fs::path(*programs).parent_path().filename()) >= 15) GTEST_SKIP() << "whoever rewinds asks for it";
+  Node& n = primary(1);
+  ASSERT_EQ(n.value("CREATE TABLE t AS SELECT generate_series(1, 200000) i; SELECT 'ok'"), "ok");
+  n.host.kill_all();
+  ASSERT_TRUE(n.run(Verb::kStart).ok);
+  ASSERT_TRUE(eventually([&] { return n.observe().state == EngineState::kStandby; }));
+  ASSERT_TRUE(n.run(Verb::kPromote, "", 5).ok);
+  EXPECT_TRUE(eventually([&] { return n.value("SELECT timeline_id FROM pg_control_checkpoint()") == "3"; }));
+}
+
 TEST_F(Postgres, APrimaryCountsItsReplicas) {
   Node& a = primary(1);
   Node& b = replica(2);
@@ -227,6 +241,7 @@ TEST_F(Postgres, ProgramsThatAreGoneOrOfAnotherMajorVersionAreSaid) {
 
 TEST_F(Postgres, AStandbyThatHasLessOfASettingReplaysNoMoreAndSaysSo) {
   Node& a = primary(1);
+  if (number_of(a.value("SHOW server_version_num")) < 140000) GTEST_SKIP() << "before 14 it ends";
   Node& b = replica(2);
   ASSERT_TRUE(caught_up(a, b));
   ASSERT_TRUE(b.sql("SELECT pg_wal_replay_pause()"));

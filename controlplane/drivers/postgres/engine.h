@@ -27,6 +27,10 @@ inline constexpr std::chrono::milliseconds kAskLimit{150};
 // An upstream on another host: a round trip for each of four steps on a bad day; longer is "no answer", and is tried again.
 inline constexpr std::chrono::milliseconds kUpstreamLimit{2000};
 
+// What older servers lack, by the first version that has it. 13 is the oldest that is managed.
+inline constexpr std::uint32_t kReplayPauseState = 140000;  // pg_get_wal_replay_pause_state()
+inline constexpr std::uint32_t kCheckpointRole = 150000;    // pg_checkpoint: others than a superuser may ask for a checkpoint
+
 class Engine final : public PostgresDriver {
  public:
   Engine(DriverConfig config, Credentials credentials, Tools tools, EngineHost& host);
@@ -99,6 +103,7 @@ class Engine final : public PostgresDriver {
   // ---- what is to be so, and what a person should know of (upkeep.cc)
   void keep_up(const Seen& seen);
   void keep_role(Connection& c);
+  void keep_checkpoint(Connection& c);
   void keep_slots(Connection& c);
   void keep_files(const Seen& seen);
   std::string why_replay_stands(Connection& c);

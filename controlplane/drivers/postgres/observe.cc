@@ -27,7 +27,8 @@ constexpr std::uint64_t kLongAgoMs = 1ULL << 40;
 std::string version_text(std::uint32_t version) { return std::to_string(version / 10000) + "." + std::to_string(version % 10000); }
 
 // One row with all that is reported, and a read of a table: an engine whose answers come from memory alone is not healthy.
-constexpr const char* kLook = R"(
+std::string look_of(const char* replay_pause) {
+  return std::string(R"(
 SELECT pg_is_in_recovery(), s.system_identifier, pg_postmaster_start_time(),
   CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() END,
   CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END,
@@ -38,9 +39,12 @@ SELECT pg_is_in_recovery(), s.system_identifier, pg_postmaster_start_time(),
   current_setting('primary_conninfo'), current_setting('primary_slot_name'),
   (extract(epoch FROM clock_timestamp() - greatest(pg_last_xact_replay_timestamp(), c.checkpoint_time)) * 1000)::bigint,
   c.timeline_id, c.checkpoint_lsn, r.min_recovery_end_timeline, r.min_recovery_end_lsn,
-  CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END, (SELECT count(*) FROM pg_class),
+  CASE WHEN pg_is_in_recovery() THEN )") + replay_pause + R"( END, (SELECT count(*) FROM pg_class),
   (SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup')
 FROM pg_control_system() s, pg_control_checkpoint() c, pg_control_recovery() r LEFT JOIN pg_stat_wal_receiver w ON true)";
+}
+const std::string kLook = look_of("pg_get_wal_replay_pause_state()");
+const std::string kLook13 = look_of("CASE WHEN pg_is_wal_replay_paused() THEN 'paused' ELSE 'not paused' END");
 
 }  // namespace
 
@@ -82,7 +86,7 @@ Result<Connection*> Engine::connection(Duration limit) {
 Result<Engine::Seen> Engine::look(Duration limit) {
   auto conn = connection(limit);
   if (!conn) return tl::unexpected(conn.error());
-  auto rows = (*conn)->query(kLook, limit);
+  auto rows = (*conn)->query((*conn)->version() >= kReplayPauseState ? kLook : kLook13, limit);
   if (!rows) return tl::unexpected(rows.error());
   if (rows->size() != 1) return fail(Remedy::kRetry, "an answer of " + std::to_string(rows->size()) + " rows");
   const Row& v = (*rows)[0];

@@ -150,7 +150,7 @@ Result<void> Engine::note_stray() {
 Result<void> Engine::make_new_cluster(const std::string& folder) {
   auto ran = run_tool(
       {.argv = {tools_.folder + "/initdb", "-D", folder, "-U", kSuperuser, "-E", "UTF8", "--locale=C.UTF-8", "--lc-messages=C",
-                "--data-checksums", "--auth-local=peer", "--auth-host=scram-sha-256", "--no-instructions"},
+                "--data-checksums", "--auth-local=peer", "--auth-host=scram-sha-256"},
        .environment = tools_.environment(),
        .user = tools_.user,
        .limit = kInitLimit});
@@ -232,6 +232,8 @@ Result<void> Engine::rewind_from(const PeerAddress& upstream, const Lineage& the
     // see nothing to do.
     auto conn = connect_to(upstream);
     if (!conn) return tl::unexpected(conn.error());
+    if ((*conn)->version() < kCheckpointRole)
+      return fail(Remedy::kRetry, "wait for " + upstream.node.value + "'s first checkpoint on timeline " + std::to_string(theirs.timeline));
     if (auto done = (*conn)->query("CHECKPOINT", kCheckpointThereLimit); !done)
       return fail(Remedy::kRetry, "checkpoint " + upstream.node.value + ": " + done.error().message);
   }

@@ -60,15 +60,17 @@ void Engine::keep_up(const Seen& seen) {
   }
   keep_role(c);
   keep_slots(c);
+  keep_checkpoint(c);
 }
 
 void Engine::keep_role(Connection& c) {
   const std::string user = c.name(credentials_.user);
+  const bool may_checkpoint = c.version() >= kCheckpointRole;
   const Rows role = ask(
       c,
-      "SELECT rolreplication AND rolcanlogin, has_function_privilege(rolname, 'pg_read_binary_file(text,bigint,bigint,boolean)', "
-      "'execute') AND pg_has_role(rolname, 'pg_checkpoint', 'member') FROM pg_roles WHERE rolname = " +
-          c.literal(credentials_.user));
+      std::string("SELECT rolreplication AND rolcanlogin, has_function_privilege(rolname, 'pg_read_binary_file(text,bigint,bigint,boolean)', "
+                  "'execute')") + (may_checkpoint ? " AND pg_has_role(rolname, 'pg_checkpoint', 'member')" : "") +
+          " FROM pg_roles WHERE rolname = " + c.literal(credentials_.user));
   if (role.empty() || role[0][0] != "t") {
     const std::string verifier = c.verifier(credentials_.user, credentials_.password);
     if (verifier.empty()) return;
@@ -78,7 +80,17 @@ void Engine::keep_role(Connection& c) {
   for (const char* function : {"pg_ls_dir(text, boolean, boolean)", "pg_stat_file(text, boolean)", "pg_read_binary_file(text)",
                                "pg_read_binary_file(text, bigint, bigint, boolean)"})
     ask(c, std::string("GRANT EXECUTE ON FUNCTION pg_catalog.") + function + " TO " + user);
-  ask(c, "GRANT pg_checkpoint TO " + user);
+  if (may_checkpoint) ask(c, "GRANT pg_checkpoint TO " + user);
+}
+
+/// pg_rewind reads a server's timeline from its last checkpoint, which after a promotion is still of the old one, for minutes. Whoever rewinds asks
+/// for another where he may; an older server makes it itself. It goes on when the statement is given up.
+void Engine::keep_checkpoint(Connection& c) {
+  if (c.version() >= kCheckpointRole) return;
+  const Rows old = ask(c, "SELECT timeline_id <> ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint FROM pg_control_checkpoint()");
+  if (old.empty() || old[0][0] != "t") return;
+  auto own = Connection::open({.host = config_.run_dir, .port = find_peer(config_, config_.self)->port, .user = kSuperuser, .password = ""}, kConnectLimit);
+  if (own) (void)(*own)->query("CHECKPOINT", kAskLimit);
 }
 
 /// A member's slot keeps WAL for it, up to a bound: one that was cut off is made anew, and the log is told, as the member can only be copied anew.
