@@ -4,12 +4,14 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <set>
 
 #include "controlplane/dev/local_cluster.h"
 
@@ -144,6 +146,15 @@ std::string processes_text(const LocalCluster& c, const NodeId& node) {
   return out.empty() ? "nothing runs" : out;
 }
 
+/// A data system that elects its own leader. A node that runs two of its processes (a witness beside a server) is named once.
+void say_observed(const dev::ResourceSeen& r) {
+  std::printf("%s: %s", r.id.c_str(), r.holder.empty() ? "nobody leads" : (r.holder + " leads").c_str());
+  std::set<std::string> said = {r.holder};
+  for (const dev::ReplicaSeen& p : r.replicas)
+    if (said.insert(p.node).second) std::printf("; %s %s", p.node.c_str(), p.state.c_str());
+  std::printf("\n");
+}
+
 ExitCode status() {
   const auto cluster = present();
   if (!cluster) return report(cluster.error());
@@ -165,7 +176,12 @@ ExitCode status() {
     std::printf("no daemon answers%s\n", running == 0 ? "; `daarionctl dev up` starts them" : "");
     return running == 0 ? ExitCode::kUnreachable : ExitCode::kDegraded;
   }
+  const std::vector<ResourceId> leased = cluster->leased();
   for (const dev::ResourceSeen& r : view->resources) {
+    if (std::ranges::find(leased, ResourceId(r.id)) == leased.end()) {
+      say_observed(r);
+      continue;
+    }
     std::printf("%s: %s, epoch %llu", r.id.c_str(), r.holder.empty() ? "nobody writes" : (r.holder + (r.writable ? " writes" : " holds, not writable")).c_str(),
                 static_cast<unsigned long long>(r.epoch));
     for (const dev::ReplicaSeen& p : r.replicas)
