@@ -121,6 +121,13 @@ TEST(Cluster, LosesItsWriterTakesItBackAndHandsHome) {
   EXPECT_FALSE(std::filesystem::exists(cluster.folder()));
 }
 
+/// When the postmaster that runs there was started; or why it does not say.
+std::string engine_began(dev::LocalCluster& cluster, const NodeId& node) {
+  const auto c = cluster.superuser(node, seconds(2));
+  const auto at = c ? (*c)->query("select pg_postmaster_start_time()", seconds(2)) : tl::unexpected(c.error());
+  return at ? (*at)[0][0] : at.error().message;
+}
+
 /// Beats go from daemon to daemon too: without any NATS the log stands still, and the writer goes on.
 TEST(Cluster, AllOfNatsGoneForTwoLeasesDemotesNobody) {
   auto made = test::ScratchCluster::make(3);
@@ -159,12 +166,7 @@ TEST(Cluster, ADaemonThatIsStartedAgainWithoutAnyNatsKeepsItsLease) {
   const auto before = cluster.await_settled(seconds(60));
   ASSERT_OK(before);
   const NodeId holder(before->holder_of(kPostgres));
-  const auto started = [&]() -> std::string {
-    const auto c = cluster.superuser(holder, seconds(2));
-    const auto at = c ? (*c)->query("select pg_postmaster_start_time()", seconds(2)) : tl::unexpected(c.error());
-    return at ? (*at)[0][0] : at.error().message;
-  };
-  const std::string began = started();
+  const std::string began = engine_began(cluster, holder);
   for (const auto& [node, part] : kNatsServers) ASSERT_OK(cluster.kill(node, part));
   ASSERT_OK(cluster.kill(holder, Part::kDaemon));
   ASSERT_OK(cluster.start(holder, Part::kDaemon));
@@ -173,7 +175,39 @@ TEST(Cluster, ADaemonThatIsStartedAgainWithoutAnyNatsKeepsItsLease) {
   const auto after = cluster.await_settled(seconds(60));
   ASSERT_OK(after);
   EXPECT_EQ(after->resource(kPostgres)->epoch, before->resource(kPostgres)->epoch);
-  EXPECT_EQ(started(), began) << "the engine was fenced while NATS was away";
+  EXPECT_EQ(engine_began(cluster, holder), began) << "the engine was fenced while NATS was away";
+}
+
+/// Another installation takes the session up from the guard, and can hand it over in order.
+TEST(Cluster, AHolderThatLosesItsFilesUnderItsGuardGoesOn) {
+  auto made = test::ScratchCluster::make(3);
+  ASSERT_OK(made);
+  dev::LocalCluster& cluster = **made;
+  ASSERT_OK(cluster.start_all());
+  const auto before = cluster.await_settled(seconds(60));
+  ASSERT_OK(before);
+  const std::uint64_t epoch = before->resource(kPostgres)->epoch;
+  const std::string began = engine_began(cluster, kOne);
+  ASSERT_OK(cluster.kill(kOne, Part::kDaemon));
+  for (const auto& entry : std::filesystem::directory_iterator(cluster.node_folder(kOne) + "/data")) std::filesystem::remove_all(entry.path());
+  ASSERT_OK(cluster.start(kOne, Part::kDaemon));
+  ASSERT_OK(cluster.await_that("the lease under the next epoch", seconds(10), cluster.log_of(kOne, Part::kDaemon), [&] {
+    const auto view = cluster.view(kTwo);
+    return view && view->holder_of(kPostgres) == "node1" && view->resource(kPostgres)->epoch == epoch + 1;
+  }));
+  EXPECT_EQ(engine_began(cluster, kOne), began) << "the engine was fenced";
+  ASSERT_OK(test::switchover(cluster, kTwo, kTwo, "its files were lost"));
+  const auto after = cluster.await_settled(seconds(60));
+  ASSERT_OK(after);
+  EXPECT_EQ(after->holder_of(kPostgres), "node2");
+  const auto log = test::read_log(cluster, Sequence{before->sequence + 1}, Sequence{after->sequence}, kThree);
+  ASSERT_OK(log);
+  const auto kept = std::ranges::find_if(log->events, [](const LogEvent& e) { return std::holds_alternative<PromotionDecided>(e.event.payload); });
+  ASSERT_NE(kept, log->events.end());
+  EXPECT_EQ(kept->event.header.reason, "the lease of epoch " + std::to_string(epoch) + " lives, and the log names another installation of node1: its files were lost");
+  const LogEvent* released = test::last_of<LeaseReleased>(log->events);
+  ASSERT_NE(released, nullptr);
+  EXPECT_TRUE(std::get<LeaseReleased>(released->event.payload).final_position) << "nobody may lack what it wrote";
 }
 
 /// node3's voter is another one from then on; the others make it one of the set, and its promise is what node2 needs when node1 is lost.
@@ -232,8 +266,8 @@ std::string file_with_node4(std::string text, bool with) {
   return text;
 }
 
-/// Its three daemons are started again with the new file, under their guards; then one command starts the new node.
-TEST(Cluster, AFourthNodeJoinsItWhileItRunsAndHasACopy) {
+/// Its three daemons are started again with the new file, under their guards; then one command starts the new node. It goes the same way.
+TEST(Cluster, AFourthNodeJoinsItWhileItRunsAndIsRetired) {
   auto made = test::ScratchCluster::make(4);
   ASSERT_OK(made);
   dev::LocalCluster& cluster = **made;
@@ -245,11 +279,14 @@ TEST(Cluster, AFourthNodeJoinsItWhileItRunsAndHasACopy) {
   for (const NodeId& node : {kOne, kTwo, kThree}) ASSERT_OK(cluster.start(node, Part::kDaemon));
   ASSERT_OK(cluster.await(kThree, "node2 streaming", seconds(60), [](const dev::ClusterView& v) { return v.streams(kPostgres, "node2") && v.nodes.size() == 3; }));
 
-  std::ofstream(cluster.config_path()) << file_with_node4(of_four, true);
-  for (const NodeId& node : {kTwo, kThree, kOne}) {
-    ASSERT_OK(cluster.kill(node, Part::kDaemon));
-    ASSERT_OK(cluster.start(node, Part::kDaemon));
-  }
+  const auto with_file = [&](bool of_node4) {
+    std::ofstream(cluster.config_path()) << file_with_node4(of_four, of_node4);
+    for (const NodeId& node : {kTwo, kThree, kOne}) {
+      ASSERT_OK(cluster.kill(node, Part::kDaemon));
+      ASSERT_OK(cluster.start(node, Part::kDaemon));
+    }
+  };
+  ASSERT_NO_FATAL_FAILURE(with_file(true));
   ASSERT_OK(cluster.start(four));
   ASSERT_OK(cluster.await(kThree, "node4 streaming", seconds(40), [](const dev::ClusterView& v) { return v.streams(kPostgres, "node4"); }));
   const auto settled = cluster.await_settled(seconds(30));
@@ -261,6 +298,29 @@ TEST(Cluster, AFourthNodeJoinsItWhileItRunsAndHasACopy) {
   ASSERT_NE(copied, nullptr);
   EXPECT_EQ(copied->event.header.node, four);
   EXPECT_EQ(std::get<ReplicaProvisioned>(copied->event.payload).method, "basebackup");
+
+  const auto routes = Connection::open({.urls = {cluster.servers()[0].url()}, .user = kRoutesUser, .password = cluster.secrets()["DAARION_CONTROL_PASSWORD"], .name = "test"});
+  ASSERT_OK(routes);
+  const auto is_source = [&] {
+    const auto info = js_request(**routes, "$JS.API.STREAM.INFO.MESSAGE", nullptr, seconds(2));
+    return info && info->dump().find("MESSAGE_node4") != std::string::npos;
+  };
+  const auto has_slot = [&] {
+    const auto c = cluster.superuser(kOne, seconds(2));
+    const auto slots = c ? (*c)->query("select slot_name from pg_replication_slots", seconds(2)) : tl::unexpected(c.error());
+    return !slots || std::ranges::any_of(*slots, [](const auto& row) { return row[0] == "daarion_node4"; });
+  };
+  ASSERT_OK(cluster.await_that("what node4 publishes in the core", seconds(30), cluster.log_of(kOne, Part::kDaemon), is_source));
+  ASSERT_TRUE(has_slot());
+  ASSERT_OK(cluster.kill(four));
+  ASSERT_EQ(test::ctl(cluster, kTwo, "retire node4 --reason gone"), 0);
+  ASSERT_OK(cluster.await_that("streams without node4", seconds(30), cluster.log_of(kOne, Part::kDaemon), [&] { return !is_source(); }));
+  EXPECT_TRUE(has_slot()) << "it may be taken back as it is";
+  ASSERT_NO_FATAL_FAILURE(with_file(false));
+  ASSERT_OK(cluster.await_that("node1 without node4's slot", seconds(30), cluster.log_of(kOne, Part::kDaemon), [&] { return !has_slot(); }));
+  const auto left = cluster.await(kThree, "node2 streaming", seconds(30), [](const dev::ClusterView& v) { return v.streams(kPostgres, "node2") && v.nodes.size() == 3; });
+  ASSERT_OK(left);
+  EXPECT_EQ(left->resource(kPostgres)->epoch, 1u);
 }
 
 TEST(Cluster, OfOneNodeWritesStopsInOrderAndComesBack) {
