@@ -128,6 +128,13 @@ std::string engine_began(dev::LocalCluster& cluster, const NodeId& node) {
   return at ? (*at)[0][0] : at.error().message;
 }
 
+/// The daemon dies with all that it had on disk, and is started again; its guard and the engine go on.
+Result<void> lose_files(dev::LocalCluster& cluster, const NodeId& node) {
+  if (const auto killed = cluster.kill(node, Part::kDaemon); !killed) return tl::unexpected(killed.error());
+  for (const auto& entry : std::filesystem::directory_iterator(cluster.node_folder(node) + "/data")) std::filesystem::remove_all(entry.path());
+  return cluster.start(node, Part::kDaemon);
+}
+
 /// Beats go from daemon to daemon too: without any NATS the log stands still, and the writer goes on.
 TEST(Cluster, AllOfNatsGoneForTwoLeasesDemotesNobody) {
   auto made = test::ScratchCluster::make(3);
@@ -188,9 +195,7 @@ TEST(Cluster, AHolderThatLosesItsFilesUnderItsGuardGoesOn) {
   ASSERT_OK(before);
   const std::uint64_t epoch = before->resource(kPostgres)->epoch;
   const std::string began = engine_began(cluster, kOne);
-  ASSERT_OK(cluster.kill(kOne, Part::kDaemon));
-  for (const auto& entry : std::filesystem::directory_iterator(cluster.node_folder(kOne) + "/data")) std::filesystem::remove_all(entry.path());
-  ASSERT_OK(cluster.start(kOne, Part::kDaemon));
+  ASSERT_OK(lose_files(cluster, kOne));
   ASSERT_OK(cluster.await_that("the lease under the next epoch", seconds(10), cluster.log_of(kOne, Part::kDaemon), [&] {
     const auto view = cluster.view(kTwo);
     return view && view->holder_of(kPostgres) == "node1" && view->resource(kPostgres)->epoch == epoch + 1;
@@ -231,9 +236,7 @@ TEST(Cluster, AVoterWhoseDiskWasReplacedIsOneAgain) {
     return out;
   };
   ASSERT_EQ(sets().size(), 1u);
-  ASSERT_OK(cluster.kill(kThree, Part::kDaemon));
-  for (const auto& entry : std::filesystem::directory_iterator(cluster.node_folder(kThree) + "/data")) std::filesystem::remove_all(entry.path());
-  ASSERT_OK(cluster.start(kThree, Part::kDaemon));
+  ASSERT_OK(lose_files(cluster, kThree));
   ASSERT_OK(cluster.await_that("node3's new installation in the voter set", seconds(60), cluster.log_of(kOne, Part::kDaemon), [&] { return sets().size() == 3; }));
   const auto changes = sets();
   const auto& first = std::get<VoterSetChanged>(changes[0].event.payload);

@@ -43,6 +43,13 @@ class NodeCoreTest : public testing::Test {
       if (const T* t = std::get_if<T>(&o)) found.push_back(*t);
     return found;
   }
+  /// A node that hears no majority of the voters appends nothing.
+  void hear_others(Instant now) {
+    for (const int peer : {2, 3}) give(BeatHeard{beat_of(peer, 1, State{})}, now);
+  }
+  static bool says_failed(const std::vector<Output>& out) {
+    return std::ranges::any_of(all<Append>(out), [](const Append& a) { return std::holds_alternative<PromotionFailed>(a.request.payload); });
+  }
   Log log = log_with_voters();
   NodeCore core;
   std::uint64_t generation = 0;
@@ -229,11 +236,8 @@ TEST_F(NodeCoreTest, EveryWaitNamesItsWayOut) {
 TEST_F(NodeCoreTest, NamedForAResourceThatItDoesNotRunItFails) {
   give(TimerFired{}, at(0));
   log.add(PromotionDecided{.to = node(1), .session = session(1)}, node(1), ResourceId("redis"), Epoch{1});
-  for (const int peer : {2, 3}) give(BeatHeard{beat_of(peer, 1, State{})}, at(1500));  // it may append
-  const auto fails = [&](Instant now) {
-    const auto appends = all<Append>(move(now));
-    return std::ranges::any_of(appends, [](const Append& a) { return std::holds_alternative<PromotionFailed>(a.request.payload); });
-  };
+  hear_others(at(1500));
+  const auto fails = [&](Instant now) { return says_failed(move(now)); };
   EXPECT_FALSE(fails(at(2019))) << "a guard of before its restart may still have the session";
   log.pause();
   EXPECT_FALSE(fails(at(2020))) << "and under a pause have it without an end";
@@ -264,7 +268,8 @@ TEST_F(NodeCoreTest, AnswersForTheSessionsOfItsOwnInstanceOnly) {
 TEST_F(NodeCoreTest, NamedInAnotherInstanceForAResourceThatItDoesNotRunItSaysNothing) {
   give(TimerFired{}, at(0));
   log.add(PromotionDecided{.to = node(1), .session = session(1), .instance = instance(9)}, node(1), ResourceId("redis"), Epoch{1});
-  for (const Append& a : all<Append>(move(at(2020)))) EXPECT_FALSE(std::holds_alternative<PromotionFailed>(a.request.payload));
+  hear_others(at(1500));
+  EXPECT_FALSE(says_failed(move(at(2020))));
 }
 
 TEST_F(NodeCoreTest, SameInputsSameOutputs) {
