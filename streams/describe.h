@@ -91,6 +91,8 @@ void describe(A& a, Is<PromotionCompleted> auto& x) {
 template <class A>
 void describe(A& a, Is<PromotionFailed> auto& x) { a(1, x.session); a(2, x.instance); }
 template <class A>
+void describe(A& a, Is<SyncSetChanged> auto& x) { a(1, x.session); a(2, x.members); a(3, x.needed); }
+template <class A>
 void describe(A& a, Is<LeaseReleased> auto& x) {
   a(1, x.session); a(2, x.cause); a(3, x.final_position); a(4, x.position); a(5, x.instance);
 }
@@ -116,8 +118,10 @@ void describe(A& a, Is<Evidence> auto& x) {
   a(8, x.last_position); a(9, x.final_position); a(10, x.last_position_age_ms); a(11, x.write_rate); a(12, x.timelines);
   a(13, x.voters); a(14, x.votes); a(15, x.wanted); a(16, x.allow_data_loss); a(17, x.limits); a(18, x.unreachable_ms);
   a(19, x.paused); a(20, x.promotions); a(21, x.max_promotions); a(22, x.declared_primary); a(23, x.candidates);
-  a(24, x.end_unknown);
+  a(24, x.end_unknown); a(25, x.sync); a(26, x.settled_ms);
 }
+template <class A>
+void describe(A& a, Is<SyncEvidence> auto& x) { a(1, x.writer); a(2, x.members); a(3, x.needed); }
 template <class A>
 void describe(A& a, Is<Verdict> auto& x) { a(1, x.node); a(2, x.eligible); a(3, x.rule); a(4, x.detail); }
 template <class A>

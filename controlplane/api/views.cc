@@ -64,6 +64,11 @@ struct Summary {
   std::string operator()(const PromotionCompleted& p) const {
     return "from " + lsn_text(p.position) + "; claimed in " + number(p.claimed_ms) + " ms, promoted in " + number(p.promoted_ms) + " ms";
   }
+  std::string operator()(const SyncSetChanged& p) const {
+    std::string names;
+    for (const NodeId& node : p.members) names += (names.empty() ? "" : ", ") + node.value;
+    return std::to_string(p.needed) + " of " + names + " confirm each commit";
+  }
   std::string operator()(const PromotionFailed& p) const { return "session " + short_id(p.session) + " ended"; }
   std::string operator()(const LeaseReleased& p) const {
     return std::string(text_of(p.cause)) + ", session " + short_id(p.session) + (p.final_position ? ", stopped at " + lsn_text(p.position) : "");

@@ -43,6 +43,8 @@ EngineReport Agent::engine(Instant now) const {
   report.resource = resource_;
   report.age_ms = ms_between(engine_at_, now);
   report.contact_age_ms += report.age_ms;
+  report.confirmers.clear(), report.followers.clear();
+  report.confirmations = 0, report.confirmed_all = false;
   return report;
 }
 
@@ -115,6 +117,7 @@ void Agent::advance(const AgentContext& c, Instant now, AgentOutput& out) {
   if (lease) complete(c, *lease, now, out);
   hand_over(c, lease, now, out);
   move_engine(c, lease, now, out);
+  keep_sync(c, lease, now, out);
   report_replica(c, out);
   report_slots(c, out);
 }
@@ -389,7 +392,8 @@ bool Agent::may_hand_over(const AgentContext& c, const LeaseState& lease, Instan
                            ? then.decision.verdicts.end()
                            : then.decision.verdicts.begin() + (target - then.evidence.candidates.begin());
   const bool able = verdict != then.decision.verdicts.end() &&
-                    (verdict->eligible || wish->allow_data_loss || verdict->rule == "nofailover" || verdict->rule == "not_wanted");
+                    (verdict->eligible || wish->allow_data_loss || verdict->rule == "nofailover" || verdict->rule == "not_wanted" ||
+                     verdict->rule == "sync_unheard" || verdict->rule == "not_in_sync_set");  // after a clean stop its end is known
   if (!able) {
     MARK(kSwitchoverWaits);
     switchover_waits_ = true;

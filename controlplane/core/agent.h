@@ -102,6 +102,8 @@ class Agent {
   bool owes_completion(const AgentContext& c, const LeaseState& lease) const;
   void move_writer(Instant now, AgentOutput& out);
   void move_follower(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out);
+  void keep_sync(const AgentContext& c, const LeaseState* lease, Instant now, AgentOutput& out);
+  std::vector<NodeId> present_followers(const AgentContext& c, const std::vector<NodeId>& declared, Instant now);
   void report_replica(const AgentContext& c, AgentOutput& out);
   void report_slots(const AgentContext& c, AgentOutput& out) const;
   void retire(std::string why, AgentOutput& out);
@@ -148,6 +150,7 @@ class Agent {
   std::map<std::string, DroppedSlot> dropped_slots_;  // that the log is to be told of, by their names: at most one per member
   bool diverged_ = false;   // the last kFollow said so
 
+  std::map<NodeId, Instant> away_;  // while this node writes: replicas that do not stream from it, and since when
   SessionId opened_;          // the newest claimed session under which the engine was seen open
   Instant unopened_since_{};  // since when the engine of an earned claim could have been opened, and made no progress
   std::optional<std::pair<Epoch, Instant>> armed_;  // epoch and deadline last sent to the guard

@@ -72,8 +72,37 @@ Objection object_to_lag(const Evidence& e, const CandidateEvidence& c) {
   return {};
 }
 
+std::pair<std::uint64_t, Lsn> place_of(const CandidateEvidence& c) { return {c.engine.position.timeline, c.engine.position.lsn}; }
+
+/// Whether all that the node had when the lease ended is in its position: what it confirms later, nobody acknowledges.
+bool shows_all(const Evidence& e, const CandidateEvidence& c) {
+  return c.heard && c.beat_age_ms <= e.unreachable_ms && has_data(c.engine.state) && c.engine.position.timeline != 0 && c.engine.age_ms <= e.settled_ms;
+}
+
+/// Each acknowledged write is held by some `needed` of the members: of so many of them as are asked for here, one has it, and so has whoever is furthest.
+Objection object_to_sync(const Evidence& e, const CandidateEvidence& c) {
+  if (e.kind == DecisionKind::kBootstrap || PLANTED(kSyncIgnored)) return {};
+  if (e.allow_data_loss && (e.wanted.empty() || e.wanted == c.node)) return {};
+  for (const SyncEvidence& s : e.sync) {
+    if (c.node == s.writer || (e.final_position && s.writer == e.last_holder)) continue;
+    std::uint64_t heard = 0;
+    const CandidateEvidence* ahead = nullptr;
+    for (const CandidateEvidence& other : e.candidates) {
+      if (std::ranges::find(s.members, other.node) == s.members.end() || !shows_all(e, other)) continue;
+      ++heard;
+      if (place_of(other) > place_of(c) && (ahead == nullptr || place_of(other) > place_of(*ahead))) ahead = &other;
+    }
+    const std::uint64_t wanted = s.members.size() + 1 - std::min<std::uint64_t>(s.needed, s.members.size());
+    if (heard < wanted)
+      return {"sync_unheard", with_number("", heard, "") + with_number(" of the ", s.members.size(), " replicas that confirmed the writes of ") + s.writer.value +
+                                  with_number(" show what they have, ", wanted, " must, or an acknowledged write could be missing")};
+    if (ahead != nullptr) return {"not_in_sync_set", ahead->node.value + " has more, which may have been acknowledged"};
+  }
+  return {};
+}
+
 Verdict judge(const Evidence& e, const CandidateEvidence& c) {
-  for (const auto rule : {object_to_member, object_to_engine, object_to_lag})
+  for (const auto rule : {object_to_member, object_to_engine, object_to_lag, object_to_sync})
     if (Objection o = rule(e, c); !o.rule.empty()) return {c.node, false, std::move(o.rule), std::move(o.detail)};
   if (e.kind == DecisionKind::kBootstrap) return {c.node, true, "eligible", "declared primary, the log is empty"};
   return {c.node, true, "eligible",

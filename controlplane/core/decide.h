@@ -15,6 +15,9 @@
 //                   node wanted); what the holder lacked too is no worse there
 //   lag_bytes, lag_ms, staleness   behind by more than the limits (allow_data_loss overrides)
 //   loses_writes    the holder stopped cleanly and this candidate does not have all of it (allow_data_loss overrides)
+//   sync_unheard    commits waited for replicas, and too few of those are heard to know what was acknowledged (not where its own data say it;
+//                   allow_data_loss overrides)
+//   not_in_sync_set one of those has more than this candidate, which may have been acknowledged (allow_data_loss overrides)
 //   deaf            it has not read the newest decision, which nobody claimed, and somebody else who passes all rules has (not the node wanted)
 //   not_wanted      an operator asked for another node, and that one can be had
 // Among the eligible: the highest position, then the higher priority, then the lower node id. Never random.

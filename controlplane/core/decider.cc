@@ -150,6 +150,21 @@ bool is_unheard(const OpenDecision& d, const LeaseState& lease, const DeciderCon
   return track == nullptr || track->epoch < d.epoch;
 }
 
+/// Whose confirmations the commits of each waited for, who wrote last or may have: as that session itself said last, else as is declared.
+void note_sync(const LeaseState& lease, const ResourceSpec& spec, const DeciderContext& c, Evidence& e) {
+  if (e.kind == DecisionKind::kBootstrap || spec.confirmations() == 0) return;
+  const auto declared = [&](const NodeId& writer) {
+    SyncEvidence s{writer, spec.confirmers_of(writer), spec.confirmations()};
+    std::ranges::sort(s.members);
+    return s;
+  };
+  const bool said = !lease.sync.session.empty() && lease.sync.session == lease.completed.session && e.last_holder == lease.completed.node;
+  if (said) e.sync.push_back({e.last_holder, lease.sync.members, lease.sync.needed});
+  else if (!e.last_holder.empty()) e.sync.push_back(declared(e.last_holder));
+  for (const OpenDecision& d : lease.open)
+    if (d.node != e.last_holder && is_unheard(d, lease, c, e) && !has_shown(d, c, e)) e.sync.push_back(declared(d.node));
+}
+
 /// Whether the node is there, on that disk, and its engine is coming up: it does not show yet what it has.
 bool is_coming_up(const Evidence& e, const DeciderContext& c, const NodeId& node, const InstanceId& instance, Instant now) {
   const Peer* peer = c.peers.find(node);
@@ -286,6 +301,7 @@ Evidence Decider::gather(const ResourceId& resource, const DeciderContext& c, In
   for (const OpenDecision& d : lease->open)
     e.end_unknown = e.end_unknown || (e.kind != DecisionKind::kBootstrap && is_unheard(d, *lease, c, e) && !has_shown(d, c, e));
   MARK_IF(kEndUnknown, e.end_unknown);
+  note_sync(*lease, *spec, c, e);
   for (CandidateEvidence& cand : e.candidates)
     if (lag_bytes(e, cand) > 0) cand.lag_ms = cand.engine.contact_age_ms;
   return e;
@@ -377,6 +393,7 @@ std::optional<Decider::Nomination> Decider::advance(const DeciderContext& c, Ins
   }
   Evidence e = gather(resource_, c, now);
   e.votes = std::move(votes);
+  e.settled_ms = age_ms(now, majority_since_);
   if (!positions_fresh(e, now)) {
     MARK(kWaitPositions);
     next_ = later(majority_since_, kPositionWait);
@@ -418,6 +435,7 @@ std::optional<Decider::Nomination> Decider::advance(const DeciderContext& c, Ins
 
 Decider::Nomination Decider::preview(const ResourceId& resource, const DeciderContext& c, bool holder_dead, Instant now) {
   Evidence e = gather(resource, c, now);
+  e.settled_ms = e.unreachable_ms;  // as if what is heard now were all
   const std::optional<LostHolder> lost = lost_holder(resource, c, now);
   for (const VoterInstance& v : c.state.voters.voters)
     if ((!holder_dead || v.node != e.last_holder) && !(lost && std::ranges::find(lost->voters, v.node) != lost->voters.end())) e.votes.push_back({v.node, e.log_epoch, 0, 0});

@@ -125,6 +125,14 @@ struct LeaseReleased {
   bool operator==(const LeaseReleased&) const = default;
 };
 
+/// Of one that writes: what it acknowledges is held by any `needed` of `members` (sync_set.h).
+struct SyncSetChanged {
+  SessionId session;
+  std::vector<NodeId> members;
+  std::uint32_t needed = 0;
+  bool operator==(const SyncSetChanged&) const = default;
+};
+
 // ---- replica.<resource>.<node>
 struct ReplicaProvisioned {
   std::string method;
@@ -283,7 +291,7 @@ using Payload =
                  MemberReturned, MemberIntentChanged, PromotionDecided, PromotionCompleted, PromotionFailed, LeaseReleased,
                  ReplicaProvisioned, ReplicaRejoined, ReplicaDiverged, ReplicaRemoved, SlotDropped, RouteTableChanged,
                  CapabilityMoved, Paused, Resumed, SwitchoverRequested, FencingConfirmed, OverrideGranted, ReplicaLagReported,
-                 HealthReported, ServiceHealthChanged, ServiceMoved, ResourceObserved, RejoinRequested>;
+                 HealthReported, ServiceHealthChanged, ServiceMoved, ResourceObserved, RejoinRequested, SyncSetChanged>;
 
 /// What orders the events of one thing: CLUSTER_LOG has at most one event per (kind, name, version).
 struct Aggregate {

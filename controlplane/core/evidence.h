@@ -61,6 +61,11 @@ struct EngineReport {
   std::vector<std::string> lacks;     // what its data need and its host does not have: "extension postgis (database shop)"
   std::vector<std::string> problems;  // what a person should know of and nothing is decided by
   std::vector<DroppedSlot> dropped_slots;  // since the report before: its own node's to tell, beats do not carry them
+  // of a primary whose commits wait for replicas, its own node's to use (sync_set.h); beats do not carry them
+  std::vector<NodeId> confirmers;     // for whose word they wait, as its engine has it
+  std::uint32_t confirmations = 0;    // for so many of them
+  bool confirmed_all = false;         // as many of them as are needed hold all that was acknowledged before that was so
+  std::vector<NodeId> followers;      // replicas that stream from it
   bool operator==(const EngineReport&) const = default;
 };
 
@@ -102,6 +107,15 @@ struct TimelineStart {
   bool operator==(const TimelineStart&) const = default;
 };
 
+/// What somebody who wrote had acknowledged is held by any `needed` of `members`, and by the writer. Hearing so many of them that any `needed` have
+/// one among them shows how far that went.
+struct SyncEvidence {
+  NodeId writer;
+  std::vector<NodeId> members;
+  std::uint32_t needed = 0;
+  bool operator==(const SyncEvidence&) const = default;
+};
+
 struct Evidence {
   ResourceId resource;
   DecisionKind kind = DecisionKind::kFailover;
@@ -130,6 +144,8 @@ struct Evidence {
   std::uint32_t promotions = 0;       // automatic ones in the window
   std::uint32_t max_promotions = 0;
   NodeId declared_primary;
+  std::vector<SyncEvidence> sync;     // one for each that wrote, or may have, and whose commits waited for replicas
+  std::uint64_t settled_ms = 0;       // how long the votes have been a majority: what was observed since then cannot grow
   std::vector<CandidateEvidence> candidates;  // every member of the resource, by node id
   bool operator==(const Evidence&) const = default;
 };

@@ -144,6 +144,12 @@ struct Step {
     }
     l.open.erase(open);
   }
+  /// Of the newest writer, by its own word alone: no other knows what its engine waits for.
+  void on(const SyncSetChanged& p) {
+    LeaseState& l = lease();
+    if (p.session != l.completed.session || l.has_ended(p.session) || h.node != l.completed.node) return ignore();
+    l.sync = {p.session, p.members, p.needed, log.sequence};
+  }
   void on(const PromotionFailed& p) { end_session(p.session, p.instance, nullptr); }
   void on(const LeaseReleased& p) { end_session(p.session, p.instance, &p); }
 

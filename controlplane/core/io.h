@@ -57,7 +57,7 @@ struct GuardCommand {
 };
 
 // ---- drivers
-enum class Verb { kObserve, kProvision, kStart, kFollow, kRejoin, kPromote, kStop };
+enum class Verb { kObserve, kProvision, kStart, kFollow, kRejoin, kPromote, kStop, kSetSync };
 struct DriverCommand {
   std::uint64_t op = 0;
   ResourceId resource;
@@ -66,6 +66,8 @@ struct DriverCommand {
   NodeId upstream;    // kFollow, kRejoin, kProvision: from whom; empty for kProvision: from nothing
   SessionId session;  // kPromote: what the engine is opened under; reported back as `opened`
   bool anew = false;  // kRejoin: copied whole, also where less would do
+  std::vector<NodeId> confirmers = {};  // kSetSync: for whose word commits wait
+  std::uint32_t confirmations = 0;      // and for that of so many of them
   bool operator==(const DriverCommand&) const = default;
 };
 struct DriverResult {

@@ -56,6 +56,8 @@
   X(kLateIsFresh, "late_is_fresh", "what a beat says is taken as of when it came, however late it is")                      \
   X(kLagIgnored, "lag_ignored", "a candidate may be behind by any amount")                                                  \
   X(kAncestryIgnored, "ancestry_ignored", "a candidate of a forked timeline is eligible")                                   \
+  X(kSyncIgnored, "sync_ignored", "a candidate is promoted whatever those have that confirm commits")                       \
+  X(kSyncLeavesAtOnce, "sync_leaves_at_once", "a replica leaves the sync set before the others have what it confirmed")    \
   X(kWorstCandidate, "worst_candidate", "the candidate with the lowest position wins")                                      \
   X(kDivergedFollows, "diverged_follows", "a node whose data have parted from the writer's is never rejoined")              \
   X(kStopsForEver, "stops_for_ever", "a switchover that was overtaken keeps its node from ever following anybody")          \
@@ -170,6 +172,8 @@
   X(kFoldVoid, "fold: a version that came before its turn, after the log lost events", 5000)                                \
   X(kSaysLeaseAgain, "agent: has a lease decided again that the log lost", 5000)                                            \
   X(kLostReplaced, "decider: a paused holder whose node was rebuilt is named", 20000)                                      \
+  X(kSyncSmaller, "agent: a replica leaves the sync set", 5000)                                                             \
+  X(kSyncLarger, "agent: a replica joins the sync set", 5000)                                                               \
   X(kLostOpening, "decider: counts a timeline whose opening the log does not show", 5000)                                  \
   X(kWriterAboveLog, "agent: leaves its engine beside a writer whose epoch the log does not show", 1000)                    \
   X(kReportsLoss, "housekeeper: says what the log lost", 1000)

@@ -126,6 +126,15 @@ struct CompletedLease {
   bool operator==(const CompletedLease&) const = default;
 };
 
+/// Whose word the commits of a session wait for, as its own node said last; of another session than the completed one it says nothing.
+struct SyncSet {
+  SessionId session;
+  std::vector<NodeId> members;
+  std::uint32_t needed = 0;
+  Sequence changed;
+  bool operator==(const SyncSet&) const = default;
+};
+
 struct LeaseState {
   enum class Phase { kNone, kDecided, kActive, kEnded };
   Version version;
@@ -146,6 +155,7 @@ struct LeaseState {
   std::vector<TimelineStart> timelines;
   std::vector<EndedSession> ended;           // newest last
   std::vector<std::int64_t> promotions_ns;   // automatic ones, log time of completion, newest last
+  SyncSet sync;
   bool operator==(const LeaseState&) const = default;
 
   bool has_ended(const SessionId& s) const;

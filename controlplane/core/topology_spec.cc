@@ -11,6 +11,22 @@ ResourceTags ResourceSpec::tags_of(const NodeId& node) const {
   return it == tags.end() ? ResourceTags{} : it->second;
 }
 
+std::uint32_t ResourceSpec::confirmations() const {
+  if (sync == SyncMode::kAsync || engine == "redis" || members.size() < 2) return 0;
+  // Quorum: with the primary itself, a majority of the members has every acknowledged write.
+  return sync == SyncMode::kSync ? 1 : static_cast<std::uint32_t>(members.size() / 2);
+}
+
+std::vector<NodeId> ResourceSpec::confirmers_of(const NodeId& primary) const {
+  std::vector<NodeId> all, able;
+  for (const NodeId& node : members) {
+    if (node == primary) continue;
+    all.push_back(node);
+    if (!tags_of(node).nofailover) able.push_back(node);
+  }
+  return able.size() < confirmations() ? all : able;
+}
+
 ServiceRole ServiceSpec::role_on(const NodeId& node) const {
   const auto at = std::ranges::find(on, node, &ServicePlace::node);
   return at == on.end() ? ServiceRole::kOff : at->role;

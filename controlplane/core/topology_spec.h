@@ -62,6 +62,10 @@ struct ResourceSpec {
 
   bool has_member(const NodeId& node) const;
   ResourceTags tags_of(const NodeId& node) const;
+  /// Of how many replicas each commit waits for the word that they have it; 0: of none. Redis never waits, whatever is declared.
+  std::uint32_t confirmations() const;
+  /// Whose word counts while `primary` writes, in the declared order: those that may be promoted; if none may, all.
+  std::vector<NodeId> confirmers_of(const NodeId& primary) const;
 };
 
 enum class RouteClass { kReplicated, kNodeLocal, kEdgeLocal };

@@ -53,10 +53,12 @@ DriverResult VerbDriver::run(const DriverCommand& c) {
         return promote(c, r);
       case Verb::kStop:
         return stop(c, r);
+      case Verb::kSetSync:
+        return set_sync(c);
     }
     return {};
   };
-  static constexpr const char* kNames[] = {"observe", "provision", "start", "follow", "rejoin", "promote", "stop"};
+  static constexpr const char* kNames[] = {"observe", "provision", "start", "follow", "rejoin", "promote", "stop", "set the confirming replicas of"};
   const Result<void> done = verb();
   r.ok = done.has_value();
   if (!done)

@@ -30,6 +30,7 @@ class VerbDriver : public Driver {
   virtual Result<void> rejoin(const DriverCommand& c, DriverResult& r) = 0;
   virtual Result<void> promote(const DriverCommand& c, DriverResult& r) = 0;
   virtual Result<void> stop(const DriverCommand& c, DriverResult& r) = 0;
+  virtual Result<void> set_sync(const DriverCommand&) { return {}; }  // of an engine whose commits wait for nobody
   // An observation of data that are ours: one of the two, then what does not depend on whether it runs.
   virtual void fill_running(EngineReport& report) = 0;
   virtual void fill_stopped(EngineReport& report) = 0;

@@ -269,6 +269,49 @@ std::string file_with_node4(std::string text, bool with) {
   return text;
 }
 
+/// node3's engine freezes: it confirms nothing more, nobody knows what it has, and it is left out of the set. Then node1 is lost, and node2 has all that was
+/// acknowledged: nothing is waited for.
+TEST(Cluster, WhoConfirmsNoMoreIsLeftOutAndNoAcknowledgedRowIsLost) {
+  auto made = test::ScratchCluster::make(3);
+  ASSERT_OK(made);
+  dev::LocalCluster& cluster = **made;
+  std::ifstream in(cluster.config_path());
+  std::string file((std::istreambuf_iterator<char>(in)), {});
+  for (const auto& [old, now] : {std::pair<std::string, std::string>{"replicas: [NODE2]", "replicas: [NODE2, NODE3]"}, {"sync: async", "sync: quorum"}}) {
+    const std::size_t at = file.find(old);
+    ASSERT_NE(at, std::string::npos) << old << " in " << file;
+    file.replace(at, old.size(), now);
+  }
+  std::ofstream(cluster.config_path()) << file;
+  ASSERT_OK(cluster.start_all());
+  ASSERT_OK(cluster.await_settled(seconds(60)));
+  ASSERT_OK(cluster.make_application(kOne));
+  ASSERT_OK(dev::make_probe_table(cluster.application(kOne), seconds(5)));
+  dev::ProbeWriter one(cluster.application(kOne), "one"), two(cluster.application(kTwo), "two");
+  ASSERT_OK(cluster.await_that("rows at node1", seconds(10), "", [&] { return one.count() > 50; }));
+  const auto confirmers = [&] {
+    const auto view = cluster.view(kTwo);
+    const auto log = test::read_log(cluster, Sequence{1}, Sequence{view ? view->sequence : 0}, kThree);
+    const LogEvent* said = log ? test::last_of<SyncSetChanged>(log->events) : nullptr;
+    return said ? std::get<SyncSetChanged>(said->event.payload).members : std::vector<NodeId>{};
+  };
+  ASSERT_OK(cluster.await_that("both replicas in the log's set", seconds(20), cluster.log_of(kOne, Part::kDaemon), [&] { return confirmers() == std::vector{kTwo, kThree}; }));
+  for (const dev::ProcessInfo& p : cluster.processes(kThree, Part::kPostgres)) dev::send_signal(p.id, SIGSTOP);
+  ASSERT_OK(cluster.await_that("node2 alone in the log's set", seconds(40), cluster.log_of(kOne, Part::kDaemon), [&] { return confirmers() == std::vector{kTwo}; }));
+  const Instant left = node_now();
+  ASSERT_OK(cluster.await_that("rows that node2 alone confirms", seconds(10), cluster.log_of(kOne, Part::kDaemon), [&] { return one.first_after(left) != kNever; }));
+
+  const Instant killed = node_now();
+  ASSERT_OK(cluster.kill(kOne));
+  ASSERT_OK(cluster.await_that("rows at node2", seconds(30), cluster.log_of(kTwo, Part::kDaemon), [&] { return two.first_after(killed) != kNever; }));
+  one.stop();
+  two.stop();
+  for (const dev::ProcessInfo& p : cluster.processes(kThree, Part::kPostgres)) dev::send_signal(p.id, SIGCONT);
+  const auto missing = dev::missing_rows(cluster.application(kTwo), one, seconds(5));
+  ASSERT_OK(missing);
+  EXPECT_TRUE(missing->empty()) << missing->size() << " of " << one.count() << " acknowledged rows were lost";
+}
+
 /// Its three daemons are started again with the new file, under their guards; then one command starts the new node. It goes the same way.
 TEST(Cluster, AFourthNodeJoinsItWhileItRunsAndIsRetired) {
   auto made = test::ScratchCluster::make(4);

@@ -239,6 +239,72 @@ TEST_F(Postgres, ProgramsThatAreGoneOrOfAnotherMajorVersionAreSaid) {
   EXPECT_NE(lack(gone, base_ + "/nowhere").find("/nowhere: cannot run " + base_ + "/nowhere/postgres"), std::string::npos) << lack(gone, base_ + "/nowhere");
 }
 
+class PostgresSync : public Postgres {
+ protected:
+  void describe(DriverConfig& config) override {
+    Postgres::describe(config);
+    config.resource.sync = SyncMode::kSync;
+  }
+  static DriverResult set_sync(Node& n, std::vector<NodeId> nodes) {
+    return n.driver->run({.op = 99, .resource = n.config.resource.id, .verb = Verb::kSetSync, .epoch = Epoch{1}, .confirmers = std::move(nodes), .confirmations = 1});
+  }
+  static std::string names_of(Node& n) { return n.value("SHOW synchronous_standby_names"); }
+};
+
+/// It acknowledges what those have whom it was told of, and says when they hold all that was acknowledged before (core/sync_set.h).
+TEST_F(PostgresSync, WaitsForWhomItIsToldAndSaysWhenTheyHoldAll) {
+  const NodeId two("node2"), three("node3");
+  const std::vector<NodeId> both{two, three}, first{two};
+  Node& a = primary(1);
+  EXPECT_EQ(names_of(a), R"(FIRST 1 ("node2", "node3"))");
+  EXPECT_EQ(a.observe().confirmers, both);
+  EXPECT_EQ(a.observe().confirmations, 1u);
+  EXPECT_FALSE(a.observe().confirmed_all) << "nobody streams";
+  Node& b = replica(2);
+  Node& c = replica(3);
+  ASSERT_TRUE(eventually([&] { return a.observe().followers.size() == 2; }));
+  ASSERT_EQ(a.value("CREATE TABLE t AS SELECT generate_series(1, 100) i; SELECT 'ok'"), "ok");
+  ASSERT_TRUE(eventually([&] { return a.observe().confirmed_all; }));
+
+  c.host.kill_all();
+  ASSERT_TRUE(eventually([&] { return a.observe().followers == first; }));
+  const DriverResult told = set_sync(a, first);
+  ASSERT_TRUE(told.ok) << told.message;
+  EXPECT_EQ(names_of(a), R"(FIRST 1 ("node2"))");
+  const EngineReport at_once = a.observe();
+  EXPECT_EQ(at_once.confirmers, first);
+  EXPECT_FALSE(at_once.confirmed_all) << "what node3 confirmed until now is not known to be on node2";
+  EXPECT_TRUE(eventually([&] { return a.observe().confirmed_all; }));
+  // A daemon that is started again, with a file that declares both, widens nothing by itself.
+  restart_daemon(a);
+  EXPECT_TRUE(eventually([&] { return a.observe().confirmed_all; }));
+  for (int i = 0; i < 5; ++i) a.observe();
+  EXPECT_EQ(names_of(a), R"(FIRST 1 ("node2"))");
+
+  set_up(a, {"synchronous_standby_names = ''"});
+  const DriverResult other = set_sync(a, both);
+  EXPECT_FALSE(other.ok);
+  EXPECT_NE(other.message.find("ALTER SYSTEM RESET synchronous_standby_names"), std::string::npos) << other.message;
+  ASSERT_TRUE(a.sql("ALTER SYSTEM RESET synchronous_standby_names"));
+  ASSERT_TRUE(set_sync(a, both).ok);
+  EXPECT_EQ(names_of(a), R"(FIRST 1 ("node2", "node3"))");
+
+  // Of a standby the file has the declared set, and with it it is opened, whatever was set by hand.
+  ASSERT_TRUE(caught_up(a, b));
+  a.host.kill_all();
+  set_up(b, {"synchronous_standby_names = 'FIRST 1 (\"node3\")'"});
+  ASSERT_TRUE(eventually([&] { return names_of(b) == R"(FIRST 1 ("node3"))"; }));
+  const DriverResult refused = b.run(Verb::kPromote, "", 2);
+  EXPECT_FALSE(refused.ok);
+  EXPECT_NE(refused.message.find("ALTER SYSTEM RESET"), std::string::npos) << refused.message;
+  EXPECT_EQ(b.observe().state, EngineState::kStandby);
+  ASSERT_TRUE(b.sql("ALTER SYSTEM RESET synchronous_standby_names"));
+  const DriverResult opened = b.run(Verb::kPromote, "", 2);
+  ASSERT_TRUE(opened.ok) << opened.message;
+  EXPECT_EQ(names_of(b), R"(FIRST 1 ("node1", "node3"))");
+  EXPECT_FALSE(b.observe().confirmed_all);
+}
+
 TEST_F(Postgres, AStandbyThatHasLessOfASettingReplaysNoMoreAndSaysSo) {
   Node& a = primary(1);
   if (number_of(a.value("SHOW server_version_num")) < 140000) GTEST_SKIP() << "before 14 it ends";
@@ -489,6 +555,11 @@ TEST(PostgresSettings, RenderSyncModes) {
   EXPECT_TRUE(has(R"(synchronous_standby_names = 'FIRST 1 ("node2", "node-3")')"));
   c.resource.sync = SyncMode::kQuorum;
   EXPECT_TRUE(has(R"(synchronous_standby_names = 'ANY 1 ("node2", "node-3")')"));
+  using Read = std::pair<std::vector<NodeId>, std::uint32_t>;
+  EXPECT_EQ(read_sync_names(R"(ANY 2 ("node2", "node-3"))"), (Read{{NodeId("node2"), NodeId("node-3")}, 2}));
+  EXPECT_EQ(read_sync_names(sync_names(c.resource, {NodeId("node-3")}, 1)), (Read{{NodeId("node-3")}, 1}));
+  EXPECT_EQ(read_sync_names(""), Read{});
+  EXPECT_EQ(read_sync_names("node2"), Read{}) << "not of our writing";
   EXPECT_TRUE(has("primary_conninfo = ''"));
   const std::string follows = render_settings(c, &c.peers[1], kCredentials);
   EXPECT_EQ(follows.find("pass"), follows.find("password_encryption"));  // and no password or passfile before it

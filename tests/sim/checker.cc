@@ -84,8 +84,26 @@ void Checker::opened(const Host& host) {
   majority_promised(host);
   epoch_is_its_own(host);
   if (!opened_.insert(host.engine.session).second) fail("invariant 2: a session of " + host.id.value + " opened an engine a second time");
+  has_all_acknowledged(host);
   open_since_[host.index] = world_.now();
   world_.counters().add("opened");
+}
+
+void Checker::acknowledged(const Position& position) {
+  if (std::pair(position.timeline, position.lsn) > std::pair(acknowledged_.timeline, acknowledged_.lsn)) acknowledged_ = position;
+}
+
+/// Its history has left the timeline of the newest acknowledged commit after that one.
+void Checker::has_all_acknowledged(const Host& host) {
+  if (acknowledged_.timeline == 0) return;
+  const auto& history = host.engine.data.history;
+  const auto left = std::ranges::find_if(history, [&](const TimelineStart& t) { return t.timeline > acknowledged_.timeline; });
+  if (left != history.end() && left->lsn >= acknowledged_.lsn) return world_.counters().add("opened with all that was acknowledged");
+  if (!may_lose_.contains(host.engine.session))
+    fail("sync: " + host.id.value + " was promoted without what was acknowledged up to " + std::to_string(acknowledged_.lsn.value) + " of timeline " +
+         std::to_string(acknowledged_.timeline));
+  world_.counters().add("opened without, as was asked for");
+  acknowledged_ = {};
 }
 
 void Checker::raised(const Host& host) {
@@ -154,6 +172,7 @@ void Checker::stored(const LogEvent& event) {
          " was stored where " + std::to_string(next) + " was to come");
   if (const auto* decided = std::get_if<PromotionDecided>(&event.event.payload)) {
     named_[decided->session] = decided->to;
+    if (decided->evidence.allow_data_loss || header.actor == "operator:chance") may_lose_.insert(decided->session);
     // Once it was named without an instance, any instance of the node may speak for it, also a second host that never had it.
     if (decided->instance.empty()) anybodys_.insert(decided->session);
     const auto [instance, fresh] = named_instance_.try_emplace(decided->session, decided->instance);

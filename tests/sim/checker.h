@@ -47,6 +47,8 @@ class Checker {
   void asks(const Host& host, const AppendRequest& request);
   /// An event was stored.
   void stored(const LogEvent& event);
+  /// A commit at that position was acknowledged, where commits wait for replicas.
+  void acknowledged(const Position& position);
   /// The log lost its newest events.
   void tail_lost();
   /// A host folded on.
@@ -94,6 +96,7 @@ class Checker {
   void majority_promised(const Host& host);
   std::uint32_t promises_in(const VoterSet& set, const Host& host) const;
   void epoch_is_its_own(const Host& host);
+  void has_all_acknowledged(const Host& host);
   void decided_well(const LogEvent& event, const PromotionDecided& decided);
   void folded_well(const LogEvent& event);
   void intervals_do_not_overlap();
@@ -110,6 +113,8 @@ class Checker {
   std::map<SessionId, InstanceId> named_instance_;
   std::set<SessionId> anybodys_;  // sessions that were named without an instance
   Tail tail_;
+  Position acknowledged_;         // the newest
+  std::set<SessionId> may_lose_;  // that were named although they may lack some of it, by a person or by chance
   std::map<Nomination, std::string> understated_;  // what is wrong with its loss, if it is stored
   std::set<int> owe_silence_;                 // host indexes
   std::uint64_t releases_ = 0;

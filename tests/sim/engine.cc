@@ -36,7 +36,43 @@ EngineReport World::report_of(Host& host) const {
   r.streaming = e.streaming;
   r.diverged = e.diverged || (!e.running && e.data.was_primary);
   r.contact_age_ms = static_cast<std::uint64_t>(to_ms(now_ - e.contact));
+  if (!e.writable() || e.confirmations == 0) return r;
+  r.confirmers = e.confirmers;
+  r.confirmations = e.confirmations;
+  std::uint32_t hold = 0;
+  for (const auto& [node, lsn] : received_from(host)) {
+    r.followers.push_back(node);
+    if (lsn >= e.confirmed_from && std::ranges::find(e.confirmers, node) != e.confirmers.end()) ++hold;
+  }
+  r.confirmed_all = hold >= e.confirmations;
   return r;
+}
+
+std::map<NodeId, Lsn> World::received_from(const Host& host) const {
+  std::map<NodeId, Lsn> out;
+  for (const auto& other : hosts_) {
+    const Engine& s = other->engine;
+    if (s.running && !s.primary && s.streaming && s.upstream == host.id && s.data.position.timeline == host.engine.data.position.timeline)
+      out[other->id] = s.data.position.lsn;
+  }
+  return out;
+}
+
+void World::set_confirmers(Engine& engine, std::vector<NodeId> nodes, std::uint32_t needed) const {
+  engine.confirmers = std::move(nodes);
+  engine.confirmations = needed;
+  engine.confirmed_from = engine.data.position.lsn;
+}
+
+/// What as many replicas have as commits wait for is acknowledged.
+void World::acknowledge(const Host& host) {
+  const Engine& e = host.engine;
+  if (e.confirmations == 0) return;
+  std::vector<Lsn> have;
+  for (const auto& [node, lsn] : received_from(host))
+    if (std::ranges::find(e.confirmers, node) != e.confirmers.end()) have.push_back(lsn);
+  std::ranges::sort(have, std::greater<>());
+  if (have.size() >= e.confirmations) checker_.acknowledged({e.data.position.timeline, std::min(have[e.confirmations - 1], e.data.position.lsn), {}});
 }
 
 void World::observe(Host& host) {
@@ -134,10 +170,15 @@ void World::finish(Host& host, const DriverCommand& command, std::uint64_t engin
           e.data.was_primary = false;
           e.data.opened = e.session;
           e.data.opened_epoch = command.epoch;
+          set_confirmers(e, spec_.resources[0].confirmers_of(host.id), spec_.resources[0].confirmations());
           result.position = e.data.position;
           note(host.id.value + " writable e" + std::to_string(command.epoch.value));
           checker_.opened(host);
         }
+        break;
+      case Verb::kSetSync:
+        if (!e.writable()) failed("it is not open");
+        else set_confirmers(e, command.confirmers, command.confirmations);
         break;
       case Verb::kStop: {
         const bool primary = e.writable();
@@ -195,6 +236,8 @@ void World::tick_engines() {
     const TimelineStart* start = s.data.history.empty() ? nullptr : &s.data.history.back();
     if (start != nullptr && s.data.position.lsn < start->lsn) s.data.position.lsn = start->lsn;
   }
+  for (auto& host : hosts_)
+    if (host->engine.writable()) acknowledge(*host);
   after(kEngineTick, [this] { tick_engines(); });
 }
 

@@ -29,6 +29,7 @@ constexpr Off kOff[] = {
     {"checkpoint", [](Knobs& k) { k.checkpoint = 0; }},
     {"leaders", [](Knobs& k) { k.leaders = false; }},
     {"tail_loss", [](Knobs& k) { k.tail_loss = false; }},
+    {"sync", [](Knobs& k) { k.sync = SyncMode::kAsync; }},
 };
 
 /// How often each kind comes, when a seed has it at all.
@@ -139,6 +140,10 @@ Knobs deal(std::uint64_t seed) {
   if (r.chance(0.3)) k.mix[index(FaultKind::kDisk)] = weight(FaultKind::kDisk) * (often ? 8 : 1);
   if (k.nodes > 3 && r.chance(0.4)) k.mix[index(FaultKind::kVoters)] = weight(FaultKind::kVoters) * (often ? 8 : 1);
   if (r.chance(0.15)) k.mix[index(FaultKind::kRecords)] = weight(FaultKind::kRecords) * (often ? 8 : 1);
+  if (!k.tail_loss && r.chance(0.3)) {
+    k.sync = r.chance(0.5) ? SyncMode::kSync : SyncMode::kQuorum;
+    k.mix[index(FaultKind::kSecondHost)] = 0;
+  }
   return k;
 }
 
@@ -164,11 +169,12 @@ std::string text_of(const Knobs& k) {
   char text[512];
   std::snprintf(text, sizeof text,
                 "%d nodes, %d voters, %lld ms of faults, ttl %lld ms, fence budget %lld ms%s%s, loss %.2f, duplicate %.2f, slow %.2f up to %lld ms, "
-                "slow_disk %.1f, append_unknown %.2f, append_late %.2f, append_twice %.2f, tail_gap %.1f, checkpoint %.1f%s%s%s%s",
+                "slow_disk %.1f, append_unknown %.2f, append_late %.2f, append_twice %.2f, tail_gap %.1f, checkpoint %.1f%s%s%s%s%s",
                 k.nodes, k.voters, static_cast<long long>(to_ms(k.safety)), static_cast<long long>(to_ms(k.timers.ttl)),
                 static_cast<long long>(to_ms(k.timers.fence_budget)), k.tight ? ", tight" : "", k.worst_clocks ? ", worst clocks" : "", k.loss, k.duplicate, k.slow,
                 static_cast<long long>(to_ms(k.slow_by)), k.slow_disk, k.append_unknown, k.append_late, k.append_twice, k.tail_gap, k.checkpoint,
-                k.leaders ? ", leaders" : "", k.steered ? ", steered" : "", k.tail_loss ? ", tail_loss" : "", k.log_faults_only ? ", log faults only" : "");
+                k.leaders ? ", leaders" : "", k.steered ? ", steered" : "", k.tail_loss ? ", tail_loss" : "",
+                k.sync == SyncMode::kAsync ? "" : k.sync == SyncMode::kSync ? ", sync" : ", quorum", k.log_faults_only ? ", log faults only" : "");
   return text;
 }
 

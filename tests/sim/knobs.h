@@ -60,6 +60,7 @@ struct Knobs {
   bool leaders = false;         // the log's leader is on a host, and lost with it
   bool steered = false;         // a leader that is asked to step down does so
   bool tail_loss = false;       // a power loss takes the newest events
+  SyncMode sync = SyncMode::kAsync;  // commits wait for replicas: not where the log loses events, or two hosts have one id
   bool log_faults_only = false; // JetStream alone suffers: nobody may be demoted
 };
 

@@ -31,6 +31,7 @@ World::World(std::uint64_t seed, Knobs knobs, bool trace) : knobs_(knobs), rando
   postgres.engine = "stub";
   postgres.leased = true;
   postgres.max_lag.bytes = knobs_.max_lag_bytes;
+  postgres.sync = knobs_.sync;
   for (int i = 0; i < knobs_.nodes; ++i) {
     auto host = std::make_unique<Host>();
     host->id = NodeId("node" + std::to_string(i + 1));
@@ -41,7 +42,7 @@ World::World(std::uint64_t seed, Knobs knobs, bool trace) : knobs_(knobs), rando
     host->booted = now_ - host->offset / 2;
     spec_.nodes.push_back({host->id, "host" + std::to_string(i + 1), "region", i == 0 ? NodeRole::kPrimary : NodeRole::kReplica});
     if (i < knobs_.voters) spec_.voters.push_back(host->id);
-    if (i != 2 || knobs_.nodes > 3) postgres.members.push_back(host->id);
+    if (i != 2 || knobs_.nodes > 3 || knobs_.sync != SyncMode::kAsync) postgres.members.push_back(host->id);
     hosts_.push_back(std::move(host));
   }
   postgres.declared_primary = spec_.nodes[0].id;
@@ -206,7 +207,9 @@ bool World::grant_override() {
 void World::accept_loss(Instant began) {
   const LeaseState* lease = reference().lease(resource_);
   const auto writes = [](const auto& h) { return !h->gone && h->engine.writable(); };
-  if (reference().log.overrides == 0 || lease == nullptr || now_ - began < kOperatorWaits || std::ranges::any_of(hosts_, writes)) return;
+  // Where commits waited for replicas, one that is lost may be the only one that has what was acknowledged.
+  const bool may_be_lost = reference().log.overrides != 0 || knobs_.sync != SyncMode::kAsync;
+  if (!may_be_lost || lease == nullptr || now_ - began < kOperatorWaits || std::ranges::any_of(hosts_, writes)) return;
   if (loss_accepted_ != Instant{} && now_ - loss_accepted_ < kOperatorWaits) return;
   loss_accepted_ = now_;
   // Who has the most, and runs: named, for what has parted from the history that the log shows is taken only where a person names it.

@@ -62,6 +62,9 @@ struct Engine {
   Epoch epoch;            // under which it was opened
   SessionId session;
   Instant contact{};      // world time
+  std::vector<NodeId> confirmers;   // of a primary whose commits wait for replicas
+  std::uint32_t confirmations = 0;
+  Lsn confirmed_from;               // nothing before it was acknowledged by others
   bool writable() const { return running && primary; }
 };
 
@@ -238,6 +241,10 @@ class World {
   EngineReport report_of(Host& host) const;
   bool follows_history(const Engine& standby, const Engine& primary) const;
   void tick_engines();
+  /// How far each replica has it that streams from the host, by node.
+  std::map<NodeId, Lsn> received_from(const Host& host) const;
+  void set_confirmers(Engine& engine, std::vector<NodeId> nodes, std::uint32_t needed) const;
+  void acknowledge(const Host& host);
 
   Knobs knobs_;
   Random random_;

@@ -1119,5 +1119,92 @@ TEST_F(AgentTest, ASlotThatWasDroppedIsToldUntilTheLogHasIt) {
   EXPECT_EQ(wish<SlotDropped>(advance(at(50))), nullptr);
 }
 
+// ---- for whose word commits wait
+class AgentSyncTest : public AgentTest {
+ protected:
+  AgentSyncTest() {
+    spec.resources[0].members = {node(1), node(2), node(3)};
+    spec.resources[0].sync = SyncMode::kSync;
+  }
+  /// The engine is open, waits for any one of those, and these stream from it.
+  void look(Instant now, std::vector<NodeId> confirmers, std::vector<NodeId> followers, bool confirmed = true) {
+    EngineReport r = standby_at(1000);
+    r.state = EngineState::kPrimary;
+    r.incarnation = guard.incarnation;
+    r.opened = session(1);
+    r.opened_epoch = Epoch{1};
+    r.confirmers = std::move(confirmers);
+    r.confirmations = 1;
+    r.confirmed_all = confirmed;
+    r.followers = std::move(followers);
+    agent.on_engine(r, now);
+  }
+  const SyncSetChanged* said(const AgentOutput& out) {
+    const AppendWish* w = wish<SyncSetChanged>(out);
+    return w ? &std::get<SyncSetChanged>(w->payload) : nullptr;
+  }
+  const std::vector<NodeId> both{node(2), node(3)}, first{node(2)};
+};
+
+TEST_F(AgentSyncTest, SaysWhomItsCommitsWaitForAndLeavesOutWhoIsAwayForLong) {
+  hold(at(0));
+  look(at(10), both, both);
+  AgentOutput out = advance(at(10));
+  ASSERT_NE(said(out), nullptr);
+  EXPECT_EQ(*said(out), (SyncSetChanged{session(1), both, 1}));
+  EXPECT_EQ(wish<SyncSetChanged>(out)->reason, "each commit waits for 1 of node2, node3");
+  log.add(*said(out), node(1), kPostgres, Epoch{1});
+  EXPECT_EQ(said(advance(at(20))), nullptr);
+
+  look(at(1000), both, first);
+  out = advance(at(1000));
+  EXPECT_FALSE(out.drive) << "it may be back in a moment";
+  majority_acks(1, session(1), at(5900));
+  look(at(6000), both, first);
+  out = advance(at(6000));
+  ASSERT_TRUE(drives(out, Verb::kSetSync));
+  EXPECT_EQ(out.drive->confirmers, first);
+  EXPECT_EQ(out.drive->confirmations, 1u);
+  EXPECT_EQ(said(out), nullptr);
+  done(*out.drive, true, at(6010));
+  advance(at(6015));
+  look(at(6020), first, first, false);
+  EXPECT_EQ(said(advance(at(6020))), nullptr) << "node3 may have confirmed what node2 lacks";
+  look(at(6030), first, first);
+  out = advance(at(6030));
+  ASSERT_NE(said(out), nullptr);
+  EXPECT_EQ(said(out)->members, first);
+  log.add(*said(out), node(1), kPostgres, Epoch{1});
+
+  look(at(7000), first, both);
+  out = advance(at(7000));
+  ASSERT_NE(said(out), nullptr);
+  EXPECT_EQ(said(out)->members, both);
+  EXPECT_FALSE(out.drive) << "the log first";
+  log.add(*said(out), node(1), kPostgres, Epoch{1});
+  out = advance(at(7010));
+  ASSERT_TRUE(drives(out, Verb::kSetSync));
+  EXPECT_EQ(out.drive->confirmers, both);
+}
+
+TEST_F(AgentSyncTest, WhoIsDrainedConfirmsNothingMore) {
+  hold(at(0));
+  log.add(SyncSetChanged{session(1), both, 1}, node(1), kPostgres, Epoch{1});
+  log.add(MemberJoined{.instance = instance(3)}, node(3));
+  log.add(MemberIntentChanged{MemberIntent::kDraining}, node(3));
+  look(at(10), both, both);
+  const AgentOutput out = advance(at(10));
+  ASSERT_TRUE(drives(out, Verb::kSetSync));
+  EXPECT_EQ(out.drive->confirmers, first);
+}
+
+TEST_F(AgentSyncTest, BeatsDoNotCarryIt) {
+  hold(at(0));
+  look(at(10), both, both);
+  EXPECT_TRUE(agent.engine(at(10)).confirmers.empty());
+  EXPECT_TRUE(agent.engine(at(10)).followers.empty());
+  EXPECT_FALSE(agent.engine(at(10)).confirmed_all);
+}
+
 }  // namespace
 }  // namespace daarion

@@ -123,6 +123,16 @@ TEST(EventCodec, ReadsAndWritesDecisionsWithoutInheritanceAsBefore) {
   EXPECT_EQ(events, 1);
 }
 
+/// A decision from before anything was known of whom commits wait for.
+TEST(EventCodec, ReadsAndWritesDecisionsWithoutASyncSetAsBefore) {
+  const int events = each_of_before("events_without_sync.hex", "cluster.log.lease.postgres.7", [](const Payload& payload) {
+    const auto& decided = std::get<PromotionDecided>(payload);
+    EXPECT_TRUE(decided.evidence.sync.empty());
+    EXPECT_EQ(decided.evidence.settled_ms, 0u);
+  });
+  EXPECT_EQ(events, 1);
+}
+
 /// A decision from before reports said what an engine lacks.
 TEST(EventCodec, ReadsAndWritesDecisionsWithoutWhatAnEngineLacksAsBefore) {
   const int events = each_of_before("events_without_lacks.hex", "cluster.log.lease.postgres.7", [](const Payload& payload) {

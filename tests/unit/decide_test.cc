@@ -128,6 +128,111 @@ TEST(FailoverDecide, WhoDoesNotReadTheLogIsNamedWhereNobodyElseIsLeft) {
   EXPECT_EQ(decide(e).to, node(2)) << "of the deaf, who has more";
 }
 
+// ---- commits that waited for replicas
+/// As above; any one of node2 and node3 confirmed each commit, and both were looked at after the lease had ended.
+Evidence after_loss_of_a_sync_primary() {
+  Evidence e = after_loss_of_node1();
+  e.sync = {{node(1), {node(2), node(3)}, 1}};
+  e.settled_ms = 20;
+  return e;
+}
+
+TEST(FailoverDecide, WithAllConfirmersHeardTheFurthestOfThemHasEveryAcknowledgedWrite) {
+  Evidence e = after_loss_of_a_sync_primary();
+  e.candidates[1].engine.position.lsn = Lsn{999};
+  const Decision d = decide(e);
+  EXPECT_EQ(d.to, node(3));
+  EXPECT_EQ(rule_of(d, 2), "not_in_sync_set");
+}
+
+TEST(FailoverDecide, OneOfTwoConfirmersMayLackWhatTheOtherConfirmed) {
+  Evidence e = after_loss_of_a_sync_primary();
+  e.candidates[2].beat_age_ms = e.unreachable_ms + 1;
+  Decision d = decide(e);
+  EXPECT_FALSE(d.to);
+  EXPECT_EQ(rule_of(d, 2), "sync_unheard");
+  EXPECT_NE(d.reason.find("1 of the 2 replicas that confirmed the writes of node1 show what they have, 2 must"), std::string::npos) << d.reason;
+  EXPECT_NE(d.unblock.find("--allow-data-loss"), std::string::npos);
+  e.sync[0].members = {node(2)};
+  EXPECT_EQ(decide(e).to, node(2)) << "node3 had left the set";
+  e.sync[0].members = {node(2), node(3)};
+  e.kind = DecisionKind::kForced;
+  e.allow_data_loss = true;
+  EXPECT_EQ(decide(e).to, node(2)) << "a person takes it as it is";
+  e.allow_data_loss = false;
+  e.wanted = node(2);
+  EXPECT_FALSE(decide(e).to);
+}
+
+TEST(FailoverDecide, APositionOfBeforeTheLeasesEndIsNone) {
+  Evidence e = after_loss_of_a_sync_primary();
+  e.candidates[2].engine.age_ms = 21;
+  EXPECT_EQ(rule_of(decide(e), 2), "sync_unheard");
+  e.candidates[2].engine.age_ms = 20;
+  EXPECT_EQ(decide(e).to, node(2));
+}
+
+TEST(FailoverDecide, WhoMayNotBePromotedShowsWhatItConfirmedAllTheSame) {
+  Evidence e = after_loss_of_a_sync_primary();
+  e.candidates[2].intent = MemberIntent::kDraining;
+  EXPECT_EQ(decide(e).to, node(2)) << "node3 has no more than node2";
+  e.candidates[2].engine.position.lsn = Lsn{1001};
+  const Decision d = decide(e);
+  EXPECT_FALSE(d.to);
+  EXPECT_EQ(rule_of(d, 2), "not_in_sync_set");
+  EXPECT_NE(d.reason.find("node3 has more, which may have been acknowledged"), std::string::npos) << d.reason;
+}
+
+TEST(FailoverDecide, TheWritersOwnDataHaveAllThatItAcknowledged) {
+  Evidence e = after_loss_of_a_sync_primary();
+  e.candidates[0] = standby(1);
+  e.candidates[1].beat_age_ms = e.candidates[2].beat_age_ms = e.unreachable_ms + 1;
+  EXPECT_EQ(decide(e).to, node(1));
+  e.sync.push_back({node(2), {node(1), node(3)}, 1});
+  EXPECT_EQ(rule_of(decide(e), 1), "sync_unheard") << "node2 was named after it, and may have written";
+  e.candidates[2].beat_age_ms = 100;
+  EXPECT_EQ(decide(e).to, node(1));
+}
+
+TEST(FailoverDecide, AfterACleanStopThePositionSaysItAll) {
+  Evidence e = after_loss_of_a_sync_primary();
+  e.final_position = true;
+  e.candidates[2].beat_age_ms = e.unreachable_ms + 1;
+  EXPECT_EQ(decide(e).to, node(2));
+}
+
+/// Whatever was confirmed by whom, and whoever is heard: who is promoted has all that was acknowledged.
+RC_GTEST_PROP(FailoverDecide, NobodyIsPromotedWhoLacksAnAcknowledgedWrite, ()) {
+  const int others = *rc::gen::inRange(1, 5);
+  const auto needed = static_cast<std::uint32_t>(*rc::gen::inRange(1, others + 1));
+  Evidence e = after_loss_of_node1();
+  e.settled_ms = 20;
+  e.limits.bytes = 1'000'000;
+  e.candidates.resize(1);
+  SyncEvidence sync{node(1), {}, needed};
+  std::vector<std::uint64_t> has;
+  for (int n = 2; n < 2 + others; ++n) {
+    has.push_back(*rc::gen::inRange<std::uint64_t>(500, 1000));
+    CandidateEvidence c = standby(n, has.back());
+    if (*rc::gen::inRange(0, 3) == 0) c.beat_age_ms = e.unreachable_ms + 1;
+    if (*rc::gen::inRange(0, 4) == 0) c.engine.age_ms = 21, c.engine.position.lsn.value -= *rc::gen::inRange<std::uint64_t>(0, 100);  // it has more by now
+    if (*rc::gen::inRange(0, 4) == 0) c.intent = MemberIntent::kDraining;
+    if (*rc::gen::inRange(0, 6) == 0) c.tags.nofailover = true;
+    if (*rc::gen::inRange(0, 6) == 0) c.deaf = true;
+    c.tags.priority = *rc::gen::inRange(0, 3);
+    e.candidates.push_back(c);
+    sync.members.push_back(node(n));
+  }
+  e.sync = {sync};
+  std::vector<std::uint64_t> sorted = has;
+  std::ranges::sort(sorted, std::greater<>());
+  const std::uint64_t acknowledged = sorted[needed - 1];  // at most: so many of them have it
+  const Decision d = decide(e);
+  if (!d.to) return;
+  const auto chosen = std::ranges::find(e.candidates, *d.to, &CandidateEvidence::node) - e.candidates.begin();
+  RC_ASSERT(has[static_cast<std::size_t>(chosen - 1)] >= acknowledged);
+}
+
 TEST(FailoverDecide, LimitsThemselvesAreAllowed) {
   Evidence e = after_loss_of_node1();
   CandidateEvidence& c = e.candidates[1];

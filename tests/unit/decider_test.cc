@@ -51,6 +51,28 @@ class DeciderTest : public testing::Test {
   std::int64_t log_ns = 0;
 };
 
+/// Commits wait for one of the others, where three run it.
+TEST_F(DeciderTest, WhereCommitsWaitedForReplicasAsManyAreHeardAsShowWhatWasAcknowledged) {
+  spec.resources[0].members = {node(1), node(2), node(3)};
+  spec.resources[0].sync = SyncMode::kSync;
+  const auto decides = [&](Instant now) {
+    hear_replica(now);
+    vote(2, now);
+    vote(3, now);
+    advance(now);
+    hear_replica(now + milliseconds(20));
+    return advance(now + milliseconds(200));
+  };
+  EXPECT_FALSE(decides(at(2500)));
+  EXPECT_NE(waits_for().find("1 of the 2 replicas that confirmed the writes of node1 show what they have, 2 must"), std::string::npos) << waits_for();
+  log.add(SyncSetChanged{session(1), {node(2)}, 1}, node(1), kPostgres, Epoch{1});
+  const auto nomination = decides(at(2750));
+  ASSERT_TRUE(nomination) << waits_for();
+  EXPECT_EQ(nomination->decision.to, node(2));
+  EXPECT_EQ(nomination->evidence.sync, (std::vector<SyncEvidence>{{node(1), {node(2)}, 1}}));
+  EXPECT_EQ(nomination->decision, decide(nomination->evidence));
+}
+
 TEST_F(DeciderTest, SaysNothingWhileTheLeaseLives) {
   hear_replica(at(2500));
   EXPECT_FALSE(advance(at(2500)));

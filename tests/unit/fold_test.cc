@@ -267,6 +267,20 @@ TEST(Fold, ReplicaEventsSetItsStatus) {
   EXPECT_EQ(log.state.version_of({"replica", "postgres.node2"}), Version{8});
 }
 
+TEST(Fold, TheSyncSetIsTheWritersWordAndOfItsSession) {
+  Log log = log_with_holder();
+  log.add(SyncSetChanged{session(1), {node(2)}, 1}, node(2), kPostgres, Epoch{1});
+  EXPECT_EQ(log.lease().sync, SyncSet{}) << "node2 does not write";
+  log.add(SyncSetChanged{session(2), {node(2)}, 1}, node(1), kPostgres, Epoch{1});
+  EXPECT_EQ(log.lease().sync, SyncSet{}) << "of another session";
+  const Sequence at = log.add(SyncSetChanged{session(1), {node(2)}, 1}, node(1), kPostgres, Epoch{1});
+  EXPECT_EQ(log.lease().sync, (SyncSet{session(1), {node(2)}, 1, at}));
+  EXPECT_EQ(log.lease().epoch, Epoch{1});
+  log.release(1, 1, session(1));
+  log.add(SyncSetChanged{session(1), {node(3)}, 1}, node(1), kPostgres, Epoch{1});
+  EXPECT_EQ(log.lease().sync.members, std::vector{node(2)}) << "what it acknowledged, it acknowledged before";
+}
+
 TEST(Fold, RoutesAndCapabilities) {
   Log log;
   log.add(RouteTableChanged{{RouteRule{.name = "r", .subjects = {"a.>"}}}});

@@ -28,6 +28,30 @@ TEST(TopologySpec, MembersAndTags) {
   EXPECT_EQ(postgres.tags_of(node(1)), ResourceTags{});
 }
 
+TEST(TopologySpec, WhoConfirmsCommits) {
+  TopologySpec spec = spec_of_three();
+  ResourceSpec& r = spec.resources[0];
+  r.members = {node(1), node(2), node(3)};
+  EXPECT_EQ(r.confirmations(), 0u);
+  r.sync = SyncMode::kSync;
+  EXPECT_EQ(r.confirmations(), 1u);
+  EXPECT_EQ(r.confirmers_of(node(2)), (std::vector{node(1), node(3)}));
+  r.tags[node(3)] = {.nofailover = true};
+  EXPECT_EQ(r.confirmers_of(node(1)), std::vector{node(2)}) << "what only node3 has, nobody could be promoted with";
+  EXPECT_EQ(r.confirmers_of(node(2)), std::vector{node(1)});
+  r.tags[node(2)] = {.nofailover = true};
+  EXPECT_EQ(r.confirmers_of(node(1)), (std::vector{node(2), node(3)})) << "there is nobody else";
+  r.tags.clear();
+  r.members = {node(1), node(2), node(3), node(4), node(5)};
+  r.sync = SyncMode::kQuorum;
+  EXPECT_EQ(r.confirmations(), 2u);
+  r.engine = "redis";
+  EXPECT_EQ(r.confirmations(), 0u);
+  r.engine = "postgresql";
+  r.members = {node(1)};
+  EXPECT_EQ(r.confirmations(), 0u);
+}
+
 TEST(TopologySpec, TimersOfTheLeaseKeepTheirOrder) {
   // fence_done < valid_until <= end of promise, for clocks that differ by the drift.
   const LeaseTimers t;

@@ -56,6 +56,7 @@ class Engine final : public PostgresDriver {
     bool contact_known = false;
     std::string conninfo;
     std::string slot;
+    std::string sync;  // synchronous_standby_names
   };
 
   // ---- verbs (postgres_driver.cc, replica.cc)
@@ -65,6 +66,7 @@ class Engine final : public PostgresDriver {
   Result<void> rejoin(const DriverCommand& c, DriverResult& r) override;
   Result<void> promote(const DriverCommand& c, DriverResult& r) override;
   Result<void> stop(const DriverCommand& c, DriverResult& r) override;
+  Result<void> set_sync(const DriverCommand& c) override;
 
   // ---- steps
   bool noted_ours() const override;
@@ -100,6 +102,10 @@ class Engine final : public PostgresDriver {
   void fill_seen(EngineReport& report, const Seen& seen);
   NodeId node_at(const Seen& seen) const;
 
+  // ---- for whose word commits wait (sync.cc)
+  Result<void> put_in_force(const std::string& names, const PeerAddress* upstream);
+  void fill_sync(EngineReport& report, const Seen& seen);
+
   // ---- what is to be so, and what a person should know of (upkeep.cc)
   void keep_up(const Seen& seen);
   void keep_role(Connection& c);
@@ -127,6 +133,9 @@ class Engine final : public PostgresDriver {
   bool kept_up_as_primary_ = false;
   bool files_kept_ = false;  // since then
   std::optional<Steady::time_point> not_streaming_since_;
+  std::string sync_seen_;           // synchronous_standby_names, and
+  bool sync_taken_up_ = false;      // every sender goes by it
+  std::optional<Lsn> sync_from_;    // nothing before it was acknowledged by another
   Fitness fitness_;
   std::vector<std::string> slot_problems_;
   std::vector<DroppedSlot> dropped_slots_;  // not yet reported

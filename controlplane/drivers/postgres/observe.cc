@@ -40,7 +40,7 @@ SELECT pg_is_in_recovery(), s.system_identifier, pg_postmaster_start_time(),
   (extract(epoch FROM clock_timestamp() - greatest(pg_last_xact_replay_timestamp(), c.checkpoint_time)) * 1000)::bigint,
   c.timeline_id, c.checkpoint_lsn, r.min_recovery_end_timeline, r.min_recovery_end_lsn,
   CASE WHEN pg_is_in_recovery() THEN )") + replay_pause + R"( END, (SELECT count(*) FROM pg_class),
-  (SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup')
+  (SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup'), current_setting('synchronous_standby_names')
 FROM pg_control_system() s, pg_control_checkpoint() c, pg_control_recovery() r LEFT JOIN pg_stat_wal_receiver w ON true)";
 }
 const std::string kLook = look_of("pg_get_wal_replay_pause_state()");
@@ -104,6 +104,7 @@ Result<Engine::Seen> Engine::look(Duration limit) {
   s.upstream_port = static_cast<std::uint32_t>(number_of(v[10]));
   s.conninfo = v[12];
   s.slot = v[13];
+  s.sync = v[22];
   if (!v[11].empty()) contact_ = Steady::now() - milliseconds(number_of(v[11]));
   s.contact_known = contact_.has_value();
   s.contact_age_ms =
@@ -201,6 +202,7 @@ void Engine::fill_seen(EngineReport& r, const Seen& s) {
     r.health = "its system identifier " + s.identity + " is not daarion.json's " + marker->identity;
   if (s.primary) {
     not_streaming_since_.reset();
+    fill_sync(r, s);
     return;
   }
   // One that crashed as a primary soon after its promotion, before its next checkpoint, answers as a standby while it still reads its own log: its

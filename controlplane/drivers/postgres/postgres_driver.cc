@@ -248,6 +248,11 @@ Result<void> Engine::promote(const DriverCommand& c, DriverResult& r) {
     r.position = where_it_began(*seen);
     return {};
   }
+  // Opened with another set than the declared one, it would acknowledge what deciders do not know of. Its file has it as a rule, from when it began to follow.
+  if (const std::string declared = declared_sync(config_.resource, config_.self); config_.resource.confirmations() > 0 && seen->sync != declared) {
+    const NodeId upstream = node_at(*seen);
+    if (auto set = put_in_force(declared, upstream.empty() ? nullptr : find_peer(config_, upstream)); !set) return set;
+  }
   // PostgreSQL takes the number after the newest history file that it has, not after the timeline that it is on.
   std::uint64_t next = seen->timeline + 1;
   while (read_history(data_dir_, next)) ++next;
@@ -257,6 +262,9 @@ Result<void> Engine::promote(const DriverCommand& c, DriverResult& r) {
   if (auto written = write_marker(data_dir_, *marker, tools_.user); !written) return written;
   auto conn = connection(kConnectLimit);
   if (!conn) return tl::unexpected(conn.error());
+  sync_seen_.clear();  // what the others hold is counted from this opening on
+  sync_taken_up_ = false;
+  sync_from_.reset();
   auto told = (*conn)->query("SELECT pg_promote(false)", kPromoteLimit);
   if (!told) return tl::unexpected(told.error());
   const auto until = Steady::now() + kPromoteLimit;

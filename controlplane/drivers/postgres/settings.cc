@@ -45,17 +45,29 @@ std::string conn_value(const std::string& text) {
   return out + "'";
 }
 
-std::string sync_names(const DriverConfig& c) {
+}  // namespace
+
+std::string sync_names(const ResourceSpec& resource, const std::vector<NodeId>& nodes, std::uint32_t needed) {
+  if (resource.sync == SyncMode::kAsync || nodes.empty()) return "";
   std::string names;
-  for (const NodeId& node : c.resource.members)
-    if (node != c.self) names += (names.empty() ? "" : ", ") + ("\"" + node.value + "\"");
-  if (c.resource.sync == SyncMode::kAsync || names.empty()) return "";
-  // Quorum: with the primary itself, a majority of the members has every acknowledged write.
-  if (c.resource.sync == SyncMode::kSync) return "FIRST 1 (" + names + ")";
-  return "ANY " + std::to_string(std::max<std::size_t>(1, c.resource.members.size() / 2)) + " (" + names + ")";
+  for (const NodeId& node : nodes) names += (names.empty() ? "" : ", ") + ("\"" + node.value + "\"");
+  return (resource.sync == SyncMode::kSync ? "FIRST " : "ANY ") + std::to_string(needed) + " (" + names + ")";
 }
 
-}  // namespace
+std::string declared_sync(const ResourceSpec& resource, const NodeId& self) { return sync_names(resource, resource.confirmers_of(self), resource.confirmations()); }
+
+std::pair<std::vector<NodeId>, std::uint32_t> read_sync_names(const std::string& text) {
+  std::pair<std::vector<NodeId>, std::uint32_t> out;
+  const std::size_t open = text.find('('), count = text.find(' ');
+  if (open == std::string::npos || count == std::string::npos) return out;
+  out.second = static_cast<std::uint32_t>(number_of(text.substr(count + 1)));
+  std::string name;
+  for (const char c : text.substr(open + 1)) {
+    if (c == ',' || c == ')') out.first.emplace_back(std::exchange(name, {}));
+    else if (c != '"' && c != ' ') name += c;
+  }
+  return out;
+}
 
 std::string slot_of(const NodeId& node) {
   std::string out = kSlotPrefix;
@@ -88,7 +100,8 @@ std::string conninfo_to(const PeerAddress& upstream, const NodeId& self, const s
          " connect_timeout=2 keepalives_idle=2 keepalives_interval=1 keepalives_count=3 gssencmode=disable";
 }
 
-std::string render_settings(const DriverConfig& c, const PeerAddress* upstream, const Credentials& credentials, std::uint64_t at_least) {
+std::string render_settings(const DriverConfig& c, const PeerAddress* upstream, const Credentials& credentials, std::uint64_t at_least,
+                            const std::optional<std::string>& sync) {
   const PeerAddress* self = find_peer(c, c.self);
   const std::string timeout = quoted(std::to_string(kReplicationTimeoutS) + "s");
   const std::string senders = std::to_string(std::max<std::uint64_t>({kSenders, c.resource.members.size() + kSendersBeside, at_least}));
@@ -113,7 +126,7 @@ std::string render_settings(const DriverConfig& c, const PeerAddress* upstream, 
   // A crash inside ends the whole engine: whether it may be opened again is the lease's to say, not its own.
   s += setting("restart_after_crash", "off");
   s += setting("password_encryption", quoted("scram-sha-256"));
-  s += setting("synchronous_standby_names", quoted(sync_names(c)));
+  s += setting("synchronous_standby_names", quoted(sync.value_or(declared_sync(c.resource, c.self))));
   s += setting("primary_conninfo", quoted(upstream ? conninfo_to(*upstream, c.self, credentials.user) : ""));
   s += setting("primary_slot_name", quoted(upstream ? slot_of(c.self) : ""));
   return s;
@@ -166,12 +179,12 @@ namespace {
 using Files = std::vector<std::pair<std::string, std::string>>;  // path and text
 
 Files rendered(const DriverConfig& config, const std::string& data_dir, const PeerAddress* upstream, const Credentials& credentials,
-               const std::string& engine_user, std::uint64_t senders) {
+               const std::string& engine_user, std::uint64_t senders, const std::optional<std::string>& sync) {
   const auto ours = find_user("");
   const std::string main_path = data_dir + "/postgresql.conf";
   std::string main = read_file(main_path).value_or("");
   if (main.find(kInclude) == std::string::npos) main += kInclude;
-  return {{data_dir + "/daarion.conf", render_settings(config, upstream, credentials, senders)},
+  return {{data_dir + "/daarion.conf", render_settings(config, upstream, credentials, senders, sync)},
           {main_path, main},
           {data_dir + "/pg_hba.conf", render_hba(config, credentials)},
           {data_dir + "/pg_ident.conf", render_ident(engine_user, ours ? ours->name : engine_user)}};
@@ -179,14 +192,14 @@ Files rendered(const DriverConfig& config, const std::string& data_dir, const Pe
 }  // namespace
 
 bool are_settings_current(const DriverConfig& config, const std::string& data_dir, const PeerAddress* upstream, const Credentials& credentials,
-                          const SystemUser& user, std::uint64_t senders) {
-  return std::ranges::all_of(rendered(config, data_dir, upstream, credentials, user.name, senders),
+                          const SystemUser& user, std::uint64_t senders, const std::optional<std::string>& sync) {
+  return std::ranges::all_of(rendered(config, data_dir, upstream, credentials, user.name, senders, sync),
                              [](const auto& file) { return read_file(file.first) == file.second; });
 }
 
 Result<void> write_settings(const DriverConfig& config, const std::string& data_dir, const PeerAddress* upstream,
-                            const Credentials& credentials, const SystemUser& user, std::uint64_t senders) {
-  for (const auto& [path, text] : rendered(config, data_dir, upstream, credentials, user.name, senders))
+                            const Credentials& credentials, const SystemUser& user, std::uint64_t senders, const std::optional<std::string>& sync) {
+  for (const auto& [path, text] : rendered(config, data_dir, upstream, credentials, user.name, senders, sync))
     if (auto done = write_file(path, text, 0600, user); !done) return done;
   return write_standby_signal(data_dir, user);
 }

@@ -125,8 +125,11 @@ void Engine::keep_files(const Seen& seen) {
   const Rows senders = ask(**conn, "SELECT current_setting('max_wal_senders')");
   if (senders.empty()) return;
   const std::uint64_t now = number_of(senders[0][0]);  // fewer would wait for a restart, and then be too few for a primary
-  if (are_settings_current(config_, data_dir_, upstream, credentials_, tools_.user, now)) return;
-  if (write_settings(config_, data_dir_, upstream, credentials_, tools_.user, now)) ask(**conn, "SELECT pg_reload_conf()");
+  // Whose word the commits of a primary wait for is changed in step with the log (core/sync_set.h), not by a file that changed.
+  const bool waits = config_.resource.confirmations() > 0;
+  const std::optional<std::string> sync = seen.primary && waits ? std::optional(seen.sync) : std::nullopt;
+  if (are_settings_current(config_, data_dir_, upstream, credentials_, tools_.user, now, sync)) return;
+  if (write_settings(config_, data_dir_, upstream, credentials_, tools_.user, now, sync)) ask(**conn, "SELECT pg_reload_conf()");
 }
 
 /// A standby must have as many as its primary, whatever it is configured for itself, or it replays nothing.

@@ -1,0 +1,77 @@
+// For whose word the commits of a primary wait: told by the agent in step with the log (core/sync_set.h), and seen here as the server has it.
+#include <algorithm>
+#include <thread>
+#include <tuple>
+#include <utility>
+
+#include "controlplane/drivers/postgres/engine.h"
+
+namespace daarion::postgres {
+namespace {
+
+using std::chrono::milliseconds;
+
+// A server reads its files again within ms of being told; beyond it something else has set the value.
+constexpr milliseconds kTakenUpWithin{1000};
+constexpr milliseconds kAskAgain{10};
+
+// sync_priority is what each sender itself goes by: 0 where it is not waited for.
+const std::string kSenders = "SELECT application_name, state, sync_priority, flush_lsn FROM pg_stat_replication";
+
+}  // namespace
+
+Result<void> Engine::put_in_force(const std::string& names, const PeerAddress* upstream) {
+  auto conn = connection(kConnectLimit);
+  if (!conn) return tl::unexpected(conn.error());
+  auto senders = (*conn)->query("SELECT current_setting('max_wal_senders')", kUpstreamLimit);
+  if (!senders) return tl::unexpected(senders.error());
+  const std::uint64_t now = senders->empty() ? 0 : number_of((*senders)[0][0]);
+  if (auto done = write_settings(config_, data_dir_, upstream, credentials_, tools_.user, now, names); !done) return done;
+  if (auto told = (*conn)->query("SELECT pg_reload_conf()", kUpstreamLimit); !told) return tl::unexpected(told.error());
+  const auto until = Steady::now() + kTakenUpWithin;
+  while (true) {
+    auto seen = look(kUpstreamLimit);
+    if (!seen) return tl::unexpected(seen.error());
+    if (seen->sync == names) return {};
+    if (Steady::now() >= until)
+      return fail(Remedy::kFixInput, "synchronous_standby_names stays '" + seen->sync + "', not '" + names +
+                                         "': postgresql.auto.conf overrides it; ALTER SYSTEM RESET synchronous_standby_names");
+    std::this_thread::sleep_for(kAskAgain);
+  }
+}
+
+Result<void> Engine::set_sync(const DriverCommand& c) {
+  if (auto ours = need_ours(); !ours) return ours;
+  auto seen = look(kUpstreamLimit);
+  if (!seen) return tl::unexpected(seen.error());
+  if (!seen->primary) return fail(Remedy::kStepDown, "it is not open");
+  const NodeId upstream = node_at(*seen);  // as keep_files() has it
+  return put_in_force(sync_names(config_.resource, c.confirmers, c.confirmations), upstream.empty() ? nullptr : find_peer(config_, upstream));
+}
+
+/// The position from which on only the present names acknowledged is one read after every sender was seen to go by them: until then one of before may
+/// still release a commit.
+void Engine::fill_sync(EngineReport& r, const Seen& seen) {
+  if (config_.resource.confirmations() == 0) return;
+  std::tie(r.confirmers, r.confirmations) = read_sync_names(seen.sync);
+  if (std::exchange(sync_seen_, seen.sync) != seen.sync) sync_taken_up_ = false, sync_from_.reset();
+  if (sync_taken_up_ && !sync_from_) sync_from_ = seen.written;
+  auto conn = connection(kConnectLimit);
+  if (!conn) return;
+  const auto senders = (*conn)->query(kSenders, kAskLimit);
+  if (!senders) return;
+  std::size_t hold = 0;
+  bool agreed = true;
+  for (const Row& v : *senders) {
+    const NodeId node(v[0]);
+    const bool named = std::ranges::find(r.confirmers, node) != r.confirmers.end();
+    agreed = agreed && named == (number_of(v[2]) > 0);
+    if (v[1] != "streaming" || find_peer(config_, node) == nullptr) continue;
+    r.followers.push_back(node);
+    if (named && sync_from_ && parse_lsn(v[3]) >= *sync_from_) ++hold;
+  }
+  if (agreed) sync_taken_up_ = true;
+  r.confirmed_all = agreed && sync_from_ && hold >= r.confirmations && r.confirmations > 0;
+}
+
+}  // namespace daarion::postgres
