@@ -186,11 +186,14 @@ void describe(A& a, Is<ResumeNote> auto& x) { a(1, x.resource); a(2, x.resumed);
 template <class A>
 void describe(A& a, Is<PromiseNote> auto& x) { a(1, x.resource); a(2, x.node); a(3, x.session); a(4, x.instance); a(5, x.endless); }
 template <class A>
+void describe(A& a, Is<WaitNote> auto& x) { a(1, x.resource); a(2, x.what); a(3, x.unblock); a(4, x.for_ms); }
+template <class A>
 void describe(A& a, Is<Beat> auto& x) {
   a(1, x.node); a(2, x.run); a(3, x.counter); a(4, x.instance); a(5, x.boot); a(6, x.log); a(7, x.voter_set);
   a(8, x.feature_level); a(9, x.claims); a(10, x.next); a(11, x.ended); a(12, x.resumed); a(13, x.promises); a(14, x.applied);
   a(15, x.digest); a(16, x.chain); a(17, x.suspects); a(18, x.engines); a(19, x.topology_hash); a(20, x.region);
   a(21, x.ready_for); a(22, x.promised); a(23, x.root); a(24, x.overrides); a(25, x.sent_ms);
+  a(26, x.waits);
 }
 /// In acks as in the state.
 template <class A>

@@ -45,7 +45,7 @@ void of_cluster(const v1::Status& s, Families& f) {
   f.family("stale_ms", "Since this node last heard a majority of the voters: what it says of the others is at least as old.").sample(static_cast<double>(s.stale_ms()));
   f.family("lease_margin_min_ms", "Closest that this node's guards came to their deadline, in this run.");
   if (s.has_lease_margin_min_ms()) f.sample(static_cast<double>(s.lease_margin_min_ms()));
-  f.family("waits", "Named waits of this node; `daarionctl status` says for what.").sample(s.waits_size());
+  f.family("waits", "Named waits of this node; `daarionctl status` says for what.").sample(static_cast<double>(std::ranges::count(s.waits(), s.node(), [](const v1::WaitStatus& w) { return w.node(); })));
   f.family("warnings", "Warnings in the status.").sample(s.warnings_size());
   f.family("digest_disagreements", "Nodes whose digest differed from this one's at the same sequence.").sample(s.disagreeing_size());
   f.family("log_regressions", "How often the log was found to have lost events; the newest 16 at most.").sample(s.log_regressions());

@@ -13,6 +13,11 @@ namespace {
 
 // From the last promise's end to the first write: votes, decision, claim and promotion, rounded up.
 constexpr std::int64_t kAfterVotesMs = 300;
+// A resource whose replicas cannot take over is named after this time: a failover and the rejoin that follows it, or the restart of a replica, is
+// over by then.
+constexpr Duration kBareIsNews = std::chrono::seconds(15);
+// What a beat says of a wait may be anything; ten years in ms do not wrap.
+constexpr std::uint64_t kLongestWaitMs = 1ULL << 38;
 // A log that lost events makes the status "degraded" for a day, so that somebody looks; its warning stays.
 constexpr std::int64_t kRegressionFreshNs = 86'400 * std::int64_t{1'000'000'000};
 
@@ -157,6 +162,24 @@ void fill_margin(const NodeCore& core, v1::Status& out) {
   out.set_lease_margin_slowest(least->slowest.value);
 }
 
+/// Its own, then what the agents of other nodes say in their beats, as long as they are heard.
+void fill_waits(const NodeCore& core, Instant now, std::int64_t wall_ns, v1::Status& out) {
+  const auto add = [&](const NodeId& node, const ResourceId& resource, const std::string& what, const std::string& unblock, Duration since) {
+    v1::WaitStatus& to = *out.add_waits();
+    to.set_node(node.value);
+    to.set_resource(resource.value);
+    to.set_what(what);
+    to.set_since(time_text(wall_ns - since.count()));
+    to.set_unblock(unblock);
+  };
+  const NodeId& self = core.identity().self;
+  for (const Wait& wait : core.waits()) add(self, wait.resource, wait.what, wait.unblock, now - wait.since);
+  for (const auto& [node, peer] : core.peers().all())
+    if (node != self && is_reachable(core, node, now))
+      for (const WaitNote& wait : peer.beat.waits)
+        add(node, wait.resource, wait.what, wait.unblock, now - peer.heard + std::chrono::milliseconds(std::min(wait.for_ms, kLongestWaitMs)));
+}
+
 std::vector<std::string> not_ready(const NodeCore& core) {
   std::vector<std::string> reasons;
   if (core.state().applied.value == 0)
@@ -278,13 +301,7 @@ v1::Status status_of(const NodeCore& core, const StatusView& view, const std::ve
     paused = paused || core.state().paused(spec.id);
     writable = writable && out.resources().rbegin()->writable();
   }
-  for (const Wait& wait : core.waits()) {
-    v1::WaitStatus& to = *out.add_waits();
-    to.set_resource(wait.resource.value);
-    to.set_what(wait.what);
-    to.set_since(time_text(wall_ns - (now - wait.since).count()));
-    to.set_unblock(wait.unblock);
-  }
+  fill_waits(core, now, wall_ns, out);
   fill_warnings(core, said, out);
   fill_staleness(core, now, out);
   fill_notes(core, out);

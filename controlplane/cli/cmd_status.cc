@@ -119,7 +119,7 @@ std::string status_text(const v1::Status& s) {
   out.add("");
   for (const v1::ResourceStatus& r : s.resources()) out.add(what_if(s, r));
   for (const v1::WaitStatus& w : s.waits())
-    out.add("wait: " + (w.resource().empty() ? "" : w.resource() + ": ") + w.what() + ", since " + w.since() + (w.unblock().empty() ? "" : "; unblock: " + w.unblock()));
+    out.add("wait: " + (w.node().empty() || w.node() == s.node() ? "" : w.node() + ": ") + (w.resource().empty() ? "" : w.resource() + ": ") + w.what() + ", since " + w.since() + (w.unblock().empty() ? "" : "; unblock: " + w.unblock()));
   for (const std::string& w : s.warnings()) out.add("warning: " + w);
   for (const std::string& r : s.not_ready()) out.add("not ready: " + r);
   for (const std::string& n : s.notes()) out.add("note: " + n);

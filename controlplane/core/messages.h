@@ -47,6 +47,15 @@ struct PromiseNote {
   bool operator==(const PromiseNote&) const = default;
 };
 
+/// What the sender's agent of a resource waits for, for people: nothing is decided by it.
+struct WaitNote {
+  ResourceId resource;
+  std::string what;
+  std::string unblock;
+  std::uint64_t for_ms = 0;
+  bool operator==(const WaitNote&) const = default;
+};
+
 struct Beat {
   NodeId node;
   RunId run;
@@ -73,6 +82,7 @@ struct Beat {
   LogId root = {};                  // as in LogState
   std::uint64_t overrides = 0;
   std::uint64_t sent_ms = 0;        // by the sender's clock, of this boot: what tells a late beat from a fresh one; 0: not said
+  std::vector<WaitNote> waits = {};  // a few, and their text cut
   bool operator==(const Beat&) const = default;
 };
 

@@ -23,6 +23,17 @@ constexpr int kHeardPart = 2;
 constexpr Duration kLagAtLeast = std::chrono::seconds(10);
 // The timer fires at least this often: every rule that looks at elapsed time is then late by no more than this.
 constexpr Duration kIdleTimer = std::chrono::milliseconds(100);
+// A beat is to stay one datagram of some kilobytes: it tells others of this many waits of agents, and as much of the text of each.
+constexpr std::size_t kWaitsSaid = 4;
+constexpr std::size_t kWaitBytes = 300;
+
+/// No longer than `most` bytes, and not within a character.
+std::string cut(const std::string& text, std::size_t most) {
+  if (text.size() <= most) return text;
+  std::size_t end = most;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  return text.substr(0, end);
+}
 
 }  // namespace
 
@@ -321,6 +332,8 @@ void NodeCore::send_beat(const DeciderContext& c, Instant now) {
     for (const SessionId& s : agent.ended_to_say(*state_)) beat.ended.push_back({resource, s});
     if (agent.resumed().value != 0) beat.resumed.push_back({resource, agent.resumed()});
     beat.engines.push_back(agent.engine(now));
+    if (const auto& wait = agent.wait(); wait && beat.waits.size() < kWaitsSaid)
+      beat.waits.push_back({resource, cut(wait->what, kWaitBytes), cut(wait->unblock, kWaitBytes), static_cast<std::uint64_t>(std::max<std::int64_t>(0, to_ms(now - wait->since)))});
   }
   if (refolding_) beat.applied = {}, beat.digest = {}, beat.chain = {};
   beat.root = state_loaded() ? state_->log.root : voter_.record().root;

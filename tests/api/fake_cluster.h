@@ -39,6 +39,9 @@ class FakeCluster {
   AppendResult::Outcome appends = AppendResult::Outcome::kStored;
   std::uint64_t node2_lag = 100;  // bytes; `beats` makes it heard
   std::vector<std::string> node2_lacks, node2_problems;  // likewise
+  std::string node1_health, node2_health;
+  bool node2_streams = true;
+  std::vector<WaitNote> node2_waits;
   std::vector<std::string> warnings;
   bool node2_bound = false;         // to the paused session of node1, which it does not hear
 

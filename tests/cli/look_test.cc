@@ -1,6 +1,7 @@
 // What people read: tables as they stand, and what programs read: keys.
 #include <thread>
 
+#include "controlplane/api/metrics.h"
 #include "tests/cli/fixture.h"
 
 namespace daarion::test {
@@ -94,6 +95,18 @@ TEST_F(CliTest, StatusAsJsonIsTheMappingOfTheMessage) {
   EXPECT_EQ(json({"nodes"})["nodes"], status["nodes"]);
   EXPECT_EQ(json({"resources"})["resources"], status["resources"]);
   EXPECT_EQ(json({"resource", "postgres"}), status["resources"][0]);
+}
+
+TEST_F(CliTest, StatusSaysWhatOtherNodesWaitFor) {
+  cluster.node2_waits = {{kPostgres, "another attempt to copy the data of node1, of which 4 failed; the last: no room", "daarionctl rejoin postgres node2 --reason TEXT", 41'000}};
+  cluster.beats(true, true);
+  const Ran ran = ctl({"status"});
+  EXPECT_NE(ran.out.find("wait: node2: postgres: another attempt to copy the data of node1, of which 4 failed; the last: no room, since 2026-09-21T14:13:39.000Z"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("HINT: daarionctl rejoin postgres node2"), std::string::npos) << ran.out;
+  EXPECT_EQ(json({"status"})["waits"][0]["node"], "node2");
+  EXPECT_NE(metrics_text(*cluster.view()).find("daarion_waits 0\n"), std::string::npos) << "node3's own";
+  cluster.pass(seconds(3));
+  EXPECT_EQ(ctl({"status"}).out.find("wait: node2"), std::string::npos) << "what a silent node said is old";
 }
 
 TEST_F(CliTest, YamlQuotesWhatWouldReadAsSomethingElse) {

@@ -233,6 +233,23 @@ TEST_F(NodeCoreTest, EveryWaitNamesItsWayOut) {
   }
 }
 
+TEST_F(NodeCoreTest, ItsBeatsSayWhatItsAgentsWaitFor) {
+  settle();
+  const std::vector<Wait> waits = core.waits();
+  const auto of_agent = std::ranges::find_if(waits, [](const Wait& w) { return w.what.find("the guard of postgres") != std::string::npos; });
+  ASSERT_NE(of_agent, waits.end());
+  std::vector<SendBeat> beats;
+  for (int ms = 20; ms < 2000; ms += 10)
+    for (const SendBeat& sent : all<SendBeat>(give(TimerFired{}, at(ms)))) beats.push_back(sent);
+  ASSERT_FALSE(beats.empty());
+  const std::vector<WaitNote>& said = beats.back().beat.waits;
+  ASSERT_EQ(said.size(), 1u);
+  EXPECT_EQ(said[0].resource, kPostgres);
+  EXPECT_EQ(said[0].what, of_agent->what);
+  EXPECT_EQ(said[0].unblock, of_agent->unblock);
+  EXPECT_GT(said[0].for_ms, 1000u);
+}
+
 TEST_F(NodeCoreTest, NamedForAResourceThatItDoesNotRunItFails) {
   give(TimerFired{}, at(0));
   log.add(PromotionDecided{.to = node(1), .session = session(1)}, node(1), ResourceId("redis"), Epoch{1});
