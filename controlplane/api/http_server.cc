@@ -240,8 +240,8 @@ class WebServer : public HttpServer {
       if (text.empty() || *end != '\0') return answer(res, 400, Json{{"error", "lag is a number of bytes, not " + text}}.dump());
     }
     const bool replica = role->replica && role->lag_bytes <= limit;
-    const bool yes = wanted == "primary" ? role->primary : wanted == "replica" ? replica : role->primary || replica;
-    answer(res, yes ? 200 : 503, Json{{"primary", role->primary}, {"replica", role->replica}, {"lag_bytes", role->lag_bytes}}.dump());
+    const bool yes = wanted == "primary" ? role->primary : role->balanced && (replica || (wanted == "read-only" && role->primary));
+    answer(res, yes ? 200 : 503, Json{{"primary", role->primary}, {"replica", role->replica}, {"balanced", role->balanced}, {"lag_bytes", role->lag_bytes}}.dump());
   }
 
   /// 200 if requests of the service, or reads, can go to this node, else 503.

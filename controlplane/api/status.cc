@@ -6,6 +6,7 @@
 #include "controlplane/api/views.h"
 #include "controlplane/core/decide.h"
 #include "controlplane/core/lease.h"
+#include "controlplane/core/write_refusal.h"
 #include "proto/daarion/v1/admin.pb.h"
 
 namespace daarion {
@@ -37,6 +38,8 @@ const EngineReport* engine_of(const Peers& peers, const NodeId& node, const Reso
   return at == peer->beat.engines.end() ? nullptr : &*at;
 }
 
+std::string known_position(const Position& p) { return p.timeline == 0 ? std::string() : position_text(p); }
+
 void fill_nodes(const NodeCore& core, Instant now, v1::Status& out) {
   for (const NodeSpec& node : core.spec().nodes) {
     const MemberState* member = core.state().member(node.id);
@@ -51,7 +54,8 @@ void fill_nodes(const NodeCore& core, Instant now, v1::Status& out) {
   }
 }
 
-void fill_replicas(const NodeId& holder, const Decider::Nomination& then, v1::ResourceStatus& out) {
+/// The one vocabulary for what is seen of an engine, whoever leads it.
+void fill_replicas(const NodeCore& core, const NodeId& holder, const Decider::Nomination& then, Instant now, v1::ResourceStatus& out) {
   for (std::size_t i = 0; i < then.evidence.candidates.size() && i < then.decision.verdicts.size(); ++i) {
     const CandidateEvidence& candidate = then.evidence.candidates[i];
     const Verdict& verdict = then.decision.verdicts[i];
@@ -63,6 +67,12 @@ void fill_replicas(const NodeId& holder, const Decider::Nomination& then, v1::Re
     to.set_lag_ms(candidate.lag_ms);
     to.set_candidate(verdict.eligible);
     to.set_verdict(verdict.detail.empty() ? verdict.rule : verdict.rule + ": " + verdict.detail);
+    to.set_role(candidate.engine.state == EngineState::kPrimary ? "primary" : "replica");
+    to.set_lag_known(candidate.engine.position.timeline != 0 && then.evidence.last_position.timeline != 0);
+    to.set_position(known_position(candidate.engine.position));
+    to.set_identity(candidate.engine.position.identity);
+    to.set_version(candidate.engine.version);
+    if (is_reachable(core, candidate.node, now)) to.set_health(candidate.engine.health);  // of a silent one it would be old
   }
 }
 
@@ -72,11 +82,46 @@ std::vector<std::string> problems_of(const NodeCore& core, const ResourceSpec& s
   for (const NodeId& node : spec.members) {
     const EngineReport* engine = is_reachable(core, node, now) ? engine_of(core.peers(), node, spec.id) : nullptr;
     if (engine == nullptr) continue;
+    if (!engine->health.empty()) out.push_back(node.value + ": " + engine->health);
     if (!engine->blocked.empty()) out.push_back(node.value + ": " + engine->blocked);
     for (const std::string& lack : engine->lacks) out.push_back(node.value + " lacks " + lack);
     for (const std::string& problem : engine->problems) out.push_back(node.value + ": " + problem);
   }
   return out;
+}
+
+/// What is wrong with the replicas that are declared to take over, or with all that should stream; empty: nothing, or it is not theirs.
+std::string bareness_of(const NodeCore& core, const ResourceSpec& spec, const Decider::Nomination& then, const NodeId& holder) {
+  std::string causes;
+  bool any = false, heirs = false, eligible = false, streams = false;
+  for (std::size_t i = 0; i < then.evidence.candidates.size() && i < then.decision.verdicts.size(); ++i) {
+    const CandidateEvidence& c = then.evidence.candidates[i];
+    const Verdict& verdict = then.decision.verdicts[i];
+    const MemberState* member = core.state().member(c.node);
+    if (c.node == holder || (member != nullptr && member->intent == MemberIntent::kRetired)) continue;
+    any = true;
+    heirs = heirs || !c.tags.nofailover;
+    eligible = eligible || verdict.eligible;
+    streams = streams || c.engine.streaming;
+    causes += (causes.empty() ? "" : "; ") + c.node.value + ": " + (verdict.detail.empty() ? verdict.rule : verdict.detail);
+  }
+  if (!any) return {};
+  if (heirs && !eligible) return spec.id.value + " has no replica that could take over: " + causes;
+  return streams ? std::string() : "no replica of " + spec.id.value + " streams; see daarionctl resource " + spec.id.value;
+}
+
+/// Said once it has been so for a while. Not by a node that hears no majority: what it says of the others is old.
+void warn_of_bare(const NodeCore& core, const ResourceSpec& spec, const Decider::Nomination& then, Instant now, StatusMemory& memory, v1::Status& out) {
+  const LeaseState* lease = core.state().lease(spec.id);
+  const bool holds = lease != nullptr && lease->has_holder();
+  const bool deaf = core.peers().majority_silent(core.state().voters, now, core.started()) > core.spec().lease.ttl;
+  const std::string bare = holds && !deaf ? bareness_of(core, spec, then, lease->completed.node) : std::string();
+  if (bare.empty()) {
+    memory.bare_since.erase(spec.id);
+    return;
+  }
+  const Instant since = memory.bare_since.try_emplace(spec.id, now).first->second;
+  if (now - since >= kBareIsNews) out.add_warnings(bare);
 }
 
 void fill_resource(const NodeCore& core, const ResourceSpec& spec, const Decider::Nomination& then, Instant now, v1::ResourceStatus& out) {
@@ -87,11 +132,18 @@ void fill_resource(const NodeCore& core, const ResourceSpec& spec, const Decider
   out.set_engine(spec.engine);
   out.set_epoch(lease ? lease->epoch.value : 0);
   if (!holder.empty()) out.set_holder(holder.value);
-  out.set_writable(!holder.empty() && is_reachable(core, holder, now) && engine != nullptr && engine->state == EngineState::kPrimary);
+  out.set_writable(!holder.empty() && is_reachable(core, holder, now) && engine != nullptr && takes_writes(engine->state, engine->health));
+  if (engine != nullptr) {
+    out.set_holder_role(engine->state == EngineState::kPrimary ? "primary" : "replica");
+    out.set_holder_position(known_position(engine->position));
+    out.set_holder_identity(engine->position.identity);
+    out.set_holder_version(engine->version);
+    if (is_reachable(core, holder, now)) out.set_holder_health(engine->health);
+  }
   out.set_paused(core.state().paused(spec.id));
   out.set_port(spec.port);
   for (const std::string& problem : problems_of(core, spec, now)) out.add_problems(problem);
-  fill_replicas(holder, then, out);
+  fill_replicas(core, holder, then, now, out);
   v1::IfHolderDies& dies = *out.mutable_if_holder_dies();
   if (then.decision.to) {
     dies.set_to(then.decision.to->value);
@@ -122,7 +174,7 @@ void fill_observed(const NodeCore& core, const ResourceSpec& spec, const Observe
   if (!said.seen.primary.empty()) out.set_holder(said.seen.primary.value);
   for (const MemberSeen& m : said.seen.members) {
     if (m.node == said.seen.primary && m.state == EngineState::kPrimary) {
-      out.set_writable(true);
+      out.set_writable(takes_writes(m.state, m.health));
       out.set_holder_health(m.health);
       out.set_holder_role(m.role);
       out.set_holder_identity(m.identity);
@@ -272,7 +324,7 @@ void fill_notes(const NodeCore& core, v1::Status& out) {
 }
 
 v1::Status status_of(const NodeCore& core, const StatusView& view, const std::vector<std::string>& said, const ResourceViews& observed, Instant now,
-                     std::int64_t wall_ns) {
+                     std::int64_t wall_ns, StatusMemory& memory) {
   v1::Status out;
   out.set_schema_version(1);
   out.set_ready(view.ready);
@@ -295,6 +347,7 @@ v1::Status status_of(const NodeCore& core, const StatusView& view, const std::ve
     } else if (spec.leased) {
       fill_resource(core, spec, view.if_holder_dies.at(spec.id), now, *out.add_resources());
       for (const std::string& problem : out.resources().rbegin()->problems()) out.add_warnings(spec.id.value + ": " + problem);
+      warn_of_bare(core, spec, view.if_holder_dies.at(spec.id), now, memory, out);
     } else {
       continue;
     }
@@ -333,7 +386,17 @@ v1::Peers peers_of(const NodeCore& core, Instant now) {
 
 }  // namespace
 
-StatusView make_status(const NodeCore& core, const std::vector<std::string>& warnings, Instant now, std::int64_t wall_ns, const ResourceViews& observed) {
+StatusView::Role role_of(const EngineReport& engine, bool has_lease, Lsn primary, const ResourceTags& tags) {
+  StatusView::Role role{.resource = engine.resource, .primary = takes_writes(engine.state, engine.health) && has_lease,
+                        .replica = engine.state == EngineState::kStandby && engine.streaming, .balanced = !tags.noloadbalance};
+  // Who reads there sees what is replayed, however much more has come.
+  const Lsn shown = engine.state == EngineState::kStandby ? std::min(engine.position.lsn, engine.replayed) : engine.position.lsn;
+  if (primary > shown) role.lag_bytes = primary.value - shown.value;
+  return role;
+}
+
+StatusView make_status(const NodeCore& core, const std::vector<std::string>& warnings, Instant now, std::int64_t wall_ns, StatusMemory& memory,
+                       const ResourceViews& observed) {
   StatusView view;
   view.reasons = not_ready(core);
   view.ready = view.reasons.empty();
@@ -344,23 +407,25 @@ StatusView make_status(const NodeCore& core, const std::vector<std::string>& war
       view.if_holder_dies[spec.id] = core.preview(spec.id, true, now);
       if (auto lost = core.lost_holder(spec.id, now)) view.lost[spec.id] = std::move(*lost);
     }
-  view.status = std::make_shared<const v1::Status>(status_of(core, view, warnings, observed, now, wall_ns));
+  view.status = std::make_shared<const v1::Status>(status_of(core, view, warnings, observed, now, wall_ns, memory));
   view.status_json = to_json(*view.status);
   view.peers_json = to_json(peers_of(core, now));
+  const NodeId& self = core.identity().self;
+  const auto tags_here = [&](const ResourceId& resource) {
+    const ResourceSpec* spec = core.spec().resource(resource);
+    return spec == nullptr ? ResourceTags{} : spec->tags_of(self);
+  };
   for (const auto& [resource, agent] : core.agents()) {
     const EngineReport engine = agent.engine(now);
-    StatusView::Role role{.resource = resource, .primary = engine.state == EngineState::kPrimary && agent.holder().has_lease(now),
-                          .replica = engine.state == EngineState::kStandby && engine.streaming, .lag_bytes = 0};
-    if (const PrimaryTrack* primary = core.peers().primary(resource); primary && primary->position.lsn > engine.position.lsn)
-      role.lag_bytes = primary->position.lsn.value - engine.position.lsn.value;
-    view.roles.push_back(role);
+    const PrimaryTrack* primary = core.peers().primary(resource);
+    view.roles.push_back(role_of(engine, agent.holder().has_lease(now), primary ? primary->position.lsn : Lsn{}, tags_here(resource)));
   }
-  const NodeId& self = core.identity().self;
   for (const auto& [id, here] : observed)
     for (const MemberView& m : here.members)
       if (m.seen.node == self && (m.seen.state == EngineState::kPrimary || m.seen.state == EngineState::kStandby))
-        view.roles.push_back({.resource = id, .primary = m.seen.state == EngineState::kPrimary && here.primary == self,
-                              .replica = m.seen.state == EngineState::kStandby && m.seen.health.empty() && m.lag_known, .lag_bytes = m.lag_transactions.value_or(m.lag_bytes)});
+        view.roles.push_back({.resource = id, .primary = takes_writes(m.seen.state, m.seen.health) && here.primary == self,
+                              .replica = m.seen.state == EngineState::kStandby && m.seen.health.empty() && m.lag_known,
+                              .balanced = !tags_here(id).noloadbalance, .lag_bytes = m.lag_transactions.value_or(m.lag_bytes)});
   return view;
 }
 

@@ -29,16 +29,26 @@ struct StatusView {
   std::string peers_json;
   struct Role {
     ResourceId resource;
-    bool primary = false;            // this node holds the lease and its engine is writable, or the engine elected it
+    bool primary = false;            // this node holds the lease and its engine takes writes, or the engine elected it
     bool replica = false;            // a streaming standby
-    std::uint64_t lag_bytes = 0;
+    bool balanced = true;            // not tagged noloadbalance: reads may be sent here
+    std::uint64_t lag_bytes = 0;     // of what a reader sees: replayed, behind the primary's last known position
   };
   std::vector<Role> roles;           // of this node's resources
   std::vector<CopyView> copies = {}; // of the rules' streams, those that this node looks after
 };
 
+/// What a node's own engine is to those who connect. `primary`: the primary's last known position.
+StatusView::Role role_of(const EngineReport& engine, bool has_lease, Lsn primary, const ResourceTags& tags);
+
+/// What one status remembers for the next: since when a resource has had no replica that could take over, or none that streams.
+struct StatusMemory {
+  std::map<ResourceId, Instant> bare_since;
+};
+
 /// Units: ms and bytes, as the names say. Errors: none. Source: the newest beats and the fold; `observed`, as this node sees them, for lag alone.
 /// `wall_ns` labels `now`.
-StatusView make_status(const NodeCore& core, const std::vector<std::string>& warnings, Instant now, std::int64_t wall_ns, const ResourceViews& observed = {});
+StatusView make_status(const NodeCore& core, const std::vector<std::string>& warnings, Instant now, std::int64_t wall_ns, StatusMemory& memory,
+                       const ResourceViews& observed = {});
 
 }  // namespace daarion

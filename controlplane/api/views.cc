@@ -12,16 +12,17 @@
 #include "controlplane/core/voter_set.h"
 
 namespace daarion {
-namespace {
 
-std::string number(std::uint64_t n) { return std::to_string(n); }
-
-std::string lsn_text(const Position& p) {
+std::string position_text(const Position& p) {
   std::array<char, 48> text{};
   std::snprintf(text.data(), text.size(), "%X/%X on timeline %llu", static_cast<unsigned>(p.lsn.value >> 32),
                 static_cast<unsigned>(p.lsn.value), static_cast<unsigned long long>(p.timeline));
   return text.data();
 }
+
+namespace {
+
+std::string number(std::uint64_t n) { return std::to_string(n); }
 
 std::string short_id(const auto& id) { return to_text(id).substr(0, 8); }
 
@@ -62,7 +63,7 @@ struct Summary {
            loss_text(p.evidence, p.loss_bytes);
   }
   std::string operator()(const PromotionCompleted& p) const {
-    return "from " + lsn_text(p.position) + "; claimed in " + number(p.claimed_ms) + " ms, promoted in " + number(p.promoted_ms) + " ms";
+    return "from " + position_text(p.position) + "; claimed in " + number(p.claimed_ms) + " ms, promoted in " + number(p.promoted_ms) + " ms";
   }
   std::string operator()(const SyncSetChanged& p) const {
     std::string names;
@@ -71,11 +72,11 @@ struct Summary {
   }
   std::string operator()(const PromotionFailed& p) const { return "session " + short_id(p.session) + " ended"; }
   std::string operator()(const LeaseReleased& p) const {
-    return std::string(text_of(p.cause)) + ", session " + short_id(p.session) + (p.final_position ? ", stopped at " + lsn_text(p.position) : "");
+    return std::string(text_of(p.cause)) + ", session " + short_id(p.session) + (p.final_position ? ", stopped at " + position_text(p.position) : "");
   }
   std::string operator()(const ReplicaProvisioned& p) const { return p.method + (p.source.empty() ? "" : " from " + p.source.value); }
   std::string operator()(const ReplicaRejoined& p) const { return p.method + " from " + p.source.value; }
-  std::string operator()(const ReplicaDiverged& p) const { return "from " + p.source.value + " at " + lsn_text(p.position); }
+  std::string operator()(const ReplicaDiverged& p) const { return "from " + p.source.value + " at " + position_text(p.position); }
   std::string operator()(const ReplicaRemoved&) const { return {}; }
   std::string operator()(const SlotDropped& p) const { return p.slot; }
   std::string operator()(const RejoinRequested&) const { return "its data are to be copied anew"; }

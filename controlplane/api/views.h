@@ -16,6 +16,9 @@ inline constexpr std::uint32_t kViewSchema = 1;  // of routes and services in th
 /// RFC 3339 in UTC with milliseconds: "2026-11-24T01:02:03.456Z". Units: ns since 1970.
 std::string time_text(std::int64_t ns);
 
+/// "0/3000148 on timeline 2"
+std::string position_text(const Position& position);
+
 /// The payload in one line, without its name.
 std::string summary_of(const Payload& payload);
 

@@ -33,7 +33,7 @@ void add_observed_rows(const v1::Status& s, const v1::ResourceStatus& r, Table& 
   const std::string election = r.election() == 0 ? "-" : std::to_string(r.election());
   const bool heard = r.has_holder() && is_reachable(s, r.holder());
   if (!r.has_holder()) table.row({"!", r.id(), r.engine(), election, "-", "nobody is its primary", "-", "-", ""});
-  else if (r.writable()) {
+  else if (r.writable() || !r.holder_health().empty()) {
     const std::string role = r.holder_role().empty() ? "primary" : r.holder_role();
     table.row({!heard ? "*?" : r.holder_health().empty() ? "*" : "*!", r.id(), r.engine(), election, r.holder(), role + (r.paused() ? ", paused" : ""), "-", "-", r.holder_health()});
   }
@@ -55,17 +55,30 @@ void add_rows(const v1::Status& s, const v1::ResourceStatus& r, Table& table) {
   } else {
     const bool heard = is_reachable(s, r.holder());
     const std::string state = r.writable() ? "writable" : heard ? "not writable" : "unreachable";
-    table.row({r.writable() ? "*" : heard ? "*!" : "*?", r.id(), r.engine(), epoch, r.holder(), r.paused() ? state + ", paused" : state, "-", "-", ""});
+    table.row({heard && !(r.writable() && r.holder_health().empty()) ? "*!" : heard ? "*" : "*?", r.id(), r.engine(), epoch, r.holder(), r.paused() ? state + ", paused" : state, "-", "-", r.holder_health()});
   }
   for (const v1::ReplicaView& v : r.replicas()) {
     const bool heard = is_reachable(s, v.node());
     const bool unexpected = v.state() == "primary" || v.state() == "foreign" || v.verdict().starts_with("diverged");
-    table.row({!heard ? "?" : unexpected ? "!" : "", r.id(), r.engine(), epoch, v.node(), heard ? v.state() : "unreachable",
-               heard ? bytes_text(v.lag_bytes()) + ", " + ms_text(static_cast<std::int64_t>(v.lag_ms())) : "unknown", v.candidate() ? "yes" : "no", v.verdict()});
+    table.row({!heard ? "?" : unexpected || !v.health().empty() ? "!" : "", r.id(), r.engine(), epoch, v.node(), heard ? v.state() : "unreachable",
+               heard ? bytes_text(v.lag_bytes()) + ", " + ms_text(static_cast<std::int64_t>(v.lag_ms())) : "unknown", v.candidate() ? "yes" : "no",
+               v.health().empty() ? v.verdict() : v.verdict() + "; " + v.health()});
   }
 }
 
 const std::vector<std::string> kResourceHeadings = {" ", "RESOURCE", "ENGINE", "EPOCH", "NODE", "STATE", "LAG", "CANDIDATE", "VERDICT"};
+
+/// What the engines themselves say of what they are.
+Table engines_table(const v1::ResourceStatus& r) {
+  Table table({"NODE", "ROLE", "VERSION", "POSITION", "IDENTITY"});
+  const auto add = [&](const std::string& node, const std::string& role, const std::string& version, const std::string& position, const std::string& identity) {
+    const auto known = [](const std::string& text) { return text.empty() ? std::string("-") : text; };
+    if (!(version + position + identity).empty()) table.row({node, known(role), known(version), known(position), known(identity)});
+  };
+  if (r.has_holder()) add(r.holder(), r.holder_role(), r.holder_version(), r.holder_position(), r.holder_identity());
+  for (const v1::ReplicaView& v : r.replicas()) add(v.node(), v.role(), v.version(), v.position(), v.identity());
+  return table;
+}
 
 Table resources_table(const v1::Status& s) {
   Table table(kResourceHeadings);
@@ -159,7 +172,8 @@ ExitCode show(const Globals& globals, View view, const std::string& name, AdminC
     add_rows(s, *resource, table);
     std::string problems;
     for (const std::string& problem : resource->problems()) problems += "problem: " + clean(problem) + "\n";
-    print(table.text() + "\n" + clean(what_if(s, *resource)) + "\n" + problems);
+    const Table engines = engines_table(*resource);
+    print(table.text() + "\n" + (engines.empty() ? "" : engines.text() + "\n") + clean(what_if(s, *resource)) + "\n" + problems);
   }
   return ExitCode::kOk;
 }

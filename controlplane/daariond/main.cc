@@ -207,6 +207,7 @@ int serve(const Setup& setup, const sigset_t& ending) {
   });
   const ServerKeeper servers(setup.file.nats_restart, own_servers(setup));
   Daemon daemon(std::move(config), std::move(*record), std::move(ports));
+  StatusMemory memory;
   daemon.watch([&](const NodeCore& core, Instant now) {
     fencer.look(fences_wanted(core, now), now);
     const Contact contact = contact_of(core, now);
@@ -216,7 +217,7 @@ int serve(const Setup& setup, const sigset_t& ending) {
     std::vector<std::string> said = daemon.warnings();
     for (const std::vector<std::string>& more : {notifier->warnings(), fencer.warnings(), servers.warnings(), routing->warnings(), services->warnings(), observed->warnings(),
                                                                                                           service_warnings(core.state())}) said.insert(said.end(), more.begin(), more.end());
-    StatusView status = make_status(core, said, now, wall_time_ns(), observed->views());
+    StatusView status = make_status(core, said, now, wall_time_ns(), memory, observed->views());
     status.copies = routing->copies();
     box.put(std::move(status));
   });

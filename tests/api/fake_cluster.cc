@@ -61,7 +61,7 @@ FakeCluster::FakeCluster() : now_(at(0)) {
 void FakeCluster::look() {
   core_->step(StateMoved{std::make_shared<State>(log_.state), {log_.state.applied, state_digest(log_.state), chain_}}, now_);
   core_->step(TimerFired{}, now_);
-  auto view = std::make_shared<StatusView>(make_status(*core_, warnings, now_, kDayOne + 60'000'000'000));
+  auto view = std::make_shared<StatusView>(make_status(*core_, warnings, now_, kDayOne + 60'000'000'000, memory_));
   view_ = std::move(view);
 }
 
@@ -168,7 +168,8 @@ void FakeCluster::beats(bool node1, bool node2) {
     Beat beat = beat_of(n, ++counter_, log_.state);
     EngineReport engine = standby_at(n == holder_ ? 1000 : 1000 - node2_lag);
     engine.upstream = node(holder_);
-    engine.streaming = n != holder_;
+    engine.streaming = n != holder_ && (n != 2 || node2_streams);
+    engine.health = n == 1 ? node1_health : node2_health;
     if (n == 2) engine.lacks = node2_lacks, engine.problems = node2_problems;
     if (n == holder_) {
       engine.state = EngineState::kPrimary;

@@ -65,6 +65,7 @@ class FakeCluster {
   std::uint64_t ids_ = 100;
   int holder_ = 1;
   std::unique_ptr<NodeCore> core_;
+  StatusMemory memory_;
   std::shared_ptr<const StatusView> view_;
 };
 

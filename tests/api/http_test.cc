@@ -123,6 +123,52 @@ TEST_F(HttpTest, SaysWhoServes) {
   EXPECT_TRUE(ask("/cluster/route").starts_with("HTTP/1.1 400"));
 }
 
+/// What a balancer is answered of a node whose engine is as given; the primary is known to be at 1000.
+std::string balanced(const EngineReport& engine, const std::string& path, const ResourceTags& tags = {}) {
+  FakeCluster cluster;
+  auto view = std::make_shared<StatusView>(*cluster.view());
+  view->roles = {role_of(engine, engine.state == EngineState::kPrimary, Lsn{1000}, tags)};
+  const auto server = *HttpServer::start("127.0.0.1", 0, [view] { return view; }, std::make_shared<RouteDesk>());
+  Raw raw(server->port());
+  raw.send("GET /postgres" + path + " HTTP/1.1\r\nHost: a\r\n\r\n");
+  const std::string answer = raw.read();
+  return answer.substr(9, 3) + " " + answer.substr(answer.find("\r\n\r\n") + 4);
+}
+
+TEST(Balanced, WhoReadsAReplicaSeesWhatItHasReplayed) {
+  EngineReport paused = standby_at(1000);
+  paused.streaming = true;
+  paused.replayed = Lsn{400};
+  EXPECT_EQ(balanced(paused, "/replica?lag=599"), "503 {\"primary\":false,\"replica\":true,\"balanced\":true,\"lag_bytes\":600}\n");
+  EXPECT_TRUE(balanced(paused, "/replica?lag=600").starts_with("200"));
+  EXPECT_TRUE(balanced(paused, "/read-only?lag=599").starts_with("503"));
+  paused.replayed = Lsn{1000};
+  EXPECT_TRUE(balanced(paused, "/replica?lag=0").starts_with("200"));
+}
+
+TEST(Balanced, ANodeTaggedNoloadbalanceTakesNoReads) {
+  const ResourceTags tags{.noloadbalance = true};
+  EngineReport engine = standby_at(1000);
+  engine.streaming = true;
+  engine.replayed = Lsn{1000};
+  EXPECT_TRUE(balanced(engine, "/replica").starts_with("200"));
+  EXPECT_TRUE(balanced(engine, "/replica", tags).starts_with("503"));
+  EXPECT_TRUE(balanced(engine, "/read-only", tags).starts_with("503"));
+  engine.state = EngineState::kPrimary;
+  EXPECT_TRUE(balanced(engine, "/read-only").starts_with("200"));
+  EXPECT_TRUE(balanced(engine, "/read-only", tags).starts_with("503"));
+  EXPECT_TRUE(balanced(engine, "/primary", tags).starts_with("200")) << "whoever writes has nowhere else to go";
+}
+
+TEST(Balanced, APrimaryThatRefusesWritesIsNone) {
+  EngineReport engine = standby_at(1000);
+  engine.state = EngineState::kPrimary;
+  engine.health = "it refuses writes: its last dump failed";
+  EXPECT_TRUE(balanced(engine, "/primary").starts_with("503"));
+  engine.health = "its last dump failed";
+  EXPECT_TRUE(balanced(engine, "/primary").starts_with("200"));
+}
+
 TEST_F(HttpTest, ADrainedNodeIsNotReady) {
   cluster.add(MemberIntentChanged{MemberIntent::kDraining}, node(3));
   const std::string answer = ask("/ready");

@@ -82,6 +82,68 @@ TEST_F(CliTest, StatusSaysWhatAnEngineLacksAndWhatAPersonShouldKnowOfIt) {
   EXPECT_EQ(ctl({"status"}).out.find("warning: postgres: node2"), std::string::npos) << "what a silent node said is old";
 }
 
+TEST_F(CliTest, SaysHowTheEnginesAreWithTheCause) {
+  cluster.node2_health = "it has not streamed from node1 for 12 s: no connection";
+  cluster.node2_streams = false;
+  cluster.beats(true, true);
+  const Ran ran = ctl({"status"});
+  EXPECT_EQ(ran.code, 4) << "degraded";
+  EXPECT_NE(ran.out.find("warning: postgres: node2: it has not streamed from node1 for 12 s: no connection\n"), std::string::npos) << ran.out;
+  EXPECT_NE(ctl({"resources"}).out.find("!  postgres  postgresql  1      node2  standby"), std::string::npos) << ctl({"resources"}).out;
+  const auto seen = json({"resource", "postgres"});
+  EXPECT_EQ(seen["replicas"][0]["health"], cluster.node2_health);
+  EXPECT_EQ(seen["replicas"][0]["role"], "replica");
+  EXPECT_EQ(seen["replicas"][0]["identity"], "db");
+  EXPECT_EQ(seen["replicas"][0]["position"], "0/384 on timeline 1");
+  EXPECT_EQ(seen["replicas"][0]["lag_known"], true);
+  EXPECT_EQ(seen["holder_role"], "primary");
+  EXPECT_EQ(seen["holder_position"], "0/3E8 on timeline 1");
+  EXPECT_EQ(seen["holder_health"], "");
+  const Ran one = ctl({"resource", "postgres"});
+  EXPECT_NE(one.out.find("problem: node2: it has not streamed"), std::string::npos) << one.out;
+  EXPECT_NE(one.out.find("node2  replica  -        0/384 on timeline 1  db\n"), std::string::npos) << one.out;
+  cluster.pass(seconds(3));
+  cluster.beats(true, false);
+  EXPECT_EQ(json({"resource", "postgres"})["replicas"][0]["health"], "") << "what a silent node said is old";
+}
+
+TEST_F(CliTest, AHolderThatRefusesWritesIsNotWritable) {
+  cluster.node1_health = "it refuses writes: its last dump failed; see /var/log/redis.log";
+  cluster.beats(true, true);
+  const Ran ran = ctl({"status"});
+  EXPECT_EQ(ran.code, 4) << "degraded";
+  EXPECT_NE(ran.out.find("*!  postgres  postgresql  1      node1  not writable  -            -          it refuses writes: its last dump failed"), std::string::npos) << ran.out;
+  EXPECT_EQ(json({"resource", "postgres"})["writable"], false);
+  EXPECT_NE(metrics_text(*cluster.view()).find("daarion_resource_writable{resource=\"postgres\"} 0\n"), std::string::npos);
+}
+
+TEST_F(CliTest, WarnsOnceNoReplicaCouldTakeOverForAWhile) {
+  cluster.node2_lacks = {"extension postgis (database shop)"};
+  cluster.beats(true, true);
+  const std::string bare = "warning: postgres has no replica that could take over: node2: it lacks extension postgis (database shop)\n";
+  EXPECT_EQ(ctl({"status"}).out.find(bare), std::string::npos) << "a failover and the rejoin after it pass";
+  for (int i = 0; i < 15; ++i) {
+    cluster.pass(seconds(1));
+    cluster.beats(true, true);
+  }
+  EXPECT_NE(ctl({"status"}).out.find(bare), std::string::npos) << ctl({"status"}).out;
+  cluster.node2_lacks.clear();
+  cluster.node2_streams = false;
+  cluster.beats(true, true);
+  const std::string silent = "warning: no replica of postgres streams; see daarionctl resource postgres\n";
+  const Ran now = ctl({"status"});
+  EXPECT_EQ(now.out.find(bare), std::string::npos) << now.out;
+  EXPECT_NE(now.out.find(silent), std::string::npos) << now.out;
+  EXPECT_EQ(now.code, 4);
+  cluster.node2_streams = true;
+  cluster.beats(true, true);
+  EXPECT_EQ(ctl({"status"}).code, 0) << ctl({"status"}).out;
+  cluster.node2_streams = false;
+  cluster.pass(seconds(1));
+  cluster.beats(true, true);
+  EXPECT_EQ(ctl({"status"}).out.find(silent), std::string::npos) << "counted anew";
+}
+
 TEST_F(CliTest, StatusAsJsonIsTheMappingOfTheMessage) {
   const auto status = json({"status"});
   expect_keys(status, {"schema_version", "status", "ready", "cluster", "log_id", "sequence", "digest", "feature_level", "quorum", "lease_margin_min_ms", "nodes",

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <fstream>
 
+#include "controlplane/core/write_refusal.h"
 #include "controlplane/drivers/files.h"
 #include "controlplane/drivers/redis/connection.h"
 #include "controlplane/drivers/redis/lineage.h"
@@ -282,6 +283,32 @@ TEST_F(Redis, WritesWaitForReplicasAsDeclared) {
   EXPECT_EQ(a.observe().health, "");
   ASSERT_TRUE(caught_up(a, b));
   EXPECT_EQ(b.text({"GET", "k"}), "v");
+}
+
+TEST_F(Redis, APrimaryThatCannotDumpRefusesWritesAndSaysSo) {
+  Node& a = primary(1);
+  EXPECT_TRUE(takes_writes(a.observe().state, a.observe().health));
+  // What it would rename its dump to is a folder that is not empty: so every dump fails.
+  const std::string dump = a.data() + "/dump.rdb";
+  ASSERT_TRUE(eventually([&] { return fs::is_regular_file(dump); }));
+  fs::rename(dump, a.data() + "/dump.kept");
+  fs::create_directories(dump + "/in-the-way");
+  ASSERT_TRUE(eventually([&] { return a.text({"BGSAVE"}).find("started") != std::string::npos; })) << "one is under way";
+  ASSERT_TRUE(eventually([&] { return a.text({"SET", "k", "v"}, "").find("MISCONF") != std::string::npos; })) << a.text({"SET", "k", "v"}, "");
+  const EngineReport ill = a.observe();
+  EXPECT_EQ(ill.state, EngineState::kPrimary);
+  EXPECT_FALSE(takes_writes(ill.state, ill.health)) << ill.health;
+  EXPECT_NE(ill.health.find("its last dump failed"), std::string::npos) << ill.health;
+  // Who has set it not to refuse for that is only told of the dump.
+  a.text({"CONFIG", "SET", "stop-writes-on-bgsave-error", "no"});
+  EXPECT_EQ(a.text({"SET", "k", "v"}, ""), "OK");
+  EXPECT_TRUE(takes_writes(a.observe().state, a.observe().health));
+  EXPECT_NE(a.observe().health.find("its last dump failed"), std::string::npos);
+  a.text({"CONFIG", "SET", "stop-writes-on-bgsave-error", "yes"});
+  fs::remove_all(dump);
+  ASSERT_TRUE(eventually([&] { return a.text({"BGSAVE"}).find("started") != std::string::npos; })) << "one is under way";
+  EXPECT_TRUE(eventually([&] { return a.observe().health.empty(); })) << a.observe().health;
+  EXPECT_EQ(a.text({"SET", "k", "v"}, ""), "OK");
 }
 
 TEST_F(Redis, AForeignServerAtThePortIsNotFollowed) {

@@ -79,7 +79,7 @@ class Engine final : public RedisDriver {
   Marker note(const Seen& seen, Marker marker);
   bool begin_to_count(const Seen& seen);
   void keep_up(const Seen& seen, const Marker& marker);
-  std::string health_of_primary(const Seen& seen) const;
+  std::string health_of_primary(const Seen& seen);
   NodeId node_at(const Seen& seen) const;
 
   const std::string password_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "controlplane/core/write_refusal.h"
 #include "controlplane/drivers/files.h"
 #include "controlplane/drivers/redis/engine.h"
 #include "controlplane/drivers/redis/rdb_header.h"
@@ -219,11 +220,23 @@ std::uint64_t Engine::contact_age_ms(const Seen& s) {
   return std::min(kLongAgoMs, age);
 }
 
-std::string Engine::health_of_primary(const Seen& s) const {
-  if (field(s.info, "rdb_last_bgsave_status") == "err") return "its last dump failed, so it refuses writes; see " + log_file_;
+std::string dump_failed(const Info& config) {
+  const auto is = [&](const char* name, const char* wanted) { const auto at = config.find(name); return at != config.end() && at->second == wanted; };
+  const std::string what = "its last dump failed";
+  return is("stop-writes-on-bgsave-error", "no") || is("save", "") ? what : std::string(kRefusesWrites) + ": " + what;
+}
+
+std::string Engine::health_of_primary(const Seen& s) {
+  if (field(s.info, "rdb_last_bgsave_status") == "err") {
+    Info config;
+    if (auto conn = connection(kConnectLimit); conn)
+      if (auto told = (*conn)->ask({"CONFIG", "GET", "save", "stop-writes-on-bgsave-error"}, kAskLimit); told)
+        for (std::size_t i = 0; i + 1 < told->list.size(); i += 2) config[told->list[i].text] = told->list[i + 1].text;
+    return dump_failed(config) + "; see " + log_file_;
+  }
   const std::uint64_t wanted = replicas_to_write(config_.resource);
   if (wanted > 0 && redis::number(s.info, "min_slaves_good_slaves", wanted) < wanted)
-    return "it refuses writes: fewer than " + std::to_string(wanted) + " replicas are near";
+    return std::string(kRefusesWrites) + ": fewer than " + std::to_string(wanted) + " replicas are near";
   return {};
 }
 

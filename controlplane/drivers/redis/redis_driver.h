@@ -57,6 +57,9 @@ struct ReplicaLag {
 /// From INFO replication of a primary.
 std::vector<ReplicaLag> replica_lags(const Info& info, const std::vector<PeerAddress>& peers);
 
+/// The ill health of a primary whose last dump failed: whether it refuses writes is told by its settings; those that are not there count as ours do.
+std::string dump_failed(const Info& config);
+
 class RedisDriver : public VerbDriver {
  public:
   using VerbDriver::VerbDriver;

@@ -136,7 +136,7 @@ const PeerAddress* SentinelObserver::helper(const std::string& node) const {
 
 ServerLook SentinelObserver::look_at_server(const PeerAddress& at) {
   ServerLook out{.at = at, .answered = false, .why = {}, .info = {}, .config = {}};
-  auto said = ask(at, false, {{"INFO"}, {"CONFIG", "GET", "save", "appendonly", "min-replicas-to-write", "replica-priority"}});
+  auto said = ask(at, false, {{"INFO"}, {"CONFIG", "GET", "save", "stop-writes-on-bgsave-error", "appendonly", "min-replicas-to-write", "replica-priority"}});
   if (!said) {
     out.why = said.error().message;
     return out;

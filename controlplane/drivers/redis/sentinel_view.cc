@@ -4,6 +4,7 @@
 #include <optional>
 #include <set>
 
+#include "controlplane/core/write_refusal.h"
 #include "controlplane/drivers/redis/redis_driver.h"
 #include "controlplane/drivers/redis/settings.h"
 #include "controlplane/drivers/words.h"
@@ -145,9 +146,9 @@ class Judge {
   }
   std::string health_of_open(const ServerLook& s, bool elected) {
     if (!elected && !named_.empty()) return "it takes writes, and it is not the primary";
-    if (field(s.info, "rdb_last_bgsave_status") == "err") return "its last dump failed, so it refuses writes";
+    if (field(s.info, "rdb_last_bgsave_status") == "err") return dump_failed(s.config);
     if (d_.replicas_to_write > 0 && number(s.info, "min_slaves_good_slaves", d_.replicas_to_write) < d_.replicas_to_write)
-      return "it refuses writes: fewer than " + std::to_string(d_.replicas_to_write) + " replicas are near";
+      return std::string(kRefusesWrites) + ": fewer than " + std::to_string(d_.replicas_to_write) + " replicas are near";
     return {};
   }
   std::string health_of_replica(const ServerLook& s, bool elected) const {
