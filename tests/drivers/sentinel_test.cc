@@ -103,6 +103,7 @@ class Sentinel : public testing::Test {
     out.declared_primary = NodeId("node1");
     for (int n = 1; n <= servers_; ++n) out.members.push_back(server_address(n).node);
     out.sync = sync_;
+    out.tags = tags_;
     return out;
   }
   Observer& observer(int self = 1, const std::string& password = kSecret) {
@@ -180,6 +181,7 @@ class Sentinel : public testing::Test {
   SystemUser user_;
   int servers_ = 2;
   SyncMode sync_ = SyncMode::kAsync;
+  std::map<NodeId, ResourceTags> tags_;
   int down_after_ms_ = 1000;
   std::map<std::string, std::unique_ptr<Process>> processes_;
   std::vector<std::unique_ptr<Observer>> observers_;
@@ -283,6 +285,39 @@ TEST_F(Sentinel, TakesTheWantedNodeWhereSentinelWouldTakeAnother) {
   const auto never = switch_to(o, 3, "node1");
   ASSERT_FALSE(never);
   EXPECT_NE(never.error().message.find("replica-priority 0"), std::string::npos) << never.error().message;
+}
+
+/// By hand, or left over from a switchover whose daemon died: it would be elected before one that has more.
+TEST_F(Sentinel, APriorityIsAsDeclaredUnlessASwitchoverIsUnderWay) {
+  servers_ = 3;
+  tags_[NodeId("node3")].nofailover = true;
+  start();
+  Observer& o = observer(1);
+  ASSERT_TRUE(mended(o));
+  const auto priority = [&](int n) { return processes_["server" + std::to_string(n)]->text({"CONFIG", "GET", "replica-priority"}); };
+  EXPECT_EQ(priority(2), "100");
+  EXPECT_EQ(priority(3), "0");
+  ASSERT_TRUE(processes_["server2"]->ask({"CONFIG", "SET", "replica-priority", "7"}));
+  ASSERT_TRUE(processes_["server3"]->ask({"CONFIG", "SET", "replica-priority", "100"}));
+  ASSERT_EQ(o.observe().repairs.size(), 2u);
+  ASSERT_TRUE(mended(o));
+  EXPECT_EQ(priority(2), "100");
+  EXPECT_EQ(priority(3), "0");
+  const auto never = switch_to(o, 1, "node3");
+  ASSERT_FALSE(never);
+  EXPECT_NE(never.error().message.find("tagged nofailover"), std::string::npos) << never.error().message;
+  // The daemon that carries out a switchover mends nothing; another waits for longer than any takes.
+  ASSERT_TRUE(switch_to(o, 1, "node2"));
+  ASSERT_EQ(priority(2), "1");
+  EXPECT_TRUE(o.observe().repairs.empty());
+  observers_.clear();  // it dies in the midst
+  Observer& other = observer(2);
+  const ResourceView left = other.observe();
+  ASSERT_EQ(left.repairs.size(), 1u) << told(left);
+  EXPECT_EQ(left.repairs[0].name, "priority node2");
+  EXPECT_GE(left.repairs[0].patience, std::chrono::seconds(25)) << "15 s until it is seen, 10 s until it is switched";
+  ASSERT_TRUE(mended(other));
+  EXPECT_EQ(priority(2), "100");
 }
 
 TEST_F(Sentinel, FindsAndEndsASplitAmongSentinels) {

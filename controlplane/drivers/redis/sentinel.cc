@@ -36,8 +36,6 @@ constexpr milliseconds kCatchUpPoll{1};
 constexpr seconds kPrioritySeen{15};
 constexpr seconds kFailedStays{30};
 constexpr seconds kEmptiedStays{3600};
-constexpr const char* kPreferred = "1";
-constexpr const char* kUsualPriority = "100";
 
 Fields fields_of(const Reply& list) {
   Fields out;
@@ -73,7 +71,7 @@ class SentinelObserver final : public Observer {
     NodeId from, to;
     Steady::time_point until;
     bool asked = false;
-    std::string preferred;  // the priority that `to` had; empty: unchanged
+    bool preferred = false;  // `to` has kPreferred
   };
 
   Target target(const PeerAddress& at, bool sentinel) const {
@@ -359,14 +357,14 @@ Result<std::string> SentinelObserver::switch_over(const ObservedAction& action) 
   for (const ServerLook& s : servers_) {
     if (s.at.node == action.from) continue;
     const auto has = s.config.find("replica-priority");
-    const std::string priority = has == s.config.end() ? kUsualPriority : has->second;
+    const std::string priority = has == s.config.end() ? declared_.priorities.at(s.at.node) : has->second;
     if (s.at.node != action.to) others = others || s.answered;
     else if (!s.answered) return fail(Remedy::kStepDown, action.to.value + " does not answer: " + s.why);
-    else if (priority == "0") return fail(Remedy::kStepDown, action.to.value + " has replica-priority 0, so Sentinel never takes it; set it with CONFIG SET replica-priority 100");
-    else pending.preferred = priority;
+    else if (priority == "0") return fail(Remedy::kStepDown, action.to.value + " has replica-priority 0, so Sentinel never takes it" + (declared_.priorities.at(s.at.node) == "0" ? "; it is tagged nofailover" : "; it is set as declared in a moment"));
+    else pending.preferred = true;
   }
   if (to == nullptr || !others) {
-    pending.preferred.clear();
+    pending.preferred = false;
     if (auto asked = ask_failover(action.from, action.to); !asked) return tl::unexpected(asked.error());
     pending.asked = true;
     pending.until = Steady::now() + kSwitched;
@@ -386,7 +384,7 @@ void SentinelObserver::end_pending(const std::string& failed) {
     (void)say(*peer(ended.from), false, {{"REPLICAOF", now->host, std::to_string(now->port)}, {"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"}});
   }
   if (ended.asked) (void)say(*peer(ended.from), false, {{"CLIENT", "UNPAUSE"}});
-  if (!ended.preferred.empty()) (void)say(*peer(ended.to), false, {{"CONFIG", "SET", "replica-priority", ended.preferred}});
+  if (ended.preferred) (void)say(*peer(ended.to), false, {{"CONFIG", "SET", "replica-priority", declared_.priorities.at(ended.to)}});
   if (failed.empty()) return;
   failed_ = std::string(kSwitchoverFailed) + ": " + failed;
   failed_at_ = Steady::now();
@@ -428,6 +426,8 @@ Result<std::string> SentinelObserver::mend(const std::string& step, const std::s
   if (step == "open" && server != nullptr) return done(say(*server, false, {{"REPLICAOF", "NO", "ONE"}}), node + " is open for writing");
   if (step == "config" && server != nullptr)
     return done(say(*server, false, {{"CONFIG", "SET", "min-replicas-to-write", std::to_string(declared_.replicas_to_write)}}), node + " has what is declared");
+  if (step == "priority" && server != nullptr)
+    return done(say(*server, false, {{"CONFIG", "SET", "replica-priority", declared_.priorities.at(server->node)}}), node + " has the priority that is declared");
   if (step == "elect") return done(elect(), "Sentinel is asked for another primary");
   return fail(Remedy::kStepDown, "the step " + step + " is void by now");
 }
@@ -453,6 +453,7 @@ Result<std::unique_ptr<Observer>> make_sentinel_with(const ObserverConfig& confi
   if (config.helpers.empty()) return fail(Remedy::kFixInput, "prepare " + id + ": mode sentinel needs `sentinels: 3`");
   SentinelDeclared declared{.resource = id, .name = declared_text(config, "master_name", id), .primary = config.resource.declared_primary, .sentinels = config.helpers.size(),
                             .replicas_to_write = replicas_to_write(config.resource)};
+  for (const PeerAddress& p : config.peers) declared.priorities[p.node] = replica_priority(config.resource, p.node);
   Info texts(config.declared.begin(), config.declared.end());
   declared.down_after_ms = number(texts, "down_after_ms", declared.down_after_ms);
   declared.failover_timeout_ms = number(texts, "failover_timeout_ms", declared.failover_timeout_ms);

@@ -22,6 +22,7 @@ constexpr Duration kReset = seconds(30);     // before a sentinel is made to for
 constexpr Duration kRestarted = seconds(1);  // before another is elected: a replica's next answer may tell more
 constexpr Duration kAll = seconds(5);        // before one of several restarted ones is opened
 constexpr Duration kAbsent = seconds(30);    // before one is opened although others do not answer
+constexpr Duration kPreferredFor = seconds(30);  // before somebody's preference is taken for left over: longer than any switchover
 constexpr Duration kFollows = seconds(10);   // before a replica of somebody else is told: Sentinel does that too
 
 bool has_flag(const Fields& fields, const std::string& flag) {
@@ -143,6 +144,17 @@ class Judge {
       problem("redis of " + s.at.node.value + " has min-replicas-to-write " + value(s.config, "min-replicas-to-write") + ", declared is " + std::to_string(d_.replicas_to_write), kKnown);
       repair("config " + s.at.node.value, "set min-replicas-to-write " + std::to_string(d_.replicas_to_write) + " on " + s.at.node.value);
     }
+    priority(s);
+  }
+  /// It comes before the offset in Sentinel's election: one that is left over from a switchover, or was set by hand, elects who has less.
+  void priority(const ServerLook& s) {
+    const auto wanted = d_.priorities.find(s.at.node);
+    const std::string has = value(s.config, "replica-priority");
+    if (wanted == d_.priorities.end() || has.empty() || has == wanted->second) return;
+    // Another daemon may be in the midst of a switchover.
+    const Duration patience = has == kPreferred ? kPreferredFor : Duration{};
+    problem("redis of " + s.at.node.value + " has replica-priority " + has + ", declared is " + wanted->second, std::max(patience, kKnown));
+    repair("priority " + s.at.node.value, "set replica-priority " + wanted->second + " on " + s.at.node.value, patience);
   }
   std::string health_of_open(const ServerLook& s, bool elected) {
     if (!elected && !named_.empty()) return "it takes writes, and it is not the primary";

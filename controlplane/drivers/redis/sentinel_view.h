@@ -47,6 +47,7 @@ struct SentinelDeclared {
   std::size_t sentinels = 3;
   std::uint64_t down_after_ms = 5000, failover_timeout_ms = 10'000;
   std::uint64_t replicas_to_write = 0;
+  std::map<NodeId, std::string> priorities = {};  // replica-priority; none: not looked at
   std::uint64_t quorum() const { return sentinels / 2 + 1; }
 };
 
@@ -61,6 +62,9 @@ struct SentinelJudgement {
   bool busy = false;                      // a failover is under way: nothing is mended
 };
 SentinelJudgement judge_sentinel(const SentinelDeclared& declared, const std::vector<ServerLook>& servers, const std::vector<SentinelLook>& sentinels);
+
+// The priority of whom a switchover prefers, for as long as it takes.
+inline constexpr const char* kPreferred = "1";
 
 /// The settings that every sentinel is to have, as SENTINEL SET takes them.
 Fields sentinel_settings(const SentinelDeclared& declared);

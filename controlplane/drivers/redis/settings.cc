@@ -39,6 +39,12 @@ std::size_t replicas_to_write(const ResourceSpec& resource) {
   return resource.sync == SyncMode::kSync ? 1 : std::max<std::size_t>(1, resource.members.size() / 2);
 }
 
+std::string replica_priority(const ResourceSpec& resource, const NodeId& node) {
+  const ResourceTags tags = resource.tags_of(node);
+  // Ours is greater for who is preferred. Whatever it is, it is neither 0 nor the 1 of a switchover.
+  return tags.nofailover ? "0" : std::to_string(10'000 / std::clamp(tags.priority, 1, 1000));
+}
+
 std::string socket_of(const DriverConfig& config) { return config.run_dir + "/" + config.resource.id.value + ".sock"; }
 std::string config_path(const std::string& data_dir) { return data_dir + "/redis.conf"; }
 
@@ -101,7 +107,7 @@ std::string sentinel_config(const std::string& host, std::uint32_t port, const s
 std::string server_config(const ResourceSpec& resource, const NodeId& node, const std::string& host, const std::string& folder, const std::string& password) {
   DriverConfig config{.self = node, .resource = resource, .peers = {{node, host, resource.port}}, .run_dir = folder, .engine_user = {}};
   config.resource.data_dir = folder;
-  return render_settings(config, nullptr, password, false);
+  return render_settings(config, nullptr, password, false) + setting("replica-priority", replica_priority(resource, node));
 }
 
 Result<std::string> needed_password(const std::string& what) {

@@ -19,6 +19,9 @@ inline constexpr const char* kDumpFile = "dump.rdb";
 /// Pure. How many replicas must be near before the primary takes a write.
 std::size_t replicas_to_write(const ResourceSpec& resource);
 
+/// Pure. What Sentinel is to know of a node by its tags: the least is taken first, 0 never. 100 where nothing is declared.
+std::string replica_priority(const ResourceSpec& resource, const NodeId& node);
+
 std::string socket_of(const DriverConfig& config);
 std::string config_path(const std::string& data_dir);
 
