@@ -119,6 +119,8 @@ class Agent {
   const PrimaryTrack* opened_untold(const AgentContext& c, const LeaseState& lease) const;
   bool must_rejoin(const AgentContext& c, const LeaseState& lease) const;
   bool asked_to_rejoin(const AgentContext& c, const LeaseState& lease) const;
+  void note_failed_copy(const NodeId& from, const std::string& why, Instant now);
+  bool copy_waits(const NodeId& from, Instant now);
   const ReplicaState* own_replica(const AgentContext& c) const;
   void waits(std::string what, std::string unblock, Instant now);
 
@@ -147,6 +149,15 @@ class Agent {
   Instant copy_again_at_{};                   // after a copy that was asked for and failed: meanwhile the node goes on with what it has
   Duration copy_backoff_{};
   std::string copy_failure_;
+  /// Whole copies that nobody asked for, one after the other, from one node.
+  struct FailedCopies {
+    NodeId from;
+    std::uint32_t times = 0;
+    Duration backoff{};
+    Instant again_at{};
+    std::string why;  // the last of them
+  };
+  FailedCopies failed_copies_;
   std::map<std::string, DroppedSlot> dropped_slots_;  // that the log is to be told of, by their names: at most one per member
   bool diverged_ = false;   // the last kFollow said so
 

@@ -11,7 +11,7 @@ namespace {
 // cause should not wait long.
 constexpr Duration kFirstBackoff = std::chrono::milliseconds(250);
 constexpr Duration kMaxBackoff = std::chrono::seconds(15);
-// A copy that was asked for stops a healthy replica each time it is tried.
+// A copy reads all that the holder has each time it is tried; one that was asked for also stops a healthy replica.
 constexpr Duration kFirstCopyBackoff = std::chrono::seconds(15);
 constexpr Duration kMaxCopyBackoff = std::chrono::minutes(10);
 // An observation that was asked for and did not come is asked for again: more than any driver takes to answer from memory.
@@ -67,6 +67,7 @@ void Agent::on_done(const DriverResult& result, Instant now) {
     retry_at_ = now;
     failure_.clear();
     if (result.verb == Verb::kProvision || result.verb == Verb::kRejoin) replica_news_ = result, replica_source_ = upstream, replica_asked_ = asked;
+    if (result.verb == Verb::kProvision || result.verb == Verb::kRejoin) failed_copies_ = {};
     if (!asked.empty()) copy_backoff_ = {};
     if (result.verb == Verb::kStop && stopping_engine_) final_ = result.position;
     return;
@@ -79,10 +80,30 @@ void Agent::on_done(const DriverResult& result, Instant now) {
     copy_again_at_ = now + copy_backoff_;
     copy_failure_ = result.message;
   }
+  if (result.verb == Verb::kRejoin && asked.empty() && !result.method.empty()) note_failed_copy(upstream, result.message, now);
   failure_ = result.message;
   backoff_ = longer(backoff_, kFirstBackoff, kMaxBackoff);
   retry_at_ = now + backoff_;
   if (result.verb == Verb::kStop && stopping_engine_) final_ = Position{};  // not clean: the session ends all the same, by a fence
+}
+
+/// A rejoin that got as far as a whole copy.
+void Agent::note_failed_copy(const NodeId& from, const std::string& why, Instant now) {
+  if (failed_copies_.from != from) failed_copies_ = {.from = from};
+  FailedCopies& failed = failed_copies_;
+  ++failed.times;
+  failed.why = why;
+  failed.backoff = longer(failed.backoff, kFirstBackoff, kMaxCopyBackoff);
+  failed.again_at = now + failed.backoff;
+}
+
+/// Whether the copies from `from` failed so often that the next one has to wait. It holds nothing else up.
+bool Agent::copy_waits(const NodeId& from, Instant now) {
+  if (failed_copies_.from != from || now >= failed_copies_.again_at) return false;
+  next_ = std::min(next_, failed_copies_.again_at);
+  waits("another attempt to copy the data of " + from.value + ", of which " + std::to_string(failed_copies_.times) + " failed; the last: " + failed_copies_.why,
+        "daarionctl rejoin " + resource_.value + " " + self_.value + " --reason TEXT", now);
+  return true;
 }
 
 bool Agent::may_promote(Instant now) const { return confirmed() && holder_.held().value != 0 && holder_.deadline() > later(now, kPromoteRoom); }
@@ -278,6 +299,7 @@ void Agent::move_follower(const AgentContext& c, const LeaseState& lease, Instan
                                  "this node's data have parted from " + upstream.value, {}});
           return;
         }
+        if (copy_waits(upstream, now)) return;
         MARK(kRejoins);
         return run(Verb::kRejoin, lease.completed.epoch, upstream, now, out);
       }

@@ -1,6 +1,8 @@
 // The PostgreSQL driver against real servers on loopback. What is not asked of the driver is asked of the server itself.
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -192,6 +194,33 @@ TEST_F(Postgres, FormerPrimaryRewindsAfterACrash) {
     a.observe();
     return a.value("SELECT count(*) FROM pg_replication_slots") == "0";
   }));
+}
+
+/// Whom it follows has not made its first checkpoint since its promotion, and nobody may ask for one: before 15 that is so of every primary.
+TEST_F(Postgres, WaitsForTheCheckpointThatARewindNeeds) {
+  Node& a = primary(1);
+  ASSERT_EQ(a.value("CREATE TABLE t AS SELECT generate_series(1, 200000) i; SELECT 'ok'"), "ok");
+  Node& b = replica(2);
+  ASSERT_TRUE(caught_up(a, b));
+  ASSERT_EQ(a.value("UPDATE t SET i = i + 1; SELECT 'ok'"), "ok");
+  ASSERT_TRUE(caught_up(a, b));
+  b.host.kill_all();
+  ASSERT_EQ(a.value("INSERT INTO t SELECT generate_series(1, 1000); SELECT 'ok'"), "ok");
+  a.host.kill_all();
+  ASSERT_TRUE(b.run(Verb::kStart).ok);
+  ASSERT_TRUE(eventually([&] { return b.observe().state == EngineState::kStandby; }));
+  ASSERT_TRUE(b.run(Verb::kPromote, "", 2).ok);
+  ASSERT_EQ(b.value("REVOKE pg_checkpoint FROM replicator; SELECT timeline_id FROM pg_control_checkpoint()"), "2") << "its checkpoint is spread over minutes";
+  const DriverResult early = a.run(Verb::kRejoin, "node2", 2);
+  ASSERT_EQ(b.value("SELECT timeline_id FROM pg_control_checkpoint()"), "2") << "of this test: it came too soon";
+  EXPECT_FALSE(early.ok) << early.method;
+  EXPECT_EQ(early.method, "");
+  EXPECT_NE(early.message.find("checkpoint node2"), std::string::npos) << early.message;
+  EXPECT_FALSE(exists(a.data() + ".daarion-rewinding"));
+  ASSERT_EQ(b.value("GRANT pg_checkpoint TO replicator; SELECT 'ok'"), "ok");
+  const DriverResult later = a.run(Verb::kRejoin, "node2", 2);
+  EXPECT_TRUE(later.ok) << later.message;
+  EXPECT_EQ(later.method, "rewind");
 }
 
 /// The catalogs are the primary's; libraries and extensions are each host's own. Here both are on one host, so both lack the same.
@@ -418,6 +447,37 @@ TEST_F(Postgres, RebuildsWhenRewindingIsImpossible) {
   ASSERT_TRUE(follows.ok) << follows.message;
   ASSERT_TRUE(caught_up(b, a));
   EXPECT_EQ(a.value("SELECT count(*) || ' ' || max(i) FROM t"), "11 11");
+}
+
+/// In a mount that nobody else sees, with a disk of its own.
+TEST_F(Postgres, CopiesNothingWhereThereIsNoRoomForIt) {
+  const std::string disk = base_ + "/node1";
+  fs::create_directories(disk);
+  if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 || mount("daarion", disk.c_str(), "tmpfs", 0, "size=256m,mode=755") != 0)
+    GTEST_SKIP() << "it may not mount";
+  Node& a = primary(1);
+  Node& b = replica(2);
+  ASSERT_TRUE(caught_up(a, b));
+  ASSERT_TRUE(b.run(Verb::kStop).ok);
+  ASSERT_EQ(a.value("CREATE TABLE t AS SELECT 1; SELECT 'ok'"), "ok");
+  a.host.kill_all();
+  ASSERT_TRUE(b.run(Verb::kStart).ok);
+  ASSERT_TRUE(b.run(Verb::kPromote, "", 2).ok);
+  for (const auto& e : fs::directory_iterator(a.data() + "/pg_wal"))
+    if (e.is_regular_file() && e.path().filename().string().size() == 24) fs::remove(e.path());
+  const std::string ballast = disk + "/ballast";
+  std::ofstream(ballast) << std::string(fs::space(disk).available - (8U << 20), 'x');
+  const DriverResult full = a.run(Verb::kRejoin, "node2", 2);
+  EXPECT_FALSE(full.ok);
+  EXPECT_NE(full.message.find("a whole copy needs "), std::string::npos) << full.message;
+  EXPECT_EQ(full.method, "") << "nothing was copied";
+  EXPECT_EQ(b.value("SELECT count(*) FROM pg_stat_replication"), "0");
+  fs::remove(ballast);
+  const DriverResult roomy = a.run(Verb::kRejoin, "node2", 2);
+  EXPECT_TRUE(roomy.ok) << roomy.message;
+  EXPECT_EQ(roomy.method, "rebuild");
+  nodes_.clear();
+  umount2(disk.c_str(), MNT_DETACH);
 }
 
 // node1 opens timeline 2, alone, and dies; node2, who never heard of it, opens its own timeline 2 at the same place.

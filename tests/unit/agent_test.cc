@@ -840,6 +840,50 @@ TEST_F(FollowerTest, PartedDataAreSaidBeforeTheyAreRejoined) {
   EXPECT_TRUE(drives(out, Verb::kRejoin));
 }
 
+TEST_F(FollowerTest, CopiesThatFailAreTriedLessAndLessOften) {
+  log.state.leases[kPostgres].timelines = {{1, Lsn{1}}, {2, Lsn{800}}};
+  log.add(ReplicaDiverged{node(2), {}}, node(1), kPostgres);
+  engine(EngineState::kStopped, at(0));
+  std::vector<std::int64_t> tried;  // ms
+  for (int ms = 1; ms < 3'600'000; ms += 250) {
+    hear_writer(at(ms));
+    observe(EngineState::kStopped, at(ms), {}, 1000, 1);
+    const AgentOutput out = advance(at(ms));
+    if (!drives(out, Verb::kRejoin)) continue;
+    tried.push_back(ms);
+    agent.on_done({.op = out.drive->op, .resource = kPostgres, .verb = Verb::kRejoin, .method = "rebuild", .message = "the network broke"}, at(ms));
+  }
+  ASSERT_EQ(tried.size(), 17u) << "in an hour; every 15 s it were 240";
+  EXPECT_EQ(tried[1] - tried[0], 250);
+  EXPECT_EQ(tried[12] - tried[11], 512'000);
+  EXPECT_EQ(tried[16] - tried[15], 600'000);
+  ASSERT_TRUE(agent.wait());
+  EXPECT_EQ(agent.wait()->what, "another attempt to copy the data of node2, of which 17 failed; the last: the network broke");
+  EXPECT_EQ(agent.wait()->unblock, "daarionctl rejoin postgres node1 --reason TEXT");
+  // Whoever asks for it does not wait.
+  log.add(RejoinRequested{}, node(1), kPostgres);
+  hear_writer(at(3'600'000));
+  AgentOutput out = advance(at(3'600'000));
+  ASSERT_TRUE(drives(out, Verb::kRejoin));
+  EXPECT_TRUE(out.drive->anew);
+}
+
+TEST_F(FollowerTest, WhatWasNoCopyIsTriedSoonAgain) {
+  log.state.leases[kPostgres].timelines = {{1, Lsn{1}}, {2, Lsn{800}}};
+  log.add(ReplicaDiverged{node(2), {}}, node(1), kPostgres);
+  engine(EngineState::kStopped, at(0));
+  int tried = 0;
+  for (int ms = 1; ms < 3'600'000; ms += 250) {
+    hear_writer(at(ms));
+    observe(EngineState::kStopped, at(ms), {}, 1000, 1);
+    const AgentOutput out = advance(at(ms));
+    if (!drives(out, Verb::kRejoin)) continue;
+    ++tried;
+    agent.on_done({.op = out.drive->op, .resource = kPostgres, .verb = Verb::kRejoin, .message = "wait for node2's first checkpoint"}, at(ms));
+  }
+  EXPECT_GT(tried, 200);
+}
+
 TEST_F(FollowerTest, CopiesItsDataAnewOnceAPersonAskedForIt) {
   engine(EngineState::kStandby, at(0));
   observe(EngineState::kStandby, at(0), {}, 700, 1);

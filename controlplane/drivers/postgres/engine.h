@@ -80,7 +80,8 @@ class Engine final : public PostgresDriver {
   Result<void> put_in_place(const std::string& folder, const Marker& marker, const PeerAddress* upstream);
   Result<void> rewind_from(const PeerAddress& upstream, const Lineage& theirs);
   Result<void> may_copy(Connection& there, const PeerAddress& upstream, const Lineage& theirs);
-  Result<void> rebuild_from(const PeerAddress& upstream, const Lineage& theirs);
+  Result<void> rebuild_from(const PeerAddress& upstream, const Lineage& theirs, DriverResult& result);
+  Result<void> has_room(Connection& there, const std::string& folder);
   Result<void> forget_unopened();
   Result<void> learn_openings(const Lineage& own, const Lineage& upstream);
   Target target_of(const PeerAddress& peer) const;

@@ -210,6 +210,7 @@ Result<void> Engine::provision(const DriverCommand& c, DriverResult& r) {
     auto programs = find_programs((*there)->version() / 10000);  // data of one major version run under no other
     if (!programs) return fail(Remedy::kFixInput, programs.error().message + ", as on " + upstream->node.value);
     tools_.folder = *programs;
+    if (auto room = has_room(**there, fresh); !room) return room;
     if (auto slot = make_slot_there(**there); !slot) return slot;
     if (auto done = copy_from(*upstream, fresh); !done) return done;
     marker.openings = theirs->openings;
@@ -261,13 +262,15 @@ Result<void> Engine::rewind_from(const PeerAddress& upstream, const Lineage& the
   return remove_file(rewinding_path());
 }
 
-Result<void> Engine::rebuild_from(const PeerAddress& upstream, const Lineage& theirs) {
+Result<void> Engine::rebuild_from(const PeerAddress& upstream, const Lineage& theirs, DriverResult& r) {
   const std::string fresh = data_dir_ + ".daarion-new";
   if (auto gone = remove_tree(fresh); !gone) return gone;
   if (auto made = make_folder(fresh, 0700, tools_.user); !made) return made;
   auto there = connect_to(upstream);
   if (!there) return tl::unexpected(there.error());
+  if (auto room = has_room(**there, data_dir_); !room) return room;
   if (auto slot = make_slot_there(**there); !slot) return slot;
+  r.method = "rebuild";
   if (auto done = copy_from(upstream, fresh); !done) return done;
   return put_in_place(fresh, {config_.self, config_.resource.id, theirs.identity, theirs.openings}, &upstream);
 }
@@ -279,9 +282,14 @@ Result<void> Engine::may_copy(Connection& there, const PeerAddress& upstream, co
     return fail(Remedy::kFixInput, upstream.node.value + " has the data of " + theirs.identity + ", this node those of " + marker->identity);
   // What an attempt that was cut off left.
   if (auto gone = remove_tree(data_dir_ + ".daarion-new"); !gone) return gone;
+  return has_room(there, data_dir_);
+}
+
+/// Whether a whole copy fits beside what is there, as far as the upstream says how large its data are.
+Result<void> Engine::has_room(Connection& there, const std::string& folder) {
   const auto size = there.query("SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database", kUpstreamLimit);
   std::error_code failed;
-  const auto disk = std::filesystem::space(data_dir_, failed);
+  const auto disk = std::filesystem::space(folder, failed);
   const std::uint64_t bytes = size && !size->empty() ? number_of((*size)[0][0]) : 0;
   if (failed || bytes <= disk.available) return {};
   return fail(Remedy::kRetry, "a whole copy needs " + std::to_string(bytes >> 20) + " MiB beside what is there, and the disk has " + std::to_string(disk.available >> 20) + " MiB left");
@@ -324,6 +332,8 @@ Result<void> Engine::rejoin(const DriverCommand& c, DriverResult& r) {
         if (auto p = stopped_position(); p) r.position = *p;
         return {};
       }
+      // Nothing was changed yet, and it only has to wait: its data may be led back later. A whole copy is for those that cannot be.
+      if (done.error().remedy == Remedy::kRetry && !exists(rewinding_path())) return done;
       why_not = done.error().message;
     } else {
       why_not = j.why.empty() ? "the upstream no longer has the WAL that it needs" : j.why;
@@ -331,8 +341,7 @@ Result<void> Engine::rejoin(const DriverCommand& c, DriverResult& r) {
   } else if (!unfinished) {
     why_not = own.error().message;
   }
-  r.method = "rebuild";
-  if (auto done = rebuild_from(upstream, *theirs); !done)
+  if (auto done = rebuild_from(upstream, *theirs, r); !done)
     return fail(done.error().remedy, done.error().message + " (no rewind: " + why_not + ")");
   auto position = stopped_position();
   if (!position) return tl::unexpected(position.error());
