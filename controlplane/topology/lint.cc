@@ -28,6 +28,7 @@ class Linter {
     voters();
     timers();
     ports();
+    folders();
     for (const DataSystem& system : f_.systems) data_system(system);
     for (const ResourceSpec& r : f_.spec.resources) resource(r);
     for (Finding& finding : lint_routes(f_)) out_.push_back(std::move(finding));
@@ -111,6 +112,21 @@ class Linter {
     for (const ResourceSpec& r : f_.spec.resources)
       if (r.engine != "nats") own(r.port, "resources." + r.id.value, "resources." + r.id.value + ".port");
     for (const ServiceSpec& s : f_.spec.services) own(s.port, "services." + s.name, "services." + s.name);
+  }
+
+  /// Two engines that took each other's files for their own would destroy both.
+  void folders() {
+    const auto path = [](const ResourceSpec& r) { return r.data_dir.substr(0, r.data_dir.find_last_not_of('/') + 1) + "/"; };
+    const std::vector<ResourceSpec>& all = f_.spec.resources;
+    for (std::size_t i = 0; i < all.size(); ++i)
+      for (std::size_t j = 0; j < i; ++j) {
+        const ResourceSpec &r = all[i], &other = all[j];
+        const bool together = std::ranges::any_of(r.members, [&](const NodeId& n) { return other.has_member(n); });
+        if (r.data_dir.empty() || other.data_dir.empty() || !together) continue;
+        if (!path(r).starts_with(path(other)) && !path(other).starts_with(path(r))) continue;
+        say(Severity::kError, "data_dir_clash", "resources." + r.id.value + ".data_dir",
+            r.data_dir + " of " + r.id.value + " is " + (path(r) == path(other) ? "" : "in, or around, ") + other.id.value + "'s data_dir; give each a folder of its own");
+      }
   }
 
   void data_system(const DataSystem& s) {
