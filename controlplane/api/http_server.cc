@@ -244,15 +244,18 @@ class WebServer : public HttpServer {
     answer(res, yes ? 200 : 503, Json{{"primary", role->primary}, {"replica", role->replica}, {"balanced", role->balanced}, {"lag_bytes", role->lag_bytes}}.dump());
   }
 
-  /// 200 if requests of the service, or reads, can go to this node, else 503.
+  /// 200 if requests of the service, or reads, can go to this node, else 503. Of what moves, a node that is alone knows who was active, and not who is:
+  /// the others may have moved it, and two nodes would be asked. It runs the stop command at the same moment.
   void serve(const httplib::Request& req, httplib::Response& res) {
     const auto view = view_();
     const ServiceSpec* service = view->state->topology.spec.service(req.matches[1]);
     const auto place = place_of(*view->state, req.matches[1], NodeId(view->status->node()));
     if (service == nullptr || !place || place->declared == ServiceRole::kOff)
       return answer(res, 404, Json{{"error", "no service " + req.matches[1].str() + " on this node"}}.dump());
-    const std::vector<NodeId> to = routed({*place}, req.matches[2] == "read");
-    answer(res, to.empty() ? 503 : 200, Json{{"state", text_of(place->role)}, {"health", text_of(place->health)}}.dump());
+    const bool reads = req.matches[2] == "read", gives_up = !reads && view->alone && service->moves();
+    Json said{{"state", text_of(place->role)}, {"health", text_of(place->health)}};
+    if (gives_up) said["reason"] = "this node hears no majority of the voters: another one may be active";
+    answer(res, gives_up || routed({*place}, reads).empty() ? 503 : 200, said.dump());
   }
 
   View view_;

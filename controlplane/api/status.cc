@@ -4,6 +4,7 @@
 
 #include "controlplane/api/json.h"
 #include "controlplane/api/views.h"
+#include "controlplane/core/beside.h"
 #include "controlplane/core/decide.h"
 #include "controlplane/core/lease.h"
 #include "controlplane/core/write_refusal.h"
@@ -400,6 +401,7 @@ StatusView make_status(const NodeCore& core, const std::vector<std::string>& war
   StatusView view;
   view.reasons = not_ready(core);
   view.ready = view.reasons.empty();
+  view.alone = contact_of(core, now).alone;
   view.state = core.state_ptr();
   view.voters_heard = voters_heard(core, now);
   for (const ResourceSpec& spec : core.spec().resources)

@@ -35,6 +35,7 @@ struct StatusView {
     std::uint64_t lag_bytes = 0;     // of what a reader sees: replayed, behind the primary's last known position
   };
   std::vector<Role> roles;           // of this node's resources
+  bool alone = false;                // no majority of the voters was heard for so long that this node gives up what moves (core/service_core.h)
   std::vector<CopyView> copies = {}; // of the rules' streams, those that this node looks after
 };
 

@@ -167,6 +167,29 @@ TEST(Balanced, APrimaryThatRefusesWritesIsNone) {
   EXPECT_TRUE(balanced(engine, "/primary").starts_with("503"));
   engine.health = "its last dump failed";
   EXPECT_TRUE(balanced(engine, "/primary").starts_with("200"));
+TEST_F(HttpTest, ANodeThatIsAloneSendsNobodyToWhatMoves) {
+  cluster.serve();
+  TopologySpec spec = cluster.view()->state->topology.spec;
+  for (ServiceSpec& s : spec.services) s.on.push_back({node(3), s.name == "router" ? ServiceRole::kStandby : ServiceRole::kActive});
+  cluster.add(TopologyChanged{spec, "hash"}, node(1));
+  for (const char* name : {"router", "memory"}) cluster.add(ServiceHealthChanged{.health = Health::kHealthy}, node(3), ResourceId(name));
+  cluster.add(ServiceMoved{{node(3)}, service_evidence(*cluster.view()->state, *cluster.view()->state->topology.spec.service("router"))}, node(2), ResourceId("router"));
+  cluster.beats(true, true);
+  const std::string served = ask("/router/active");
+  EXPECT_TRUE(served.starts_with("HTTP/1.1 200")) << served;
+  EXPECT_FALSE(nlohmann::json::parse(body(served)).contains("reason"));
+  cluster.pass(spec.lease.ttl - spec.lease.fence_budget);
+  EXPECT_TRUE(ask("/router/active").starts_with("HTTP/1.1 200")) << "not before it would run its stop command";
+  cluster.pass(milliseconds(1));
+  const std::string alone = ask("/router/active");
+  EXPECT_TRUE(alone.starts_with("HTTP/1.1 503")) << alone;
+  const auto said = nlohmann::json::parse(body(alone));
+  EXPECT_EQ(said["state"], "active") << "what its fold says, and why that does not count";
+  EXPECT_EQ(said["reason"], "this node hears no majority of the voters: another one may be active");
+  EXPECT_TRUE(ask("/router/read").starts_with("HTTP/1.1 200")) << "what it has may be read";
+  EXPECT_TRUE(ask("/memory/active").starts_with("HTTP/1.1 200")) << "it does not move: nobody takes its place";
+  cluster.beats(false, true);
+  EXPECT_TRUE(ask("/router/active").starts_with("HTTP/1.1 200")) << "two of three are a majority";
 }
 
 TEST_F(HttpTest, ADrainedNodeIsNotReady) {
