@@ -64,10 +64,18 @@ function matches(pattern, subject) {
 class Table {
   constructor(json) {
     this.updated = json.updated; // the event that changed it last
+    this._log = json.log_id ?? "";
+    this._regressed = json.regressed ?? 0; // a log that lost events goes on at lower numbers
     this.rules = json.rules ?? [];
     this.nodes = json.nodes ?? [];
     this.services = json.services ?? [];
     this.capabilities = json.capabilities ?? [];
+  }
+
+  /** Whether it is an older one of the same log. By its own numbers: those of the bucket begin at 1 again when it is made anew. */
+  _isBefore(other) {
+    if (this._log !== other._log) return false;
+    return this._regressed !== other._regressed ? this._regressed < other._regressed : this.updated < other.updated;
   }
 
   _node(id) {
@@ -331,10 +339,11 @@ class DaarionClient {
     const answer = await ask(this._nc, `$JS.API.STREAM.MSG.GET.${kTableStream}`, { last_by_subj: kTableSubject });
     if (!answer?.message?.data) return false;
     const text = Buffer.from(answer.message.data, "base64").toString();
-    if (text === this._text || (this._sequence ?? 0) > answer.message.seq) return true;
-    this._sequence = answer.message.seq;
+    if (text === this._text) return true;
+    const table = new Table(JSON.parse(text));
+    if (this.table && table._isBefore(this.table)) return true; // of two looks at once, the one that was answered late
     this._text = text;
-    this.table = new Table(JSON.parse(text));
+    this.table = table;
     this.onTable(this.table);
     return true;
   }
