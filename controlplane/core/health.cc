@@ -52,12 +52,12 @@ void HealthFilter::begin_anew() {
 }
 
 /// What the looks in a row amount to: the best that `rise_` of them were at least, or the worst that `fall_` of them were at most.
-Health HealthFilter::counted(Health look) {
+Health HealthFilter::counted(Health look, std::uint32_t looks) {
   const auto of = [](std::size_t rank) { return static_cast<Health>(rank + 1); };
   const auto is = static_cast<std::size_t>(rank_of(look)), was = static_cast<std::size_t>(rank_of(view_.health));
   for (std::size_t rank = 0; rank < kRanks; ++rank) {
-    at_most_[rank] = is <= rank ? at_most_[rank] + 1 : 0;
-    at_least_[rank] = is >= rank ? at_least_[rank] + 1 : 0;
+    at_most_[rank] = is <= rank ? at_most_[rank] + looks : 0;
+    at_least_[rank] = is >= rank ? at_least_[rank] + looks : 0;
   }
   const bool unknown = view_.health == Health::kUnknown;
   if (unknown && look == Health::kHealthy) return look;
@@ -97,7 +97,7 @@ bool HealthFilter::step(const HealthVerdict& look, Instant now) {
     return true;
   }
   if (look.health == Health::kUnknown) return repaired;
-  const Health health = counted(look.health);
+  const Health health = counted(look.health, look.looks);
   in_doubt_ = health != look.health;
   return (health != view_.health && take(health, false, look.cause, now)) || repaired;
 }

@@ -25,6 +25,7 @@ struct HealthVerdict {
   Health health = Health::kUnknown;
   bool check_broken = false;  // then `health` says nothing
   std::string cause;          // why it is not healthy, or what is wrong with the check
+  std::uint32_t looks = 1;    // that it counts as: one that had no answer for several intervals
   bool operator==(const HealthVerdict&) const = default;
 };
 
@@ -55,7 +56,7 @@ class HealthFilter {
  private:
   bool take(Health health, bool check_broken, std::string cause, Instant now);
   void begin_anew();
-  Health counted(Health look);
+  Health counted(Health look, std::uint32_t looks);
   void fell(Instant now);
 
   std::uint32_t rise_ = 2, fall_ = 2;

@@ -38,6 +38,15 @@ TEST(HealthFilter, AnUnknownServiceIsNotBrokenByOneLook) {
   EXPECT_EQ(filter.now().health, Health::kBroken);
 }
 
+TEST(HealthFilter, ALookThatTookTheTimeOfSeveralCountsAsSoMany) {
+  HealthFilter filter(2, 2);
+  filter.step(kGood, at(0));
+  EXPECT_TRUE(filter.step({.health = Health::kBroken, .cause = "no end", .looks = 2}, at(1000)));
+  EXPECT_EQ(filter.now().health, Health::kBroken);
+  EXPECT_FALSE(filter.step(kGood, at(1100))) << "it is well again by looks of their own";
+  EXPECT_TRUE(filter.step(kGood, at(1200)));
+}
+
 TEST(HealthFilter, ABrokenCheckLeavesTheHealthAsItWas) {
   HealthFilter filter(2, 2);
   filter.step(kGood, at(0));

@@ -2,13 +2,19 @@
 #include "controlplane/health/probe.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
 #include <poll.h>
+#include <signal.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <fstream>
@@ -158,6 +164,91 @@ TEST(Probe, LooksByCommand) {
   none.check = {.kind = ServiceCheck::Kind::kCommand, .target = "/nonexistent/nvidia-smi -L"};
   EXPECT_TRUE(look_at(none, "127.0.0.1").check_broken);
 }
+
+/// Holds back the end of the process whose number it finds in a file, as a driver in the kernel would: until it ends itself. Its own session, so that
+/// what kills the traced one's group does not end it.
+class Tracer {
+ public:
+  explicit Tracer(const std::string& pid_file) {
+    std::array<int, 2> told{};
+    EXPECT_EQ(pipe2(told.data(), O_CLOEXEC), 0);
+    pid_ = fork();
+    if (pid_ == 0) {
+      setsid();
+      alarm(20);  // without the bound that is tested, a test that fails and does not hang
+      pid_t traced = 0;
+      while (traced == 0) {
+        std::ifstream in(pid_file);
+        if (std::string line; std::getline(in, line) && !in.eof()) traced = std::atoi(line.c_str());
+      }
+      const char ok = ptrace(PTRACE_SEIZE, traced, nullptr, static_cast<long>(PTRACE_O_TRACEEXIT)) == 0 ? '1' : '0';
+      if (write(told[1], &ok, 1) != 1) _exit(1);
+      for (;;) pause();
+    }
+    close(told[1]);
+    told_ = told[0];
+  }
+  ~Tracer() { end(); }
+  Tracer(const Tracer&) = delete;
+  Tracer& operator=(const Tracer&) = delete;
+  bool holds() const {
+    char ok = 0;
+    return read(told_, &ok, 1) == 1 && ok == '1';
+  }
+  void end() {
+    if (pid_ == 0) return;
+    kill(pid_, SIGKILL);
+    waitpid(std::exchange(pid_, 0), nullptr, 0);
+    close(told_);
+  }
+
+ private:
+  pid_t pid_ = 0;
+  int told_ = -1;
+};
+
+int lines_of(const std::string& path) {
+  std::ifstream in(path);
+  return static_cast<int>(std::count(std::istreambuf_iterator<char>(in), {}, '\n'));
+}
+
+/// A probe whose process that counts, the shell or the program that it runs, does not end when it is killed.
+void expect_left_behind(const std::string& body) {
+  using Clock = std::chrono::steady_clock;
+  const test::TempFolder folder;
+  const std::string script = folder / "probe", pids = folder / "pids";
+  std::ofstream(script) << "#!/bin/sh\n" << body << "\n";
+  chmod(script.c_str(), 0755);
+  ServiceSpec spec{.name = "gpu"};
+  spec.check = {.kind = ServiceCheck::Kind::kCommand, .target = script + " " + pids, .interval = milliseconds(250), .timeout = milliseconds(1000)};
+  Tracer tracer(pids);
+  auto begun = Clock::now();
+  const HealthVerdict late = look_at(spec, "127.0.0.1");
+  const auto took = Clock::now() - begun;
+  EXPECT_LT(took, milliseconds(2500)) << "it waited for the end of a process that cannot be killed";
+  if (!tracer.holds()) GTEST_SKIP() << "this machine lets nobody trace";
+  EXPECT_EQ(late.health, Health::kBroken);
+  EXPECT_TRUE(late.cause.starts_with("no end of " + script + " within 1000 ms: process ")) << late.cause;
+  if (took < milliseconds(1700)) EXPECT_EQ(late.looks, 4u) << "it took the time of four; of a machine that stood still nobody knows";
+  begun = Clock::now();
+  for (int i = 0; i < 3; ++i) {
+    const HealthVerdict again = look_at(spec, "127.0.0.1");
+    EXPECT_EQ(again.cause, late.cause);
+    EXPECT_EQ(again.looks, 1u);
+  }
+  EXPECT_LT(Clock::now() - begun, milliseconds(500));
+  EXPECT_EQ(lines_of(pids), 1) << "another was started beside it";
+  ServiceSpec other = spec;
+  other.check.target = "/bin/true";
+  EXPECT_EQ(look_at(other, "127.0.0.1").health, Health::kHealthy) << "what hangs is that command alone";
+  tracer.end();
+  for (const auto end = Clock::now() + std::chrono::seconds(10); lines_of(pids) == 1 && Clock::now() < end;) look_at(spec, "127.0.0.1");
+  EXPECT_EQ(lines_of(pids), 2) << "it was never run again";
+}
+
+TEST(Probe, ACommandThatCannotBeKilledIsLeftBehindAndNotStartedBesideItself) { expect_left_behind("echo $$ >> $1; exec sleep 60"); }
+
+TEST(Probe, SoIsAProgramThatItsScriptWaitedFor) { expect_left_behind("sleep 60 & echo $! >> $1; wait"); }
 
 TEST(RoundTrips, AreMeasuredByAnAnswerOrARefusalAndForgottenWithoutEither) {
   std::uint32_t port = 0;
