@@ -11,7 +11,6 @@
 #include "streams/js_request.h"
 #include "streams/mailbox.h"
 #include "streams/nats_handles.h"
-#include "streams/route_streams.h"
 
 namespace daarion {
 namespace {
@@ -93,6 +92,7 @@ class NatsRouteKeeper final : public RouteKeeper {
   std::vector<std::string> warnings() const override {
     std::vector<std::string> out;
     tables_trouble_.tell(out);
+    servers_trouble_.tell(out);
     streams_trouble_.tell(out);
     copies_trouble_.tell(out);
     for (const CopyView& copy : copies())
@@ -140,11 +140,11 @@ class NatsRouteKeeper final : public RouteKeeper {
       }
       if (!known || closed_ || !plan.is_member(site_.self)) continue;
       // Denies before streams: nothing is to be captured twice.
-      Result<std::string> servers = site_.servers ? site_.servers(plan) : Result<std::string>();
-      if (servers && !servers->empty()) say_(*servers);
-      RouteWork work = site_.edge ? apply_edge_routes(*site_.app, plan, site_.self, site_.core_domain, kLimit) : apply_core_routes(*site_.app, plan, kLimit);
+      const RouteWork servers = site_.servers ? site_.servers(plan) : RouteWork();
+      for (const std::string& done : servers.done) say_(done);
+      servers_trouble_.on(servers.left);
+      const RouteWork work = site_.edge ? apply_edge_routes(*site_.app, plan, site_.self, site_.core_domain, kLimit) : apply_core_routes(*site_.app, plan, kLimit);
       for (const std::string& done : work.done) say_(done);
-      if (!servers) work.left = tl::unexpected(servers.error());
       streams_trouble_.on(work.left);
       const RouteWork copies = copies_->tend(plan, kLimit);
       for (const std::string& done : copies.done) say_(done);
@@ -158,7 +158,7 @@ class NatsRouteKeeper final : public RouteKeeper {
   const std::function<std::string(const State&)> text_of_;
   const std::function<void(const std::string&)> say_;
   Mailbox<std::shared_ptr<const State>> tables_{kNewest}, plans_{kNewest};
-  Trouble tables_trouble_, streams_trouble_, copies_trouble_;
+  Trouble tables_trouble_, servers_trouble_, streams_trouble_, copies_trouble_;
   const std::unique_ptr<CopyKeeper> copies_;
   std::pair<Sequence, Sequence> told_table_;  // of the fold's thread, as the two below
   Sequence told_topology_;

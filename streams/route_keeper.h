@@ -16,6 +16,7 @@
 #include "controlplane/core/state.h"
 #include "streams/connection.h"
 #include "streams/route_copies.h"
+#include "streams/route_streams.h"
 
 namespace daarion {
 
@@ -25,7 +26,7 @@ struct RouteSite {
   NodeId self;
   bool edge = false;
   std::string core_domain;
-  std::function<Result<std::string>(const RoutePlan&)> servers = {};  // brings the servers' own configuration in step; what it did, in words; null
+  std::function<RouteWork(const RoutePlan&)> servers = {};  // brings the servers' own configuration in step; null: somebody else does
   Duration verify_every = std::chrono::seconds(15);  // what somebody else changed or deleted is as it should be by then
 };
 

@@ -238,8 +238,13 @@ std::vector<NatsServerPlan> own_servers(const Setup& setup) {
 
 std::shared_ptr<RouteKeeper> make_routes(const Setup& setup, const Links& links) {
   RouteSite site{.app = links.app, .self = setup.self, .edge = links.leaf != nullptr, .core_domain = kCoreDomain};
-  if (!setup.options.nats_dir.empty())
+  if (setup.options.nats_dir.empty()) {
+    const RoutePlan plan = plan_routes(setup.file.spec);
+    if (std::ranges::any_of(own_servers(setup), [&](const NatsServerPlan& server) { return render_routes(plan, server).find('"') != std::string::npos; }))
+      spdlog::warn("what the routes deny here is as this node's nats-servers were rendered, and does not follow the members: render with --routes-dir, and give that folder with --nats-dir");
+  } else {
     site.servers = [file = setup.file, self = setup.self, folder = setup.options.nats_dir](const RoutePlan& plan) { return keep_route_files(file, self, folder, plan); };
+  }
   return make_route_keeper(
       site, [](const State& state) { return to_json(route_table_of(state)); }, [](const std::string& done) { spdlog::info("routes: {}", done); });
 }

@@ -467,7 +467,7 @@ node3  node3  region
   const Ran plan = ctl({"routes", "--plan", file});
   EXPECT_EQ(plan.code, 0) << plan.err;
   for (const char* line : {"~ core: stream MESSAGE: max_bytes 10737418240, not 0\n", "+ core: stream AGENT_RUN captures agent.run.>\n",
-                           "+ node3: stream ATTACHMENT_MIRROR mirrors ATTACHMENT\n", "+ leaf links deny attachment.>\n"})
+                           "+ node3: stream ATTACHMENT_MIRROR mirrors ATTACHMENT\n", "+ leaf links deny attachment.>\n", "! restart the edges' nats-servers for what leaf links deny"})
     EXPECT_NE(plan.out.find(line), std::string::npos) << plan.out << "lacks " << line;
   expect_refusal(ctl({"routes", "--plan", std::string(DAARION_SOURCE_DIR) + "/tests/topology/bad/routes.yaml"}), 2, {"errors, the first: "});
   expect_refusal(ctl({"routes", "--plan", "/nonexistent"}), 2, {"read /nonexistent"});

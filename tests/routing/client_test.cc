@@ -267,6 +267,11 @@ class CppObserver final : public Observer {
 
 const std::string kJsClient = std::string(DAARION_SOURCE_DIR) + "/clients/js";
 
+constexpr const char* kNoJsClient =
+    "optional: Node.js or npm's package nats is not here, so the JavaScript client is not shown; `npm install --no-save --prefix clients/js nats` brings it";
+
+bool has_js_client() { return dev::run_to_end({"node", "-e", "require('node:module').createRequire('" + kJsClient + "/index.js')('nats')"}, "").has_value(); }
+
 /// A program of the JavaScript client, and what it prints.
 class JsObserver final : public Observer {
  public:
@@ -349,9 +354,7 @@ void reads_each_once_through_a_cut_and_a_kill(const std::function<void(Published
 TEST(RoutingClients, CppReadsEachMessageOnceAtEverySiteAlsoWhileCutOff) { reads_each_once_through_a_cut_and_a_kill<CppObserver>([](Published&, CppObserver&, CppObserver&) {}); }
 
 TEST(RoutingClients, JavaScriptReadsEachMessageOnceAtEverySiteAlsoWhileCutOff) {
-  const std::string there = "require('node:module').createRequire('" + kJsClient + "/index.js')('nats')";
-  if (!dev::run_to_end({"node", "-e", there}, ""))
-    GTEST_SKIP() << "optional: Node.js or npm's package nats is not here, so the JavaScript client is not shown; `npm install --no-save --prefix clients/js nats` brings it";
+  if (!has_js_client()) GTEST_SKIP() << kNoJsClient;
   reads_each_once_through_a_cut_and_a_kill<JsObserver>([](Published& published, JsObserver& core, JsObserver& edge) {
     const auto table = client::Table::parse(table_json(published.log.state));
     for (const auto& [observer, from] : {std::pair(&core, "node2"), std::pair(&edge, "edge")}) {
@@ -367,6 +370,30 @@ TEST(RoutingClients, JavaScriptReadsEachMessageOnceAtEverySiteAlsoWhileCutOff) {
 }
 
 /// A dead letter is kept and replicated as its rule's other messages, and reaches no worker.
+/// The numbers of a bucket that somebody deleted begin at 1 again: what is newer is told by the table itself.
+template <class AnObserver>
+void follows_a_bucket_that_was_made_anew() {
+  Published published;
+  AnObserver at_edge(published.rig, RouteRig::kEdge);
+  std::vector<RouteRule> table = plan_routes(published.rig.servers.file().spec).table;
+  const auto follows = [&](const std::string& name) {
+    table.push_back({.name = name, .subjects = {name + ".>"}, .cls = RouteClass::kEdgeLocal});
+    published.change(table);
+    return becomes([&] { return at_edge.newest_table() == published.log.state.applied.value; }, seconds(60));
+  };
+  for (const char* name : {"a", "b", "c"}) ASSERT_TRUE(follows(name)) << name;
+  const auto deleted = js_request(*published.rig.edge, "$JS.API.STREAM.DELETE.KV_cluster_routes", nullptr, seconds(5));
+  ASSERT_TRUE(deleted && deleted->value("success", false)) << (deleted ? deleted->dump() : deleted.error().message);
+  EXPECT_TRUE(follows("d")) << at_edge.newest_table() << " of " << published.log.state.applied.value;
+}
+
+TEST(RoutingClients, CppFollowsABucketThatWasMadeAnew) { follows_a_bucket_that_was_made_anew<CppObserver>(); }
+
+TEST(RoutingClients, JavaScriptFollowsABucketThatWasMadeAnew) {
+  if (!has_js_client()) GTEST_SKIP() << kNoJsClient;
+  follows_a_bucket_that_was_made_anew<JsObserver>();
+}
+
 TEST(RoutingClients, KeepDeadLettersApartAtEverySite) {
   Published published;
   RouteRig& rig = published.rig;

@@ -92,7 +92,7 @@ TEST(Routing, ARuleThatGoesLeavesItsStreams) {
             (Texts{"~ core: stream AGENT_RUN: max_age 10 s, not 9 s", "~ node3: stream AGENT_RUN_node3: max_age 10 s, not 9 s",
                    "~ node3: stream AGENT_RUN_MIRROR: max_age 10 s, not 9 s", "- core: stream MESSAGE: no rule asks for it; it is kept",
                    "- node3: stream MESSAGE_node3: no rule asks for it; it is kept", "- node3: stream MESSAGE_MIRROR: no rule asks for it; it is kept",
-                   "- leaf links deny message.>"}));
+                   "- leaf links deny message.>", "! restart the edges' nats-servers for what leaf links deny; a reload does not take it up"}));
 }
 
 TEST(Routing, FollowsTheLogsMembers) {
