@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include "controlplane/core/geo.h"
+#include "controlplane/topology/nearest.h"
 #include "controlplane/topology/render.h"
 
 namespace daarion {
@@ -20,12 +22,26 @@ Result<void> askable(const ClusterFile& file) {
   return fail(Remedy::kFixInput, "control.bind is " + file.bind + ": what stands before the cluster asks each node's daemon who is active; write bind: node");
 }
 
+/// Whether some node is of the region: of a wrong name all nodes would be alike, and nobody would notice.
+Result<void> known_region(const ClusterFile& file, const std::string& wanted) {
+  std::vector<std::string> regions;
+  for (const NodeSpec& node : file.spec.nodes)
+    if (!node.region.empty() && std::ranges::find(regions, node.region) == regions.end()) regions.push_back(node.region);
+  if (wanted.empty() || std::ranges::any_of(regions, [&](const std::string& r) { return distance(wanted, r) == 0; })) return {};
+  std::string all;
+  for (const std::string& region : regions) all += (all.empty() ? "" : ", ") + region;
+  const std::string near = nearest(wanted, regions);
+  return fail(Remedy::kFixInput, "no node is of region " + wanted + (near.empty() ? "" : "; did you mean " + near + "?") +
+                                     (all.empty() ? "; the cluster file gives its nodes no region" : "; the cluster file has " + all));
+}
+
 class Haproxy {
  public:
   Haproxy(const ClusterFile& file, const HaproxyWish& wish) : f_(file), wish_(wish) {}
 
   Result<std::string> run() {
     if (auto ok = askable(f_); !ok) return tl::unexpected(ok.error());
+    if (auto ok = known_region(f_, wish_.region); !ok) return tl::unexpected(ok.error());
     for (const ResourceSpec& r : f_.spec.resources)
       if (r.leased) data_system(r);
     for (const ServiceSpec& s : f_.spec.services)
@@ -56,7 +72,7 @@ class Haproxy {
   }
   bool is_near(const NodeId& id) const {
     const NodeSpec* node = f_.spec.node(id);
-    return node != nullptr && node->region == wish_.region;
+    return node != nullptr && distance(wish_.region, node->region) == 0;
   }
 
   void data_system(const ResourceSpec& r) {
@@ -132,10 +148,12 @@ Result<std::string> render_cloudflare(const ClusterFile& file, const CloudflareW
     auto pool = std::ranges::find(pools, region, [](const auto& p) { return p.first; });
     if (pool == pools.end()) pool = pools.insert(pools.end(), {region, ""});
     pool->second += (pool->second.empty() ? "" : ", ") + ("{\"name\": " + quoted(node->id.value) + ", \"address\": " + quoted(node->address) +
-                                                          ", \"enabled\": true, \"weight\": 1}");
+                                                          (service->port == 0 ? "" : ", \"port\": " + number(service->port)) + ", \"enabled\": true, \"weight\": 1}");
   }
   if (pools.empty()) return fail(Remedy::kFixInput, "service " + wish.service + " is active on no node");
   const auto name_of = [&](const std::string& region) { return file.spec.cluster + "-" + wish.service + "-" + region; };
+  // Made by the account, and known only then.
+  const auto id_of = [&](const std::string& region) { return quoted("<id of pool " + name_of(region) + ">"); };
   std::string out = "{\n  \"monitors\": [{\"type\": \"http\", \"description\": " + quoted(file.spec.cluster + ": each node's daemon") +
                     ", \"method\": \"GET\", \"path\": \"/ready\", \"port\": " + number(file.http_port) +
                     ", \"expected_codes\": \"200\", \"interval\": 60, \"timeout\": 5, \"retries\": 2, \"follow_redirects\": false}],\n  \"pools\": [\n";
@@ -146,19 +164,19 @@ Result<std::string> render_cloudflare(const ClusterFile& file, const CloudflareW
     out += "    {\"name\": " + quoted(name_of(region)) + ", \"description\": " + quoted(wish.service + " in " + region) + ", \"monitor\": \"<id of the monitor>\", \"enabled\": true, " +
            "\"minimum_origins\": 1, " + (known != nullptr ? "\"check_regions\": [\"" + std::string(known) + "\"], " : "") + "\"origins\": [" + origins + "]}" +
            (i + 1 < pools.size() ? ",\n" : "\n");
-    names += (names.empty() ? "" : ", ") + quoted(name_of(region));
+    names += (names.empty() ? "" : ", ") + id_of(region);
   }
   // Each region's own pool first, then the others in the file's order. Pools of one CloudFlare region share its entry.
   std::map<std::string, std::string> by_region;
   for (const auto& [region, origins] : pools)
-    if (const char* known = cloudflare_region(region)) by_region[known] += (by_region[known].empty() ? "" : ", ") + quoted(name_of(region));
+    if (const char* known = cloudflare_region(region)) by_region[known] += (by_region[known].empty() ? "" : ", ") + id_of(region);
   for (auto& [known, first] : by_region) {
     for (const auto& [region, origins] : pools)
-      if (first.find(quoted(name_of(region))) == std::string::npos) first += ", " + quoted(name_of(region));
+      if (first.find(id_of(region)) == std::string::npos) first += ", " + id_of(region);
     regions += (regions.empty() ? "" : ", ") + quoted(known) + ": [" + first + "]";
   }
   return out + "  ],\n  \"load_balancers\": [{\"name\": " + quoted(wish.hostname) + ", \"description\": " + quoted(file.spec.cluster + ": " + wish.service) +
-         ", \"default_pools\": [" + names + "], \"fallback_pool\": " + quoted(name_of(pools.front().first)) + ", \"region_pools\": {" + regions +
+         ", \"default_pools\": [" + names + "], \"fallback_pool\": " + id_of(pools.front().first) + ", \"region_pools\": {" + regions +
          "}, \"steering_policy\": \"geo\", \"proxied\": true, \"session_affinity\": \"none\"}]\n}\n";
 }
 

@@ -13,9 +13,9 @@ namespace daarion {
 
 struct HaproxyWish {
   std::string bind = "127.0.0.1";  // where it listens; the ports are the services' own
-  std::string region;              // nodes of other regions are asked only when none of this one serves; empty: all alike
+  std::string region;              // nodes of other regions are asked only when none of this one serves (`eu` is also `eu-north`); empty: all alike
 };
-/// Errors: kFixInput where the daemons could not be asked, or nothing is to be balanced.
+/// Errors: kFixInput where the daemons could not be asked, no node is of the region, or nothing is to be balanced.
 Result<std::string> render_haproxy(const ClusterFile& file, const HaproxyWish& wish);
 
 struct CloudflareWish {

@@ -56,6 +56,19 @@ TEST(HaproxyRender, RefusesWhatCouldNotBeAsked) {
   EXPECT_TRUE(has(refused.error().message, "write bind: node")) << refused.error().message;
 }
 
+TEST(HaproxyRender, ARegionIsAlsoWhatItsNameBeginsAndAnUnknownOneIsRefused) {
+  const auto config = [](const std::string& region) { return render_haproxy(file_with("node"), {.bind = "127.0.0.1", .region = region}); };
+  const auto all = config(""), eu = config("eu"), central = config("eu-central"), e = config("e");
+  ASSERT_TRUE(all && eu && central);
+  EXPECT_EQ(*eu, *all) << "eu-central and eu-north are both of eu: none is backup";
+  EXPECT_TRUE(has(*central, "  server node1 10.0.0.1:9300\n  server node2 10.0.0.2:9300\n  server node3 10.0.0.3:9300 backup\n")) << *central;
+  ASSERT_FALSE(e) << "the first letters of a region's name are no region";
+  EXPECT_TRUE(has(e.error().message, "no node is of region e")) << e.error().message;
+  const auto typo = config("eu-nort");
+  ASSERT_FALSE(typo);
+  EXPECT_EQ(typo.error().message, "no node is of region eu-nort; did you mean eu-north?; the cluster file has eu-central, eu-north");
+}
+
 TEST(CloudflareRender, HasAPoolPerRegionAndAMonitorOnReady) {
   const auto text = render_cloudflare(file_with("node"), {.service = "gateway", .hostname = "daarion.city"});
   ASSERT_TRUE(text) << text.error().message;
@@ -68,7 +81,9 @@ TEST(CloudflareRender, HasAPoolPerRegionAndAMonitorOnReady) {
   EXPECT_EQ(json["pools"][1]["origins"][0]["address"], "10.0.0.3");
   const auto& balancer = json["load_balancers"][0];
   EXPECT_EQ(balancer["name"], "daarion.city");
-  EXPECT_EQ(balancer["default_pools"], (std::vector<std::string>{"daarion-gateway-eu-central", "daarion-gateway-eu-north"}));
+  EXPECT_EQ(balancer["default_pools"], (std::vector<std::string>{"<id of pool daarion-gateway-eu-central>", "<id of pool daarion-gateway-eu-north>"})) << "it takes no names";
+  EXPECT_EQ(balancer["fallback_pool"], "<id of pool daarion-gateway-eu-central>");
+  EXPECT_EQ(json["pools"][0]["origins"][0]["port"], 9300) << "the service's own; without it the balancer's";
   EXPECT_EQ(balancer["region_pools"]["WEU"].size(), 2u);
   EXPECT_FALSE(render_cloudflare(file_with("node"), {.service = "gatway", .hostname = "x"}));
   EXPECT_FALSE(render_cloudflare(file_with("node"), {.service = "gateway", .hostname = ""}));
