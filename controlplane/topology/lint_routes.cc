@@ -76,9 +76,25 @@ class RouteLinter {
       if (!is_valid_id(at->first)) error("route_consumer", rule, "consumer " + at->first + ": its name is lower-case letters, digits, _ and -");
       const bool within = is_pattern(filter) && std::ranges::any_of(rule.subjects, [&](const std::string& s) { return is_pattern(s) && covers(as_prefix(s), filter); });
       if (!within) error("route_consumer", rule, "consumer " + at->first + " takes " + at->second + ", which is not within the rule's subjects");
+      if (within) dead_letters(rule, at->first, at->second);
       for (auto other = rule.consumers.begin(); within && other != at; ++other)
         if (is_pattern(other->second) && overlap(as_prefix(other->second), filter))
           error("route_worked_twice", rule, "consumers " + other->first + " and " + at->first + " both take " + at->second + "; each of its messages would be worked on twice");
+    }
+  }
+
+  /// A consumer that takes all of a pattern takes its dead letters too, which end in dlq: each would be worked on, fail, and be put back again.
+  void dead_letters(const RouteRule& rule, const std::string& name, const std::string& filter) {
+    const std::string takes = as_prefix(filter);
+    if (is_dead_letter(takes)) return;  // who looks after them
+    for (const std::string& subject : rule.subjects) {
+      const std::string meant = as_prefix(subject);
+      if (!is_pattern(subject) || !covers(takes, meant) || !(meant.ends_with('>') || meant.ends_with('*'))) continue;
+      const std::string begin = meant.substr(0, meant.rfind('.') + 1);
+      say(Severity::kWarning, "route_dead_letters", "routing." + rule.name,
+          "routing rule " + rule.name + ": consumer " + name + " takes all of " + meant + ", and its dead letters as work; name work by a token of its own, as " +
+              begin + "requested.*, and dead letters under another, as " + begin + "failed.dlq");
+      return;
     }
   }
 

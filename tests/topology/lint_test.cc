@@ -74,6 +74,22 @@ TEST(Lint, MeasuresTheRulesAgainstTheDisk) {
   EXPECT_NE(disk(64ull << 30).find("65 GiB on every core server"), std::string::npos);
 }
 
+TEST(Lint, WarnsOfAConsumerThatTakesDeadLettersForWork) {
+  const auto warned = [](const std::string& consumers) {
+    std::vector<std::string> out;
+    std::string text = contents(kTests + "fixtures/cluster.yaml");
+    text.insert(text.find("  - {rule: cache,"), "  - {rule: job, subjects: [\"job.*\", \"task.run\"], class: replicated, max_age: 7d, max_bytes: 1GiB, consumers: {" + consumers + "}}\n");
+    for (const Finding& f : judge(text))
+      if (f.rule == "route_dead_letters" && f.severity == Severity::kWarning) out.push_back(f.message);
+    return out;
+  };
+  EXPECT_EQ(warned("all: job.>, tasks: task.run"),
+            std::vector<std::string>{"routing rule job: consumer all takes all of job.>, and its dead letters as work; name work by a token of its own, as job.requested.*, "
+                                     "and dead letters under another, as job.failed.dlq"});
+  EXPECT_EQ(warned("all: job.*").size(), 1u) << "which is read as job.>";
+  EXPECT_EQ(warned("runner: job.requested.*, mourner: job.failed.dlq"), std::vector<std::string>{});
+}
+
 TEST(Lint, OfManagedRedis) {
   const std::string users = contents(kTests + "fixtures/cluster.yaml"), sentinel = "{mode: sentinel, master: NODE1, replicas: [NODE2], sentinels: 3}";
   const auto with = [&](const std::string& redis, const std::string& resource) {
