@@ -92,9 +92,13 @@ Result<v1::Resolution> RouteDesk::resolve(const State& state, const std::string&
   for (const NodeId& node : r.nodes) out.add_nodes(node.value);
   out.set_service(r.service);
   if (const ServiceSpec* service = state.topology.spec.service(r.service)) {
-    const std::vector<PlaceView> places = places_of(state, *service);
-    for (const NodeId& node : routed(places)) out.add_service_nodes(node.value);
-    for (const NodeId& node : routed(places, true)) out.add_service_readers(node.value);
+    // What was measured is from this node to the others: of a message that is published elsewhere, it says nothing.
+    const NodeId publisher(*origin);
+    RoundTrips round_trips = round_trips_.contains(publisher) ? RoundTrips() : round_trips_;
+    round_trips[publisher] = 0;
+    const std::string& region = state.topology.spec.node(publisher)->region;
+    for (const GeoNode& n : nearest_nodes(state, *service, region, round_trips)) out.add_service_nodes(n.node.value);
+    for (const GeoNode& n : nearest_nodes(state, *service, region, round_trips, true)) out.add_service_readers(n.node.value);
   }
   out.set_capability(r.capability);
   if (!r.capability.empty()) out.set_provider(provider_now(state, r.capability));

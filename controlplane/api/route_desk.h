@@ -24,7 +24,7 @@ class RouteDesk {
  public:
   explicit RouteDesk(std::map<std::string, NodeId> aliases = {}) : aliases_(std::move(aliases)) {}
 
-  /// `from`: the node that publishes it, by any of its names. Errors: kFixInput for an unknown node, or a text that is no subject.
+  /// `from`: the node that publishes it, by any of its names; the service's nodes are those nearest to it first, as by route(). Errors: kFixInput for an unknown node, or a text that is no subject.
   Result<v1::Resolution> resolve(const State& state, const std::string& subject, const std::string& from);
 
   /// The round trips that this node measured, as they are now.

@@ -167,6 +167,20 @@ TEST(Balanced, APrimaryThatRefusesWritesIsNone) {
   EXPECT_TRUE(balanced(engine, "/primary").starts_with("503"));
   engine.health = "its last dump failed";
   EXPECT_TRUE(balanced(engine, "/primary").starts_with("200"));
+TEST_F(HttpTest, AServicesNodesAreThoseNearestToWhoPublishesFirst) {
+  cluster.serve();
+  TopologySpec spec = cluster.view()->state->topology.spec;
+  for (std::size_t i = 0; i < 3; ++i) spec.nodes[i].region = std::vector{"us-east", "eu-central", "eu-north"}[i];
+  spec.services[1].on = {{node(1), ServiceRole::kActive}, {node(2), ServiceRole::kActive}, {node(3), ServiceRole::kActive}};
+  spec.routes.push_back({.name = "notes", .subjects = {"notes.*"}, .cls = RouteClass::kEdgeLocal, .service = "memory"});
+  cluster.add(TopologyChanged{spec, "hash"}, node(1));
+  cluster.add(RouteTableChanged{plan_routes(spec).table}, node(1));
+  const auto from = [this](const std::string& who) { return nlohmann::json::parse(body(ask("/cluster/resolve?subject=notes.new&from=" + who)))["service_nodes"].get<std::vector<std::string>>(); };
+  EXPECT_EQ(from("node1"), (std::vector<std::string>{"node1", "node2", "node3"}));
+  EXPECT_EQ(from("node2"), (std::vector<std::string>{"node2", "node3", "node1"}));
+  EXPECT_EQ(from("node3"), (std::vector<std::string>{"node3", "node2", "node1"}));
+}
+
 TEST_F(HttpTest, ANodeThatIsAloneSendsNobodyToWhatMoves) {
   cluster.serve();
   TopologySpec spec = cluster.view()->state->topology.spec;
