@@ -30,12 +30,19 @@ bool is_elected(const State& state, const TopologySpec& spec, const NodeId& node
   });
 }
 
+/// Drained, or about to go: an operator wants it to be missed as little as possible.
+bool rests(const State& state, const NodeId& node) {
+  const MemberState* member = state.member(node);
+  return member != nullptr && member->intent != MemberIntent::kActive;
+}
+
 }  // namespace
 
 std::vector<StepDown> Steering::advance(const DeciderContext& c, const LeadersSeen& leaders, Instant now) {
   std::vector<StepDown> out;
   if (c.state.voters.voters.size() < 3) return out;
-  std::size_t free = 0, calm = 0;  // live voters without a lease: where a leader may be; of them those that no engine elected
+  // Live voters without a lease: where a leader may be; of them those that do not rest, and of these those that no engine elected.
+  std::size_t free = 0, awake = 0, calm = 0;
   NodeId first;
   for (const VoterInstance& voter : c.state.voters.voters) {
     const Duration silent = voter.node == c.self ? Duration{} : c.peers.silent(voter.node, now, Instant{});
@@ -48,12 +55,14 @@ std::vector<StepDown> Steering::advance(const DeciderContext& c, const LeadersSe
     if (first != c.self) return out;
     if (holds_lease(c.state, voter.node)) continue;
     ++free;
+    if (rests(c.state, voter.node)) continue;
+    ++awake;
     if (!is_elected(c.state, c.spec, voter.node)) ++calm;
   }
   // A majority of servers must live, or a step-down would only make things worse.
   if (first != c.self || free == 0) return out;
   const auto steer = [&](const NodeId& leader, Instant& last, bool meta) {
-    const bool off = holds_lease(c.state, leader) || (calm > 0 && is_elected(c.state, c.spec, leader));
+    const bool off = holds_lease(c.state, leader) || (awake > 0 && rests(c.state, leader)) || (calm > 0 && is_elected(c.state, c.spec, leader));
     if (leader.empty() || !off || (last != Instant{} && now - last < kBetween)) return;
     MARK(kSteers);
     last = now;

@@ -1,6 +1,6 @@
 // Keeps raft leaders off the nodes that hold leases. A step-down costs 0.28 s of appends, an election after a death 4 to 9 s: a
 // node that is holder and leader at once would make its own failover wait for that election. Primaries that an engine elected by itself come
-// second: their failover does not wait for the log, but what the log says of it does.
+// third: their failover does not wait for the log, but what the log says of it does. Second are nodes that are drained: they are about to be stopped.
 #pragma once
 
 #include "controlplane/core/decider.h"

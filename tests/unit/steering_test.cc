@@ -65,6 +65,32 @@ TEST(Steering, NotOffWhereNatsItselfElectedThem) {
   EXPECT_EQ(s.advance({node(1), node(2)}, at(1)).size(), 1u);
 }
 
+TEST(Steering, OffWhoIsDrainedAndKeptOff) {
+  for (const MemberIntent intent : {MemberIntent::kDraining, MemberIntent::kMaintenance, MemberIntent::kDisabled}) {
+    Scene s(1);
+    EXPECT_TRUE(s.advance({node(2), node(2)}, at(1)).empty());
+    s.log.add(MemberIntentChanged{intent}, node(2));
+    EXPECT_EQ(s.advance({node(2), node(2)}, at(1)).size(), 2u);
+    for (int n = 1; n <= 3; ++n) s.peers.hear(beat_of(n, 2, s.log.state), at(2400));
+    EXPECT_EQ(s.advance({node(3), node(2)}, at(2500)).size(), 1u) << "one that came back there";
+    s.log.add(MemberIntentChanged{MemberIntent::kActive}, node(2));
+    for (int n = 1; n <= 3; ++n) s.peers.hear(beat_of(n, 3, s.log.state), at(4900));
+    EXPECT_TRUE(s.advance({node(2), node(2)}, at(5000)).empty());
+  }
+}
+
+TEST(Steering, ALeaseWeighsMoreThanADrain) {
+  Scene s(1);
+  s.log.add(MemberIntentChanged{MemberIntent::kDraining}, node(2));
+  s.log.add(MemberIntentChanged{MemberIntent::kDraining}, node(3));
+  EXPECT_EQ(s.advance({node(1), node(2)}, at(1)).size(), 1u) << "off the holder; nobody else is free, and node2 leads on";
+  // An engine's primary leads sooner than a node that is drained.
+  s.log.add(MemberIntentChanged{MemberIntent::kActive}, node(3));
+  s.log.add(ResourceObserved{.primary = node(3)}, node(1), ResourceId("redis"));
+  for (int n = 1; n <= 3; ++n) s.peers.hear(beat_of(n, 2, s.log.state), at(2400));
+  EXPECT_EQ(s.advance({node(3), node(2)}, at(2500)).size(), 1u);
+}
+
 TEST(Steering, OnlyTheFirstLiveVoterSteers) {
   Scene s(2);
   EXPECT_TRUE(s.advance({node(1), {}}, at(1)).empty());
