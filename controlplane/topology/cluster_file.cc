@@ -249,6 +249,7 @@ class FileReader {
     one.list("clusters", [&](const YAML::Node& cluster) {
       Section c(cluster, "replication." + name + ".clusters", out_);
       NatsClusterSpec spec;
+      spec.line = line_of(cluster);
       c.text("name", spec.name);
       spec.nodes = nodes_of(c, "nodes");
       c.text("leafnode_to", spec.leafnode_to);

@@ -21,6 +21,7 @@ struct NatsClusterSpec {
   std::string name;
   std::vector<NodeId> nodes;
   std::string leafnode_to;
+  int line = 0;
 };
 
 /// A command that takes a dump of a data system, run on its node when one is due.

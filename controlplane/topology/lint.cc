@@ -4,6 +4,7 @@
 #include <set>
 
 #include "controlplane/core/lease.h"
+#include "controlplane/topology/lint_nats.h"
 #include "controlplane/topology/lint_routes.h"
 #include "controlplane/topology/lint_services.h"
 
@@ -31,6 +32,7 @@ class Linter {
     folders();
     for (const DataSystem& system : f_.systems) data_system(system);
     for (const ResourceSpec& r : f_.spec.resources) resource(r);
+    for (Finding& finding : lint_nats(f_)) out_.push_back(std::move(finding));
     for (Finding& finding : lint_routes(f_)) out_.push_back(std::move(finding));
     for (Finding& finding : lint_services(f_)) out_.push_back(std::move(finding));
     if (f_.bind == "0.0.0.0" || f_.bind == "::")

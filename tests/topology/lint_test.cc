@@ -111,6 +111,31 @@ TEST(Lint, OfManagedRedis) {
   EXPECT_EQ(with("{mode: managed, master: NODE1, replicas: [NODE2], sync: sync}", folder), (Rules{"sync_one_replica", "redis_sync"}));
 }
 
+TEST(Lint, OfTheClustersOfNatsAgainstWhoVotes) {
+  const std::string users = contents(kTests + "fixtures/cluster.yaml"), core = "- {name: core, nodes: [NODE1, NODE2]}",
+                    edge = "- {name: edge, nodes: [NODE3], leafnode_to: core}";
+  const auto with = [&](const std::string& one, const std::string& other, const std::string& control = {}) {
+    std::string text = users, said;
+    text.replace(text.find(core), core.size(), one);
+    text.replace(text.find(edge), edge.size(), other);
+    const std::string witness = "voters: [node1, node2, node3]         # 1, 3 or 5. Default: the core nodes, plus the first edge where that makes them odd\n  witness: node3";
+    if (!control.empty()) text.replace(text.find(witness), witness.size(), control);
+    for (const Finding& f : judge(text))
+      if (f.message.starts_with("NATS: ")) said += (f.severity == Severity::kWarning ? "" : "not a warning: ") + f.message.substr(6) + "\n";
+    return said;
+  };
+  EXPECT_EQ(with(core, edge), "");
+  EXPECT_EQ(with("- {name: core, nodes: [NODE1, NODE2, NODE3]}", ""),
+            "core has node3, whose server is a leaf node: it is control.witness, and the core's server beside it takes no applications; change one\n");
+  EXPECT_EQ(with("- {name: core, nodes: [NODE1]}", "- {name: edge, nodes: [NODE2, NODE3], leafnode_to: core}"),
+            "edge has node2 as a leaf node, and node2 is in control.voters, so its server is one of the core; change one\n");
+  EXPECT_EQ(with(core, edge, "voters: [node1]"), "core has node2, whose server is a leaf node: it is not in control.voters; change one\n");
+  EXPECT_EQ(with("- {name: core, nodes: [NODE1]}", edge), "node2 is in no cluster of the block, and has a server all the same: one of the core, for it is in control.voters; add it\n");
+  EXPECT_EQ(with(core, ""), "node3 is in no cluster of the block, and has a server all the same: a leaf node; add it\n");
+  EXPECT_EQ(with("- {name: core, nodes: [NODE1]}", "- {name: west, nodes: [NODE2]}\n      " + edge),
+            "core and west are both no leaf nodes; there is one core, of control.voters; give one `leafnode_to`\n");
+}
+
 TEST(Lint, WarnsOfAStreamThatNothingBounds) {
   std::string text = contents(kTests + "fixtures/cluster.yaml");
   const std::string bounds = ", max_age: 7d, max_bytes: 10GiB";
