@@ -157,8 +157,8 @@ std::string stream_leader(Connection& connection, const std::string& stream, Dur
   return info->at("cluster").value("leader", "");
 }
 
-Result<void> step_down_stream_leader(Connection& connection, const std::string& stream, Duration limit) {
-  const auto done = js_request(connection, "$JS.API.STREAM.LEADER.STEPDOWN." + stream, nullptr, limit);
+Result<void> step_down_stream_leader(Connection& connection, const std::string& stream, Duration limit, const std::string& domain) {
+  const auto done = js_request(connection, js_api(domain) + ".STREAM.LEADER.STEPDOWN." + stream, nullptr, limit);
   if (!done) return tl::unexpected(done.error());
   if (done->contains("error")) return fail(Remedy::kRetry, "step down the leader of " + stream + ": " + js_error_text(*done));
   return {};

@@ -52,7 +52,7 @@ Result<StreamRange> range_in_touch(Connection& connection, const std::string& st
 
 /// The server that leads `stream`; empty: unknown, or a standalone server.
 std::string stream_leader(Connection& connection, const std::string& stream, Duration limit);
-/// Asks the leader of `stream` to hand over: costs 0.3 s of appends.
-Result<void> step_down_stream_leader(Connection& connection, const std::string& stream, Duration limit);
+/// Asks the leader of `stream`, of the JetStream domain (empty: the connection's own), to hand over: costs 0.3 s of appends.
+Result<void> step_down_stream_leader(Connection& connection, const std::string& stream, Duration limit, const std::string& domain = {});
 
 }  // namespace daarion

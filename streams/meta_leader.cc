@@ -29,4 +29,11 @@ Result<void> step_down_meta_leader(Connection& sys, Duration limit, const std::s
   return {};
 }
 
+Result<void> remove_meta_peer(Connection& sys, const std::string& server, Duration limit) {
+  const auto done = js_request(sys, "$JS.API.SERVER.REMOVE", {{"peer", server}}, limit);
+  if (!done) return tl::unexpected(done.error());
+  if (done->contains("error")) return fail(Remedy::kRetry, "take server " + server + " out of the meta group: " + js_error_text(*done));
+  return {};
+}
+
 }  // namespace daarion

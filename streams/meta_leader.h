@@ -12,5 +12,8 @@ namespace daarion {
 std::string meta_leader(Connection& sys, Duration limit);
 /// Asks it to hand over, to the server of this name if one is given: servers before 2.11 take whom they like. Errors: kRetry.
 Result<void> step_down_meta_leader(Connection& sys, Duration limit, const std::string& preferred = {});
+/// Takes a server out of the meta group, and so out of every stream's replicas, for ever: one that is alive would turn its JetStream off. The
+/// streams get replicas elsewhere where there is room. Errors: kRetry, it may be out.
+Result<void> remove_meta_peer(Connection& sys, const std::string& server, Duration limit);
 
 }  // namespace daarion

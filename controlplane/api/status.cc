@@ -345,6 +345,8 @@ v1::Status status_of(const NodeCore& core, const StatusView& view, const std::ve
       const auto here = observed.find(spec.id);
       fill_observed(core, spec, *seen, here == observed.end() ? ResourceView{} : here->second, *out.add_resources());
       warn_of_observed(*seen, spec.id, out);
+      if (here != observed.end())
+        for (const std::string& note : here->second.notes) out.add_notes(spec.id.value + ": " + note);
     } else if (spec.leased) {
       fill_resource(core, spec, view.if_holder_dies.at(spec.id), now, *out.add_resources());
       for (const std::string& problem : out.resources().rbegin()->problems()) out.add_warnings(spec.id.value + ": " + problem);

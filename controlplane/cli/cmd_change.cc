@@ -311,7 +311,7 @@ void add_change(CLI::App& app, const Globals& globals, ExitCode& code) {
                     "take an event first: see \"A majority of the voters is gone\" in docs/operator-guide.md. One lease later those that are left decide, and new\n"
                     "installations of the others join them one by one.");
   override_->callback([granted, &globals, &code] { code = grant_override(globals, *granted); });
-  add_for_node<v1::DrainRequest>(app, globals, code, "drain", "The node is not promoted any more; what it holds stays until a switchover.");
+  add_for_node<v1::DrainRequest>(app, globals, code, "drain", "The node is not promoted any more; what it holds stays until a switchover, what its nats-server leads moves.");
   add_for_node<v1::UndrainRequest>(app, globals, code, "undrain", "The node may be promoted again; also ends retire.");
   add_for_node<v1::RetireRequest>(app, globals, code, "retire", "The node is gone for good: what others keep for it goes (routes, mirrors, an engine's peer). Refused while it votes or holds anything.");
 }

@@ -50,6 +50,7 @@ struct ResourceView {
   std::vector<MemberView> members;  // by node and role
   std::vector<std::string> problems;
   std::vector<RepairStep> repairs;  // the first is the next
+  std::vector<std::string> notes;   // worth knowing, and nothing is wrong; of this node's own look alone, the log has none of them
   std::string source;
   bool operator==(const ResourceView&) const = default;
 };

@@ -221,7 +221,7 @@ std::vector<ObservedSeat> observed_seats(const Setup& setup, const Links& links)
     if (resource == nullptr || resource->leased || !is_observed(system.engine, system.mode)) continue;
     ObserverConfig config = observer_config(setup, *resource, system);
     if (system.engine == "nats")
-      config.nats = std::make_shared<const NatsAccess>(NatsAccess{.sys = links.sys, .control = links.control, .servers = nats_plan(setup.file)});
+      config.nats = std::make_shared<const NatsAccess>(NatsAccess{.sys = links.sys, .control = links.control, .app = links.app, .servers = nats_plan(setup.file)});
     // Who runs nothing of it needs no password of it. A nats-server every node runs.
     const auto runs = [&](const std::vector<PeerAddress>& of) { return std::ranges::find(of, setup.self, &PeerAddress::node) != of.end(); };
     if (!config.nats && !runs(config.peers) && !runs(config.helpers)) continue;

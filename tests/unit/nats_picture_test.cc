@@ -193,7 +193,8 @@ TEST(NatsPicture, VersionsThatDifferForLongerThanAnUpgradeTakes) {
 TEST(NatsPicture, AMetaGroupThatCountsALostServer) {
   Scene s;
   s.words["node1"].meta_size = 4;
-  expect_said(s, kCopies, "counts 4 servers, and 3 are planned", [&] { s.words["node1"].meta_size = 3; });
+  s.words["node1"].meta_others = {{"node2"}, {"node3-witness"}, {.server = "node4", .current = false, .offline = true}};
+  expect_said(s, kCopies, "counts 4 servers, and 3 are planned: node4 counts for every majority; once it is off for good, `daarionctl retire NODE`", [&] { s.words["node1"].meta_size = 3; });
 }
 
 TEST(NatsPicture, AServerThatNobodyPlanned) {
@@ -270,7 +271,7 @@ TEST(NatsPicture, AnOriginThatIsNotHeardOrFarAhead) {
 // ---- what real servers answered
 constexpr const char* kJetStreamAnswer = R"({"server":{"name":"node1","host":"127.83.0.1","id":"NCXY3","cluster":"core","ver":"2.9.10","jetstream":true},
   "data":{"server_id":"NCXY3","config":{"max_memory":256000000,"max_storage":20000000000,"domain":"core"},"memory":0,"storage":4711,"streams":1,
-  "meta_cluster":{"name":"core","leader":"node2","cluster_size":3},"account_details":[{"name":"CONTROL","id":"CONTROL","storage":4711,
+  "meta_cluster":{"name":"core","leader":"node1","cluster_size":3,"replicas":[{"name":"node2","current":true,"active":9}]},"account_details":[{"name":"CONTROL","id":"CONTROL","storage":4711,
   "stream_detail":[{"name":"CLUSTER_TELEMETRY","cluster":{"name":"core","leader":"node1","replicas":[{"name":"node2","current":true,"active":73913811},
   {"name":"node3-witness","current":false,"offline":true,"active":913811,"lag":12}]},"config":{"name":"CLUSTER_TELEMETRY","num_replicas":3,
   "sources":[{"name":"CLUSTER_OUTBOX_edge","external":{"api":"$JS.edge.API","deliver":""}}]},"state":{"messages":3},
@@ -284,7 +285,20 @@ TEST(NatsAnswers, OfJetStreamAreRead) {
                       .others = {{.server = "node2"}, {.server = "node3-witness", .current = false, .offline = true, .lag = 12}},
                       .origins = {{.stream = "CLUSTER_OUTBOX_edge", .domain = "edge", .silent = milliseconds(1500), .lag = 2}, {.stream = "ANOTHER"}}};
   EXPECT_EQ(w, (Word{.server = "node1", .id = "NCXY3", .version = "2.9.10", .answers = true, .jetstream = true, .stored = 4711, .may_store = 20'000'000'000,
-                     .meta_leader = "node2", .meta_size = 3, .streams = std::vector{stream}}));
+                     .meta_leader = "node1", .meta_size = 3, .meta_others = {{.server = "node2"}}, .streams = std::vector{stream}}));
+}
+
+/// As 2.10 and later answer.
+TEST(NatsAnswers, SayHowOftenAServerSyncs) {
+  const auto sync = [](const char* config) {
+    Word w{.sync = seconds(7)};
+    const auto done = read_jetstream(nlohmann::json::parse(std::string(R"({"server":{"name":"node1","id":"A","ver":"2.10.27"},"data":{"config":)") + config + "}}"), w);
+    EXPECT_TRUE(done) << done.error().message;
+    return w.sync;
+  };
+  EXPECT_EQ(sync(R"({"max_storage":1,"sync_interval":120000000000})"), Duration(minutes(2)));
+  EXPECT_EQ(sync(R"({"max_storage":1,"sync_interval":120000000000,"sync_always":true})"), Duration{});
+  EXPECT_EQ(sync(R"({"max_storage":1})"), std::nullopt);
 }
 
 TEST(NatsAnswers, OfRoutesAreRead) {

@@ -35,13 +35,19 @@ Origin origin_of(const Json& info, const Json& config) {
   return out;
 }
 
+std::vector<Replica> replicas_of(const Json& group) {
+  std::vector<Replica> out;
+  for (const Json& replica : group.value("replicas", Json::array()))
+    out.push_back({.server = replica.value("name", ""), .current = replica.value("current", false), .offline = replica.value("offline", false),
+                   .lag = replica.value("lag", std::uint64_t{0})});
+  return out;
+}
+
 Stream stream_of(const Json& detail, const std::string& account) {
   const Json config = detail.value("config", Json::object()), cluster = detail.value("cluster", Json::object());
   Stream out{.account = account, .name = detail.at("name").get<std::string>(), .leader = cluster.value("leader", ""),
              .wanted = config.value("num_replicas", std::size_t{1}), .others = {}, .origins = {}};
-  for (const Json& replica : cluster.value("replicas", Json::array()))
-    out.others.push_back({.server = replica.value("name", ""), .current = replica.value("current", false), .offline = replica.value("offline", false),
-                          .lag = replica.value("lag", std::uint64_t{0})});
+  out.others = replicas_of(cluster);
   Json origins = detail.value("sources", Json::array());
   if (detail.contains("mirror")) origins.push_back(detail["mirror"]);
   for (const Json& origin : origins) out.origins.push_back(origin_of(origin, config));
@@ -108,6 +114,7 @@ Result<void> read_jetstream(const Json& answer, Word& word) {
     const Json meta = data.value("meta_cluster", Json::object());
     out.meta_leader = meta.value("leader", "");
     out.meta_size = meta.value("cluster_size", std::size_t{0});
+    out.meta_others = replicas_of(meta);
     if (!data.contains("account_details")) return;
     out.streams.emplace();
     for (const Json& account : data["account_details"])

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <set>
+#include <iterator>
 #include <thread>
 
 #include "controlplane/drivers/nats/client.h"
+#include "controlplane/drivers/nats/steps.h"
+#include "controlplane/topology/render.h"
+#include "streams/log_stream.h"
 #include "streams/meta_leader.h"
 
 namespace daarion {
@@ -31,11 +34,7 @@ class NatsObserver : public Observer {
  public:
   explicit NatsObserver(std::shared_ptr<const NatsAccess> access) : access_(std::move(access)) {}
 
-  void told(const std::map<NodeId, MemberIntent>& intents) override {
-    retired_.clear();
-    for (const auto& [node, intent] : intents)
-      if (intent == MemberIntent::kRetired) retired_.insert(node);
-  }
+  void told(const std::map<NodeId, MemberIntent>& intents) override { intents_ = intents; }
   ResourceView observe() override {
     const Instant begun = steady_now();
     const bool streams = !streams_asked_ || begun - *streams_asked_ >= kStreams;
@@ -43,17 +42,31 @@ class NatsObserver : public Observer {
     std::vector<Word> heard = look(*access_->sys, *access_->control, access_->servers, streams);
     const Instant now = steady_now();
     if (std::ranges::any_of(heard, [](const Word& word) { return !word.id.empty(); })) answered_ = now;
-    else if (answered_ && now - *answered_ < kBlind) return view_;
+    else if (answered_ && now - *answered_ < kBlind) {
+      steps_.clear();
+      view_.repairs.clear();  // nothing is done on an old word
+      return view_;
+    }
     if (!access_->control->connected()) hold_leafs(heard, now);
+    const auto refused = access_->sys->wait_connected({});
     const std::vector<Word> words = believe(history_, heard, now);
-    return view_ = view_of(remaining(words), history_, words, now);
+    const std::vector<Server> planned = remaining(words);
+    view_ = view_of(planned, history_, words, now);
+    if (!refused && refused.error().remedy == Remedy::kFixInput)
+      for (MemberView& m : view_.members)
+        if (m.seen.health == "no answer") m.seen.health += ": " + refused.error().message;
+    // Of all that are planned: a retired node that still votes by its file is missed, and never taken out.
+    steps_ = steps_of(access_->servers, words, intents_, now);
+    for (const Step& step : steps_) view_.repairs.push_back(step.repair);
+    std::ranges::copy(notes_of_rest(access_->servers, words, intents_), std::back_inserter(view_.notes));
+    return view_;
   }
   bool await_word(Duration limit) override {
     std::this_thread::sleep_for(limit);
     return false;
   }
   Result<std::string> act(const ObservedAction& action) override {
-    if (!action.repair.empty()) return fail(Remedy::kStepDown, action.repair + ": it is not due any more");
+    if (!action.repair.empty()) return run(action.repair);
     if (action.from != view_.primary) return fail(Remedy::kStepDown, "the meta group's leader is not on " + action.from.value + " any more");
     std::string preferred;
     if (!action.to.empty()) {
@@ -68,6 +81,25 @@ class NatsObserver : public Observer {
   }
 
  private:
+  /// A step of the last view.
+  Result<std::string> run(const std::string& name) {
+    const auto step = std::ranges::find_if(steps_, [&](const Step& s) { return s.repair.name == name; });
+    if (step == steps_.end()) return fail(Remedy::kStepDown, name + ": it is not due any more");
+    streams_asked_.reset();  // what it did shows in the streams
+    if (!step->peer.empty()) {
+      if (auto done = remove_meta_peer(*access_->sys, step->peer, kAct); !done) return tl::unexpected(done.error());
+      return step->repair.what;
+    }
+    const Instant end = steady_now() + kAct;
+    for (const auto& [account, stream] : step->streams) {
+      Connection* connection = account == "CONTROL" ? access_->control.get() : account == "APP" ? access_->app.get() : nullptr;
+      if (connection == nullptr) return fail(Remedy::kStepDown, "the daemon may not ask for stream " + stream + " of account " + account);
+      const Duration left = end - steady_now();
+      if (left <= Duration{}) return fail(Remedy::kRetry, "hand over " + account + "/" + stream + ": no time is left, it is asked again");
+      if (auto done = step_down_stream_leader(*connection, stream, left, kCoreDomain); !done) return tl::unexpected(done.error());
+    }
+    return step->repair.what;
+  }
   /// While this node cannot ask them, leaf nodes are as they were.
   void hold_leafs(std::vector<Word>& heard, Instant now) const {
     for (const Server& server : access_->servers)
@@ -78,16 +110,18 @@ class NatsObserver : public Observer {
   std::vector<Server> remaining(const std::vector<Word>& words) const {
     std::vector<Server> out = access_->servers;
     std::erase_if(out, [&](const Server& server) {
-      return retired_.contains(server.node) && std::ranges::find(words, server.name, &Word::server) == words.end();
+      const auto intent = intents_.find(server.node);
+      return intent != intents_.end() && intent->second == MemberIntent::kRetired && std::ranges::find(words, server.name, &Word::server) == words.end();
     });
     return out;
   }
 
   const std::shared_ptr<const NatsAccess> access_;
-  std::set<NodeId> retired_;
+  Intents intents_;
   History history_;
   std::optional<Instant> streams_asked_, answered_;
   ResourceView view_;
+  std::vector<Step> steps_;  // of that view
 };
 
 }  // namespace

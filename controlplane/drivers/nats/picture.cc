@@ -164,9 +164,14 @@ class Drawing {
     const auto leader = std::ranges::find_if(there, [&](const auto& entry) { return entry.second->meta_leader == entry.first->name; });
     if (leader == there.end() || leader->second->meta_size == 0) return;
     const std::size_t size = leader->second->meta_size;
-    if (size > servers && stands("meta size", kCopies))
-      say("JetStream's meta group counts " + std::to_string(size) + " servers, and " + std::to_string(servers) +
-          " are planned: one that is gone counts for every majority; `nats server raft peer-remove NAME` takes it out");
+    if (size <= servers || !stands("meta size", kCopies)) return;
+    std::vector<std::string> gone;
+    for (const Replica& other : leader->second->meta_others)
+      if ((other.offline || !other.current) && std::ranges::none_of(core(), [&](const Server* server) { return server->name == other.server; })) gone.push_back(other.server);
+    say("JetStream's meta group counts " + std::to_string(size) + " servers, and " + std::to_string(servers) + " are planned: " +
+        (gone.empty() ? "one that is not" : joined(gone, gone.size())) +
+        " counts for every majority; once it is off for good, `daarionctl retire NODE` has it taken out, or `nats server raft peer-remove " +
+        (gone.size() == 1 ? gone[0] : "NAME") + "` by the account SYS");
   }
 
   void strangers() {

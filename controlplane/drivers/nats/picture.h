@@ -63,6 +63,7 @@ struct Word {
   std::uint64_t stored = 0, may_store = 0;     // bytes on disk
   std::string meta_leader;                     // as it knows
   std::size_t meta_size = 0;                   // servers that the meta group counts; 0: it is alone
+  std::vector<Replica> meta_others;            // of it, but its leader, as that sees them; who does not lead names none
   std::optional<std::set<std::string>> routes; // to the servers with these ids; nothing: it did not say
   std::optional<std::vector<Stream>> streams;  // that it has; nothing: they were not asked for
   bool operator==(const Word&) const = default;
