@@ -21,6 +21,7 @@ constexpr Duration kRarely = std::chrono::seconds(10);         // where it is kn
 constexpr Duration kStoodStill = std::chrono::seconds(20);     // without a look: we stood still too, and time that nobody saw proves nothing
 constexpr Duration kFirstPause = std::chrono::minutes(1);
 constexpr Duration kLongestPause = std::chrono::minutes(10);
+constexpr std::uint64_t kLittle = 90, kRoomAgain = 88;  // percent of its disk, so that the word does not come and go
 constexpr std::uint64_t kFull = 4 << 20;  // bytes: a file store needs room for its blocks before the last one is gone
 
 std::string seconds_text(Duration d) { return std::to_string(to_ms(d) / 1000) + " s"; }
@@ -39,7 +40,10 @@ ServerLook look_at(HttpClient& monitor, std::string& store) {
   }
   // In a container the folder's name may be another's here, or nobody's.
   struct statvfs disk {};
-  if (!store.empty() && statvfs(store.c_str(), &disk) == 0) out.free_bytes = disk.f_bavail * disk.f_frsize;
+  if (!store.empty() && statvfs(store.c_str(), &disk) == 0) {
+    out.free_bytes = disk.f_bavail * disk.f_frsize;
+    out.disk_bytes = (disk.f_blocks - disk.f_bfree + disk.f_bavail) * disk.f_frsize;
+  }
   return out;
 }
 
@@ -50,6 +54,9 @@ std::string ServerJudge::look(const ServerLook& seen, Instant now) {
   looked_ = now;
   trouble_.clear();
   const bool full = seen.free_bytes && *seen.free_bytes < kFull;
+  const std::uint64_t limit = room_.empty() ? kLittle : kRoomAgain;
+  const bool little = seen.free_bytes && seen.disk_bytes > 0 && (seen.disk_bytes - std::min(*seen.free_bytes, seen.disk_bytes)) / (seen.disk_bytes / 100 + 1) >= limit;
+  room_ = little && !full ? "has its store on a disk that is more than " + std::to_string(kRoomAgain) + " % full: make room before it stands still" : "";
   if (seen.answer == Answer::kRefused) {
     since_.reset();
     was_full_ = false;  // it begins anew
@@ -132,7 +139,8 @@ void ServerKeeper::run(Server& server) {
     }
     lock.lock();
     if (judge.trouble().empty()) failed.clear();
-    server.warning = judge.trouble().empty() ? "" : "the nats-server " + plan.name + " " + judge.trouble();
+    const std::string& said = judge.trouble().empty() ? judge.room() : judge.trouble();
+    server.warning = said.empty() ? "" : "the nats-server " + plan.name + " " + said;
     if (!server.warning.empty() && !failed.empty()) server.warning += "; " + failed;
     if (!server.warning.empty() && !why.empty() && spec_.exec.empty()) server.warning += "; restart it (control.nats.restart: a command that does)";
   }

@@ -26,6 +26,7 @@ struct ServerLook {
   enum class Answer { kWell, kRefused, kSilent, kOff };  // kSilent: accepts and says nothing. kOff: its JetStream is disabled
   Answer answer = Answer::kWell;
   std::optional<std::uint64_t> free_bytes;  // for its store; nothing: it is not seen from here
+  std::uint64_t disk_bytes = 0;             // of its file system, without what is kept for root; 0: as above
 };
 
 /// Whether a server is to be restarted, from looks that are a few seconds apart. Pure.
@@ -38,6 +39,8 @@ class ServerJudge {
   void ran(bool ok, Instant now);
   /// What is wrong, for `status`; empty: nothing, or not for long enough.
   const std::string& trouble() const { return trouble_; }
+  /// That the disk of its store is nearly full, for `status`; empty: it is not. A server whose disk is full stands still.
+  const std::string& room() const { return room_; }
 
  private:
   const Duration after_;
@@ -45,7 +48,7 @@ class ServerJudge {
   Instant looked_{}, run_{}, next_{}, next_room_{};
   Duration pause_{};
   bool was_full_ = false;
-  std::string trouble_;
+  std::string trouble_, room_;
 };
 
 class ServerKeeper {

@@ -131,7 +131,17 @@ class FileReader {
     for (const auto& [key, port] : ports) nats.number(key, *port, 1, 65535);
     nats.size("max_file", file_.nats_max_file);
     if (nats.has("max_file")) file_.lines["control.nats.max_file"] = line_of(nats.node("max_file"));
+    read_sync_interval(nats);
     read_restart(nats);
+  }
+  void read_sync_interval(Section& nats) {
+    if (!nats.has("sync_interval")) return;
+    file_.lines["control.nats.sync_interval"] = line_of(nats.node("sync_interval"));
+    std::string how;
+    nats.text("sync_interval", how);
+    file_.nats_sync = how == "always" ? Duration{} : parse_duration(how).value_or(Duration{});
+    if (how != "always" && (*file_.nats_sync < std::chrono::milliseconds(10) || *file_.nats_sync > std::chrono::minutes(10)))
+      nats.error("wrong_type", nats.node("sync_interval"), "control.nats.sync_interval is " + how + "; it is always, or 10ms to 10m");
   }
   void read_restart(Section& nats) {
     if (!nats.has("restart")) return;

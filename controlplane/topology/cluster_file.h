@@ -73,6 +73,7 @@ struct ClusterFile {
   std::string bind = "127.0.0.1";
   NatsPorts nats;
   NatsRestartSpec nats_restart;
+  std::optional<Duration> nats_sync;       // between a nats-server's syncs to disk, zero: after every write; nothing: its own 2 minutes
   std::uint64_t nats_max_file = 0;         // bytes that one nats-server may keep on disk; 0: what is declared needs
   std::uint32_t sentinel_port = 26379;
   std::vector<DataSystem> systems;

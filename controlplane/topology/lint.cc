@@ -86,6 +86,8 @@ class Linter {
     if (f_.log_sync < ClusterFile().log_sync)
       say(Severity::kWarning, "short_log_sync", "control.log_sync",
           "control.log_sync is " + ms(f_.log_sync) + ": one power cut can take two changes of the voter set from the log, unless every nats-server has a lower sync_interval (2.10 and later); leave it out for 150s");
+    if (f_.nats_sync)
+      say(Severity::kNote, "sync_needs_210", "control.nats.sync_interval", "control.nats.sync_interval needs nats-server 2.10 on every node: older ones do not start with it");
     if (f_.spec.lease.ttl > std::chrono::seconds(30))
       say(Severity::kWarning, "long_lease", "control.lease_ttl", "control.lease_ttl is " + ms(f_.spec.lease.ttl) + ": a lost host is an outage for that long");
   }

@@ -44,6 +44,12 @@ std::uint64_t max_file_of(const ClusterFile& file, const NatsServerPlan& server)
   return kControlFile + (server.kind == Kind::kLeaf ? rule_bytes_on_edge(file) : rule_bytes(file));
 }
 
+/// Only where it is asked for: nats-server before 2.10 does not start with it.
+std::string sync_line(const ClusterFile& file) {
+  if (!file.nats_sync) return {};
+  return "  sync_interval: " + (*file.nats_sync == Duration{} ? "always" : quoted(std::to_string(to_ms(*file.nats_sync)) + "ms")) + "\n";
+}
+
 /// Streams of ours at any site, and the verbs that would lose what they hold.
 std::vector<std::string> stream_denies(const RoutePlan& plan, const NodeId& node) {
   std::vector<std::string> names = {"KV_cluster_routes"}, out = {"$KV.cluster_routes.>"};
@@ -94,7 +100,7 @@ std::string render_nats(const ClusterFile& file, const NatsServerPlan& server, c
   // A frozen peer is noticed in seconds; a client that does not read is cut, it must not hold up the others.
   out += "ping_interval: \"5s\"\nping_max: 2\nwrite_deadline: \"2s\"\nmax_payload: 1MB\n";
   out += "jetstream {\n  store_dir: " + quoted(store_dir) + "\n  domain: " + server.domain + "\n  max_mem: 256MB\n  max_file: " +
-         std::to_string(max_file_of(file, server)) + "\n}\n";
+         std::to_string(max_file_of(file, server)) + "\n" + sync_line(file) + "}\n";
   if (routes_dir.empty()) out += render_routes(plan_routes(file.spec), server);
   // nats-server looks for what is included from the folder of the file that includes it.
   else out += "pid_file: " + quoted(routes_dir + "/" + pid_file_of(server)) + "\ninclude " + quoted(routes_file_of(server)) + "\n";

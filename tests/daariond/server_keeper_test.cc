@@ -98,6 +98,23 @@ TEST_F(Judge, PausesDoubleAndWhatFailedStandsOn) {
   EXPECT_NE(judge.trouble().find("says nothing for 2"), std::string::npos) << judge.trouble();
 }
 
+TEST_F(Judge, ADiskThatIsNearlyFullIsSaidUntilThereIsSomeRoom) {
+  constexpr std::uint64_t kDisk = 100ull << 30;
+  const auto used = [&](std::uint64_t percent) {
+    EXPECT_EQ(judge.look({.answer = Answer::kWell, .free_bytes = kDisk / 100 * (100 - percent), .disk_bytes = kDisk}, now += seconds(2)), "") << "a restart makes no room";
+    EXPECT_EQ(judge.trouble(), "");
+    return judge.room();
+  };
+  EXPECT_EQ(used(89), "");
+  EXPECT_EQ(used(92), "has its store on a disk that is more than 88 % full: make room before it stands still");
+  EXPECT_NE(used(89), "") << "it does not come and go";
+  EXPECT_EQ(used(86), "");
+  EXPECT_EQ(look(Answer::kWell, std::nullopt), "");
+  EXPECT_EQ(judge.room(), "") << "in a container the disk may not be seen";
+  EXPECT_EQ(judge.look({.answer = Answer::kWell, .free_bytes = 0, .disk_bytes = kDisk}, now += seconds(2)), "");
+  EXPECT_EQ(judge.room(), "") << "full is said otherwise";
+}
+
 // ---- the keeper
 
 /// A port that accepts and says nothing.

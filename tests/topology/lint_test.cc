@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "controlplane/topology/lint_routes.h"
+#include "controlplane/topology/render.h"
 
 namespace daarion {
 namespace {
@@ -259,6 +260,25 @@ TEST(Lint, HoldsTheOrderOfTimersForAnyTimers) {
         EXPECT_GE(held - budget, 3 * beat);
         EXPECT_GE(held - budget, 749);
       }
+}
+
+TEST(Render, SyncIntervalOnlyWhereTheFileSaysSo) {
+  const auto of = [](const std::string& nats) {
+    const ParsedFile parsed = parse_cluster_file("cluster: c\nnodes:\n  node1: {address: 10.0.0.1, role: primary}\nreplication:\n  PostgreSQL: {mode: primary-replica, "
+                                                 "primary: NODE1}\ncontrol:\n  nats: " + nats + "\n");
+    if (!parsed.findings.empty()) return parsed.findings[0].message;
+    const std::string text = render_nats(parsed.file, nats_plan(parsed.file)[0], {}, "/store", {});
+    const std::size_t at = text.find("sync_interval");
+    return at == std::string::npos ? std::string() : text.substr(at, text.find('\n', at) - at);
+  };
+  EXPECT_EQ(of("{client: 4222}"), "") << "nats-server 2.9 does not start with it";
+  EXPECT_EQ(of("{sync_interval: always}"), "sync_interval: always");
+  EXPECT_EQ(of("{sync_interval: 1.5s}"), "sync_interval: \"1500ms\"");
+  for (const char* bad : {"0s", "1h", "often", "never"})
+    EXPECT_NE(of("{sync_interval: " + std::string(bad) + "}").find("it is always, or 10ms to 10m"), std::string::npos) << bad;
+  ParsedFile parsed = parse_cluster_file(contents(kTests + "fixtures/cluster.yaml"));
+  parsed.file.nats_sync = std::chrono::seconds(1);
+  EXPECT_TRUE(std::ranges::any_of(lint(parsed.file), [](const Finding& f) { return f.rule == "sync_needs_210" && f.severity == Severity::kNote; }));
 }
 
 TEST(Units, AreReadOrRefused) {

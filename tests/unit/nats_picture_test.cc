@@ -215,6 +215,38 @@ TEST(NatsPicture, AStoreThatIsNearlyFullStaysSoUntilThereIsSomeRoom) {
   EXPECT_EQ(s.problems_after(seconds(2)), "");
 }
 
+TEST(NatsPicture, WhatAVersionLosesIsANoteAndAFaultAProblem) {
+  Scene s;
+  const auto notes = [&] {
+    std::string out;
+    for (const std::string& note : s.after(kJetStream).notes) out += note + "\n";
+    return out;
+  };
+  EXPECT_NE(notes().find("nats-server 2.9.10 of node1, node2, node3: a server that was frozen or cut off may lack"), std::string::npos) << notes();
+  EXPECT_NE(notes().find("the servers of node1, node2, node3 sync every 2 minutes, as all before 2.10 do: one power cut"), std::string::npos) << notes();
+  EXPECT_EQ(s.problems_after(kUpgrade / 2), "") << "Debian's version is no reason to be degraded for ever";
+  const auto all = [&](const char* version, std::optional<Duration> sync) {
+    for (const char* name : {"node1", "node2", "node3-witness"}) s.words[name].version = version, s.words[name].sync = sync;
+  };
+  all("2.10.27", minutes(2));
+  EXPECT_EQ(notes(), "the servers of node1, node2, node3 sync every 2 minutes or more rarely: one power cut of them all may take what was acknowledged in that time; "
+                     "control.nats.sync_interval sets it\n");
+  all("2.10.27", seconds(1));
+  EXPECT_EQ(notes(), "");
+  all("2.12.8", Duration{});
+  EXPECT_EQ(notes(), "");
+  all("2.10.14", Duration{});
+  EXPECT_NE(notes().find("sync their rafts' logs every 2 minutes whatever sync_interval says"), std::string::npos) << notes();
+  all("a fork", std::nullopt);
+  EXPECT_EQ(notes(), "");
+  EXPECT_EQ(s.problems_after(kJetStream), "");
+  all("2.10.22", seconds(1));
+  EXPECT_EQ(s.problems_after(kJetStream - seconds(1)), "");
+  EXPECT_NE(s.problems_after(seconds(4)).find("nats-server 2.10.22 of node1, node2, node3: a crash of its process alone may lose whole streams"), std::string::npos);
+  all("2.9.11", std::nullopt);
+  EXPECT_NE(s.problems_after(kJetStream + seconds(4)).find("may leave a cluster of it that does not recover; take 2.9.21"), std::string::npos);
+}
+
 TEST(NatsPicture, AStreamWithoutALeader) {
   Scene s;
   s.for_stream([](Stream& stream) { stream.leader = ""; });

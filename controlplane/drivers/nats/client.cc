@@ -110,7 +110,11 @@ Result<void> read_jetstream(const Json& answer, Word& word) {
     out.answers = true;
     out.jetstream = !data.value("disabled", false);
     out.stored = data.value("storage", std::uint64_t{0});
-    out.may_store = data.contains("config") ? data["config"].value("max_storage", std::uint64_t{0}) : 0;
+    const Json config = data.value("config", Json::object());
+    out.may_store = config.value("max_storage", std::uint64_t{0});
+    out.sync.reset();
+    if (config.value("sync_always", false)) out.sync = Duration{};
+    else if (config.contains("sync_interval")) out.sync = Duration(config["sync_interval"].get<std::int64_t>());
     const Json meta = data.value("meta_cluster", Json::object());
     out.meta_leader = meta.value("leader", "");
     out.meta_size = meta.value("cluster_size", std::size_t{0});

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "controlplane/core/helper_role.h"
+#include "controlplane/drivers/nats/durability.h"
 #include "controlplane/drivers/words.h"
 
 namespace daarion::nats {
@@ -40,6 +41,7 @@ class Drawing {
     for (const Server& server : planned_) out_.members.push_back(member(server));
     routes();
     versions();
+    keeping();
     meta_group();
     strangers();
     stores();
@@ -153,6 +155,15 @@ class Drawing {
     std::string text;
     for (const auto& [version, nodes] : of) text += (text.empty() ? "" : "; ") + version + " on " + joined(nodes, nodes.size());
     say("the core's servers are of different versions (" + text + "): upgrade those that are behind");
+  }
+
+  /// What they would lose. Of versions that differ the faulty one is named, whatever the others are.
+  void keeping() {
+    std::vector<Keeping> servers;
+    for (const auto& [server, word] : heard()) servers.push_back({.node = server->node.value, .version = word->version, .sync = word->sync});
+    for (std::string& fault : faults_of(servers))
+      if (stands(fault, kJetStream)) say(std::move(fault));
+    out_.notes = notes_of(servers);
   }
 
   void meta_group() {

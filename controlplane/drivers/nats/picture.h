@@ -61,6 +61,7 @@ struct Word {
   bool answers = false;                        // its JetStream does
   bool jetstream = false;                      // and is on
   std::uint64_t stored = 0, may_store = 0;     // bytes on disk
+  std::optional<Duration> sync;                // between its syncs to disk, zero: after every write; nothing: it does not say, as all before 2.10
   std::string meta_leader;                     // as it knows
   std::size_t meta_size = 0;                   // servers that the meta group counts; 0: it is alone
   std::vector<Replica> meta_others;            // of it, but its leader, as that sees them; who does not lead names none
