@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -140,6 +141,59 @@ TEST_F(Postgres, APrimaryCountsItsReplicas) {
   EXPECT_EQ((*seen)[0].state, "streaming");
   EXPECT_EQ((*seen)[0].sync_state, "async");
   EXPECT_EQ(a.value("SELECT active FROM pg_replication_slots WHERE slot_name = 'daarion_node2'"), "t");
+}
+
+/// Places in the log only rise, so a lag is between the primary's place before less the replica's after, and the primary's after less the replica's before.
+TEST_F(Postgres, LagUnderLoadIsTheServersOwnFigure) {
+  Node& a = primary(1);
+  Node& b = replica(2);
+  ASSERT_TRUE(caught_up(a, b));
+  ASSERT_TRUE(a.sql("CREATE TABLE load (n int, text text)"));
+  std::atomic<bool> ending = false;
+  std::thread load([&] {
+    auto c = Connection::open({.host = a.config.run_dir, .port = a.address().port, .user = "postgres", .password = "", .database = "postgres"}, kLimit);
+    while (!ending && c) (void)(*c)->query("INSERT INTO load SELECT n, repeat('x', 1000) FROM generate_series(1, 50) n", kLimit);
+  });
+  struct Places {
+    std::uint64_t primary = 0, replica = 0;
+  };
+  const auto places = [&] {
+    const auto rows = a.sql("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn, flush_lsn - '0/0'::pg_lsn FROM pg_stat_replication WHERE application_name = 'node2'");
+    return rows && rows->size() == 1 ? Places{std::stoull((*rows)[0][0]), std::stoull((*rows)[0][1])} : Places{};
+  };
+  const auto less = [](std::uint64_t x, std::uint64_t y) { return x > y ? x - y : 0; };
+  const pid_t receiver = std::atoi(b.value("SELECT pid FROM pg_stat_wal_receiver").c_str());
+  ASSERT_GT(receiver, 1);
+  std::uint64_t most = 0;
+  for (int i = 0; i < 30; ++i) {
+    if (i == 15) kill(receiver, SIGSTOP);  // from here on it falls behind
+    const Places before = places();
+    const Lsn replica = i < 15 ? b.observe().position.lsn : Lsn{};
+    const auto lag = dynamic_cast<PostgresDriver&>(*a.driver).replicas();
+    const Places after = places();
+    ASSERT_TRUE(lag) << lag.error().message;
+    ASSERT_EQ(lag->size(), 1u);
+    ASSERT_GT(before.primary, 0u);
+    EXPECT_GE((*lag)[0].lag_bytes, less(before.primary, after.replica)) << i;
+    EXPECT_LE((*lag)[0].lag_bytes, less(after.primary, before.replica)) << i;
+    // The place that the replica tells by itself, of which `status` makes its lag.
+    if (i < 15) EXPECT_GE(replica.value, before.replica) << i;
+    if (i < 15) EXPECT_LE(replica.value, after.primary) << i;
+    most = std::max(most, (*lag)[0].lag_bytes);
+  }
+  EXPECT_TRUE(eventually([&] {
+    const auto lag = dynamic_cast<PostgresDriver&>(*a.driver).replicas();
+    return lag && lag->size() == 1 && (most = std::max(most, (*lag)[0].lag_bytes)) > 1'000'000;
+  }));
+  ending = true;
+  load.join();
+  std::printf("figure postgres_lag_under_load_most_bytes %llu\n", static_cast<unsigned long long>(most));
+  kill(receiver, SIGCONT);
+  ASSERT_TRUE(caught_up(a, b));
+  EXPECT_TRUE(eventually([&] {
+    const auto lag = dynamic_cast<PostgresDriver&>(*a.driver).replicas();
+    return lag && lag->size() == 1 && (*lag)[0].lag_bytes == 0;
+  }));
 }
 
 TEST_F(Postgres, FormerPrimaryRewindsAfterACrash) {

@@ -217,6 +217,53 @@ TEST_F(Sentinel, SetsUpEmptySentinelsAndServersAsDeclared) {
   EXPECT_EQ(told(observer(3).observe()), told(o.observe()));
 }
 
+/// Offsets only rise, so a lag is between the master's before less the replica's after, and the master's after less the replica's before.
+TEST_F(Sentinel, LagUnderLoadIsTheServersOwnFigure) {
+  down_after_ms_ = 30'000;  // the replica is stopped for a while
+  start();
+  Observer& o = observer();
+  ASSERT_TRUE(mended(o));
+  Process &master = *processes_["server1"], &replica = *processes_["server2"];
+  std::atomic<bool> ending = false;
+  std::thread load([&] {
+    auto c = Connection::open(master.target, kLimit);
+    const std::string value(1000, 'x');
+    for (int i = 0; !ending && c; ++i) (void)(*c)->run(std::vector<Command>(50, Command{"SET", "k" + std::to_string(i % 1000), value}), kLimit);
+  });
+  struct Places {
+    std::uint64_t master = 0, replica = 0;
+  };
+  const auto places = [&] {
+    const auto info = parse_info(master.text({"INFO", "replication"}));
+    const std::string slave = field(info, "slave0");
+    const std::size_t at = slave.find("offset=");
+    return at == std::string::npos ? Places{} : Places{std::stoull(field(info, "master_repl_offset")), std::stoull(slave.substr(at + 7))};
+  };
+  const auto less = [](std::uint64_t x, std::uint64_t y) { return x > y ? x - y : 0; };
+  std::uint64_t most = 0;
+  for (int i = 0; i < 18; ++i) {  // each look waits for a server that is stopped, and what waits for it has a bound
+    if (i == 15) replica.host.stop(SIGSTOP);  // from here on it falls behind
+    const Places before = places();
+    const ResourceView view = o.observe();
+    const Places after = places();
+    ASSERT_GT(before.master, 0u);
+    ASSERT_GT(after.master, 0u);
+    ASSERT_TRUE(member(view, 2).lag_known) << i;
+    EXPECT_GE(member(view, 2).lag_bytes, less(before.master, after.replica)) << i;
+    EXPECT_LE(member(view, 2).lag_bytes, less(after.master, before.replica)) << i;
+    most = std::max(most, member(view, 2).lag_bytes);
+  }
+  EXPECT_GE(most, 1'000'000u);
+  ending = true;
+  load.join();
+  std::printf("figure sentinel_lag_under_load_most_bytes %llu\n", static_cast<unsigned long long>(most));
+  replica.host.stop(SIGCONT);
+  EXPECT_TRUE(eventually([&] {
+    const ResourceView view = o.observe();
+    return member(view, 2).lag_known && member(view, 2).lag_bytes == 0;
+  }));
+}
+
 TEST_F(Sentinel, HearsOfAFailoverAndTakesTheOldMasterBack) {
   start();
   Observer& o = observer(2);
