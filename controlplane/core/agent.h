@@ -161,6 +161,8 @@ class Agent {
   std::map<std::string, DroppedSlot> dropped_slots_;  // that the log is to be told of, by their names: at most one per member
   bool diverged_ = false;   // the last kFollow said so
 
+  Version smaller_until_;  // an append of a smaller sync set may be stored until the lease has this version
+  SessionId sync_session_; // of which this run has looked at the sync set
   std::map<NodeId, Instant> away_;  // while this node writes: replicas that do not stream from it, and since when
   SessionId opened_;          // the newest claimed session under which the engine was seen open
   Instant unopened_since_{};  // since when the engine of an earned claim could have been opened, and made no progress

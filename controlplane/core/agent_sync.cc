@@ -15,6 +15,8 @@ std::vector<NodeId> sorted(std::vector<NodeId> nodes) {
   return nodes;
 }
 
+Version next_version(const LeaseState& lease) { return Version{lease.version.value + 1}; }
+
 std::string text_of(const Confirmers& c) {
   std::string names;
   for (const NodeId& node : c.members) names += (names.empty() ? "" : ", ") + node.value;
@@ -45,18 +47,24 @@ void Agent::keep_sync(const AgentContext& c, const LeaseState* lease, Instant no
   const bool holds = lease && spec && spec->confirmations() > 0 && confirmed() && lease->completed.session == holder_.current()->session &&
                      is_us(c, lease->completed.node, lease->completed.instance);
   if (!holds) away_.clear();
-  if (!holds || !engine_known_ || engine_.state != EngineState::kPrimary) return;
+  // Not beside a step of the driver: it may be about to change what is in force.
+  if (!holds || op_ || !engine_known_ || engine_.state != EngineState::kPrimary) return;
   SyncView view;
   view.declared = {sorted(spec->confirmers_of(self_)), spec->confirmations()};
   if (lease->sync.session == lease->completed.session) view.logged = Confirmers{sorted(lease->sync.members), lease->sync.needed};
   view.in_force = {sorted(engine_.confirmers), engine_.confirmations};
   view.confirmed_all = engine_.confirmed_all;
   view.present = present_followers(c, view.declared.members, now);
+  const Confirmers known = view.logged.value_or(view.declared);
+  // A daemon of before may have left such an append behind; only beside an engine that has less than the log.
+  if (std::exchange(sync_session_, lease->completed.session) != lease->completed.session) smaller_until_ = view.in_force == known ? Version{} : next_version(*lease);
+  view.under_way = lease->version < smaller_until_;
   const SyncStep step = plan_sync(view);
+  if (step.append && !is_within(known, *step.append)) smaller_until_ = next_version(*lease);
   if (step.append)
     out.appends.push_back({SyncSetChanged{lease->completed.session, step.append->members, step.append->needed}, lease->completed.epoch, {},
                            "each commit waits for " + text_of(*step.append), {}});
-  if (!step.tell || op_ || out.drive || guard_.fencing || stopping_engine_ || c.stopping || now < retry_at_) return;
+  if (!step.tell || out.drive || guard_.fencing || stopping_engine_ || c.stopping || now < retry_at_) return;
   std::vector<NodeId> in_order;  // as declared: the first that is there is waited for
   for (const NodeId& node : spec->members)
     if (std::ranges::binary_search(step.tell->members, node)) in_order.push_back(node);

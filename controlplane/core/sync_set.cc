@@ -12,7 +12,10 @@ SyncStep plan_sync(const SyncView& v) {
   Confirmers next{{}, std::max(v.declared.needed, known.needed)};
   std::ranges::set_intersection(known.members, v.present, std::back_inserter(next.members));
   if (next.members.size() < next.needed) next.members = known.members;
-  if (v.in_force != next) return {.tell = next, .append = {}};
+  if (v.in_force != next) {
+    if (!is_within(next, v.in_force) && v.under_way && !PLANTED(kSyncTakenBackAtOnce)) return {.tell = {}, .append = known};
+    return {.tell = next, .append = {}};
+  }
   if (v.logged != next) {
     if (!v.confirmed_all && !PLANTED(kSyncLeavesAtOnce)) return {};
     MARK_IF(kSyncSmaller, next.members.size() < known.members.size());
@@ -24,5 +27,7 @@ SyncStep plan_sync(const SyncView& v) {
   MARK(kSyncLarger);
   return {.tell = {}, .append = more};
 }
+
+bool is_within(const Confirmers& a, const Confirmers& b) { return a.needed >= b.needed && std::ranges::includes(b.members, a.members); }
 
 }  // namespace daarion

@@ -12,6 +12,9 @@
 //   a replica comes      the log first; once that is folded here, the engine
 //   k rises / falls      as a replica leaves / comes
 //
+// An append whose answer was lost may be stored late. That of a smaller set was made once the engine had that set, and while it may still come the engine
+// takes nobody more: the set that the log has is said once more, and when that stands in the log, whatever was under way has lost its version.
+//
 // A session that has said nothing yet has the declared set: that is what an engine is opened with, and nobody may be told of a smaller one before (1)
 // holds for it. The append goes to the lease's own aggregate: who decides without having read it has its decision refused.
 //
@@ -35,10 +38,14 @@ struct Confirmers {
   bool operator==(const Confirmers&) const = default;
 };
 
+/// Whether all that is acknowledged by `a` is by `b`.
+bool is_within(const Confirmers& a, const Confirmers& b);
+
 struct SyncView {
   Confirmers declared;
   std::optional<Confirmers> logged;  // of this session; nothing: it has the declared ones
   Confirmers in_force;               // what the engine has
+  bool under_way = false;            // an append of a smaller set may still be stored
   bool confirmed_all = false;        // as many of them as are needed hold all that was acknowledged before they were in force
   std::vector<NodeId> present;       // of the declared: those that stream and may be promoted, sorted
 };

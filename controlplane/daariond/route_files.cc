@@ -19,7 +19,7 @@
 namespace daarion {
 namespace {
 
-constexpr Duration kAnswer = std::chrono::milliseconds(1500);  // of a monitor; a server that is busy takes some 100 ms
+constexpr Duration kVarzAnswer = std::chrono::milliseconds(1500);  // of a monitor; a server that is busy takes some 100 ms
 
 std::string text_in(const std::string& path) {
   std::ifstream in(path);
@@ -57,7 +57,7 @@ std::optional<std::int64_t> utc_ns(const std::string& text) {
 /// Nothing: it does not run, or does not say so.
 std::optional<Running> running(const NatsServerPlan& server) {
   if (server.monitor == 0) return {};
-  const HttpReply reply = HttpClient(server.monitor_host(), server.monitor).call({.path = "/varz", .body = {}, .headers = {}}, kAnswer);
+  const HttpReply reply = HttpClient(server.monitor_host(), server.monitor).call({.path = "/varz", .body = {}, .headers = {}}, kVarzAnswer);
   const auto said = nlohmann::json::parse(reply.answer.body, nullptr, false);
   if (!said.is_object() || said.value("server_name", "") != server.name) return {};
   const auto started = utc_ns(said.value("start", "")), read = utc_ns(said.value("config_load_time", ""));

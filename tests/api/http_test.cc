@@ -167,6 +167,8 @@ TEST(Balanced, APrimaryThatRefusesWritesIsNone) {
   EXPECT_TRUE(balanced(engine, "/primary").starts_with("503"));
   engine.health = "its last dump failed";
   EXPECT_TRUE(balanced(engine, "/primary").starts_with("200"));
+}
+
 TEST_F(HttpTest, AServicesNodesAreThoseNearestToWhoPublishesFirst) {
   cluster.serve();
   TopologySpec spec = cluster.view()->state->topology.spec;

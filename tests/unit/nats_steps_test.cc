@@ -8,20 +8,18 @@
 namespace daarion::nats {
 namespace {
 
-NodeId node(int n) { return NodeId("node" + std::to_string(n)); }
-
 /// node1 leads the meta group and APP/MESSAGE, node2 the log and telemetry; node4's server was of the core until it lost its vote.
-struct Scene {
-  std::vector<Server> planned = {{.kind = Kind::kCore, .node = node(1), .name = "node1"},
-                                 {.kind = Kind::kCore, .node = node(2), .name = "node2"},
-                                 {.kind = Kind::kWitness, .node = node(3), .name = "node3-witness"},
-                                 {.kind = Kind::kLeaf, .node = node(3), .name = "node3"},
-                                 {.kind = Kind::kLeaf, .node = node(4), .name = "node4"}};
+struct RestScene {
+  std::vector<Server> planned = {{.kind = Kind::kCore, .node = NodeId("node1"), .name = "node1"},
+                                 {.kind = Kind::kCore, .node = NodeId("node2"), .name = "node2"},
+                                 {.kind = Kind::kWitness, .node = NodeId("node3"), .name = "node3-witness"},
+                                 {.kind = Kind::kLeaf, .node = NodeId("node3"), .name = "node3"},
+                                 {.kind = Kind::kLeaf, .node = NodeId("node4"), .name = "node4"}};
   std::vector<Word> words;
   Intents intents;
   Instant now{std::chrono::hours(1)};
 
-  Scene() {
+  RestScene() {
     const auto stream = [](const char* account, const char* name, const char* leader) {
       Stream out{.account = account, .name = name, .leader = leader, .wanted = 3, .others = {}, .origins = {}};
       for (const char* server : {"node1", "node2", "node3-witness"})
@@ -44,7 +42,7 @@ struct Scene {
     return words[0].streams->front();
   }
   void count_node4() {
-    intents[node(4)] = MemberIntent::kRetired;
+    intents[NodeId("node4")] = MemberIntent::kRetired;
     words[0].meta_others.push_back({.server = "node4", .current = false});
   }
   std::string due() const {
@@ -55,7 +53,7 @@ struct Scene {
 };
 
 TEST(NatsSteps, OfNodesThatAreActiveThereAreNone) {
-  Scene s;
+  RestScene s;
   EXPECT_EQ(s.due(), "");
   s.words[0].meta_others.push_back({.server = "node4", .current = false, .offline = true});
   EXPECT_EQ(s.due(), "") << "who was not retired may come back";
@@ -63,24 +61,24 @@ TEST(NatsSteps, OfNodesThatAreActiveThereAreNone) {
 
 TEST(NatsSteps, ADrainedNodeLeadsNoStream) {
   for (const MemberIntent intent : {MemberIntent::kDraining, MemberIntent::kMaintenance, MemberIntent::kDisabled}) {
-    Scene s;
-    s.intents[node(1)] = intent;
+    RestScene s;
+    s.intents[NodeId("node1")] = intent;
     EXPECT_EQ(s.due(), "let another server lead APP/MESSAGE: node1 is drained\n");
     EXPECT_EQ(steps_of(s.planned, s.words, s.intents, s.now)[0].repair.name, "move_leaders node1");
   }
-  Scene s;
-  s.intents[node(2)] = MemberIntent::kDraining;
+  RestScene s;
+  s.intents[NodeId("node2")] = MemberIntent::kDraining;
   EXPECT_EQ(s.due(), "let another server lead CONTROL/CLUSTER_TELEMETRY: node2 is drained\n") << "the log is handed over by its own keeper, and what is others' by nobody";
-  s.intents[node(3)] = MemberIntent::kDraining;
+  s.intents[NodeId("node3")] = MemberIntent::kDraining;
   s.led("CLUSTER_TELEMETRY").others[0].current = false;  // node1's, the one that does not rest
   EXPECT_EQ(s.due(), "") << "nobody else may lead it";
 }
 
 TEST(NatsSteps, NoLeadIsMovedWhileAServerIsNotHeard) {
-  Scene s;
-  s.intents[node(1)] = MemberIntent::kDraining;
+  RestScene s;
+  s.intents[NodeId("node1")] = MemberIntent::kDraining;
   for (std::size_t i = 0; i < 3; ++i) {
-    Scene one = s;
+    RestScene one = s;
     one.words[i].at -= std::chrono::seconds(1);
     EXPECT_EQ(one.due(), "") << one.words[i].server;
     one.words[i].at = one.now;
@@ -92,7 +90,7 @@ TEST(NatsSteps, NoLeadIsMovedWhileAServerIsNotHeard) {
 }
 
 TEST(NatsSteps, ARetiredServerThatIsOffIsCountedNoMore) {
-  Scene s;
+  RestScene s;
   s.count_node4();
   EXPECT_EQ(s.due(), "take server node4 out of JetStream's meta group: node4 is retired\n");
   const Step step = steps_of(s.planned, s.words, s.intents, s.now)[0];
@@ -105,28 +103,28 @@ TEST(NatsSteps, ARetiredServerThatIsOffIsCountedNoMore) {
 }
 
 TEST(NatsSteps, NothingIsTakenOutThatLivesOrThatIsNeeded) {
-  Scene alive;
+  RestScene alive;
   alive.count_node4();
   alive.words[0].meta_others.back().current = true;
   EXPECT_EQ(alive.due(), "") << "its leader hears it";
-  Scene heard;
+  RestScene heard;
   heard.count_node4();
   heard.words.push_back({.server = "node4", .at = heard.now, .id = "ID-node4"});
   EXPECT_EQ(heard.due(), "") << "it answered";
-  Scene planned;
+  RestScene planned;
   planned.count_node4();
   planned.planned.back().kind = Kind::kCore;
   EXPECT_EQ(planned.due(), "") << "it is a voter's, and its word is missing";
-  Scene follower;
+  RestScene follower;
   follower.count_node4();
   follower.words[1].meta_others = follower.words[0].meta_others;
   follower.words[0].meta_others.clear();
   EXPECT_EQ(follower.due(), "") << "only who leads the group knows";
-  Scene leaderless;
+  RestScene leaderless;
   leaderless.count_node4();
   for (std::size_t i = 0; i < 3; ++i) leaderless.words[i].streams->at(0).leader = "";
   EXPECT_EQ(leaderless.due(), "") << "what it has may be the last good copy";
-  Scene behind;
+  RestScene behind;
   behind.count_node4();
   behind.led("MESSAGE").others = {{.server = "node2", .current = false}, {.server = "node4", .current = false, .offline = true}};
   EXPECT_EQ(behind.due(), "");
@@ -135,11 +133,11 @@ TEST(NatsSteps, NothingIsTakenOutThatLivesOrThatIsNeeded) {
 }
 
 TEST(NatsSteps, HowADrainedServerIsStoppedIsANote) {
-  Scene s;
+  RestScene s;
   EXPECT_TRUE(notes_of_rest(s.planned, s.words, s.intents).empty());
-  s.intents[node(1)] = MemberIntent::kDraining;
+  s.intents[NodeId("node1")] = MemberIntent::kDraining;
   EXPECT_EQ(notes_of_rest(s.planned, s.words, s.intents), std::vector<std::string>{"server node1 of node1, which is drained, leads the meta group, APP/MESSAGE"});
-  s.intents = {{node(3), MemberIntent::kDraining}};
+  s.intents = {{NodeId("node3"), MemberIntent::kDraining}};
   const auto notes = notes_of_rest(s.planned, s.words, s.intents);
   ASSERT_EQ(notes.size(), 1u) << "the leaf has no leads to move";
   EXPECT_NE(notes[0].find("leads nothing: before its host is stopped, `nats-server --signal ldm=FOLDER/node3-witness.pid`"), std::string::npos) << notes[0];

@@ -4,6 +4,7 @@
 #include <tuple>
 #include <utility>
 
+#include "controlplane/drivers/files.h"
 #include "controlplane/drivers/postgres/engine.h"
 
 namespace daarion::postgres {
@@ -71,7 +72,9 @@ void Engine::fill_sync(EngineReport& r, const Seen& seen) {
     if (named && sync_from_ && parse_lsn(v[3]) >= *sync_from_) ++hold;
   }
   if (agreed) sync_taken_up_ = true;
-  r.confirmed_all = agreed && sync_from_ && hold >= r.confirmations && r.confirmations > 0;
+  // A file that was written and not read yet would come into force with anybody's reload.
+  const bool lasts = read_file(data_dir_ + "/daarion.conf").value_or("").find("synchronous_standby_names = " + quoted(seen.sync) + "\n") != std::string::npos;
+  r.confirmed_all = agreed && lasts && sync_from_ && hold >= r.confirmations && r.confirmations > 0;
 }
 
 }  // namespace daarion::postgres
