@@ -57,7 +57,6 @@
   X(kLagIgnored, "lag_ignored", "a candidate may be behind by any amount")                                                  \
   X(kAncestryIgnored, "ancestry_ignored", "a candidate of a forked timeline is eligible")                                   \
   X(kSyncIgnored, "sync_ignored", "a candidate is promoted whatever those have that confirm commits")                       \
-  X(kSyncTakenBackAtOnce, "sync_taken_back_at_once", "a replica confirms again while the word that it left may still be stored") \
   X(kSyncLeavesAtOnce, "sync_leaves_at_once", "a replica leaves the sync set before the others have what it confirmed")    \
   X(kWorstCandidate, "worst_candidate", "the candidate with the lowest position wins")                                      \
   X(kDivergedFollows, "diverged_follows", "a node whose data have parted from the writer's is never rejoined")              \

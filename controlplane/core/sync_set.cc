@@ -13,7 +13,7 @@ SyncStep plan_sync(const SyncView& v) {
   std::ranges::set_intersection(known.members, v.present, std::back_inserter(next.members));
   if (next.members.size() < next.needed) next.members = known.members;
   if (v.in_force != next) {
-    if (!is_within(next, v.in_force) && v.under_way && !PLANTED(kSyncTakenBackAtOnce)) return {.tell = {}, .append = known};
+    if (!is_within(next, v.in_force) && v.under_way) return {.tell = {}, .append = known};
     return {.tell = next, .append = {}};
   }
   if (v.logged != next) {

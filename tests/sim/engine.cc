@@ -227,6 +227,11 @@ void World::tick_engines() {
     }
     s.streaming = true;
     s.contact = now_;
+    // Where commits wait for replicas, one may be behind for long while another confirms.
+    if (knobs_.sync != SyncMode::kAsync) {
+      if (now_ >= s.late_until && random_.chance(0.002)) s.late_until = now_ + random_.between(milliseconds(200), milliseconds(9000));
+      if (now_ < s.late_until) continue;
+    }
     // Not everything arrives at once.
     const std::uint64_t to = up->engine.data.position.lsn.value - static_cast<std::uint64_t>(random_.chance(0.3) ? random_.between(0, 2000) : 0);
     s.data.history = up->engine.data.history;

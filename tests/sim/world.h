@@ -62,6 +62,7 @@ struct Engine {
   Epoch epoch;            // under which it was opened
   SessionId session;
   Instant contact{};      // world time
+  Instant late_until{};   // a standby that streams and receives nothing, world time
   std::vector<NodeId> confirmers;   // of a primary whose commits wait for replicas
   std::uint32_t confirmations = 0;
   Lsn confirmed_from;               // nothing before it was acknowledged by others
