@@ -149,18 +149,18 @@ TEST_F(Postgres, LagUnderLoadIsTheServersOwnFigure) {
   Node& b = replica(2);
   ASSERT_TRUE(caught_up(a, b));
   ASSERT_TRUE(a.sql("CREATE TABLE load (n int, text text)"));
-  std::atomic<bool> ending = false;
-  std::thread load([&] {
+  std::jthread load([&](const std::stop_token& ending) {
     auto c = Connection::open({.host = a.config.run_dir, .port = a.address().port, .user = "postgres", .password = "", .database = "postgres"}, kLimit);
-    while (!ending && c) (void)(*c)->query("INSERT INTO load SELECT n, repeat('x', 1000) FROM generate_series(1, 50) n", kLimit);
+    while (!ending.stop_requested() && c) (void)(*c)->query("INSERT INTO load SELECT n, repeat('x', 1000) FROM generate_series(1, 50) n", kLimit);
   });
   struct Places {
     std::uint64_t primary = 0, replica = 0;
   };
   const auto places = [&] {
     const auto rows = a.sql("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn, flush_lsn - '0/0'::pg_lsn FROM pg_stat_replication WHERE application_name = 'node2'");
-    return rows && rows->size() == 1 ? Places{std::stoull((*rows)[0][0]), std::stoull((*rows)[0][1])} : Places{};
+    return rows && rows->size() == 1 ? Places{number_of((*rows)[0][0]), number_of((*rows)[0][1])} : Places{};
   };
+  ASSERT_TRUE(eventually([&] { return places().replica > 0; })) << "it confirms something";
   const auto less = [](std::uint64_t x, std::uint64_t y) { return x > y ? x - y : 0; };
   const pid_t receiver = std::atoi(b.value("SELECT pid FROM pg_stat_wal_receiver").c_str());
   ASSERT_GT(receiver, 1);
@@ -187,7 +187,7 @@ TEST_F(Postgres, LagUnderLoadIsTheServersOwnFigure) {
     const auto lag = dynamic_cast<PostgresDriver&>(*a.driver).replicas();
     return lag && lag->size() == 1 && (most = std::max(most, (*lag)[0].lag_bytes)) > 1'000'000;
   }));
-  ending = true;
+  load.request_stop();
   load.join();
   std::printf("figure postgres_lag_under_load_most_bytes %llu\n", static_cast<unsigned long long>(most));
   kill(receiver, SIGCONT);

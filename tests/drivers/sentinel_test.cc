@@ -224,11 +224,10 @@ TEST_F(Sentinel, LagUnderLoadIsTheServersOwnFigure) {
   Observer& o = observer();
   ASSERT_TRUE(mended(o));
   Process &master = *processes_["server1"], &replica = *processes_["server2"];
-  std::atomic<bool> ending = false;
-  std::thread load([&] {
+  std::jthread load([&](const std::stop_token& ending) {
     auto c = Connection::open(master.target, kLimit);
     const std::string value(1000, 'x');
-    for (int i = 0; !ending && c; ++i) (void)(*c)->run(std::vector<Command>(50, Command{"SET", "k" + std::to_string(i % 1000), value}), kLimit);
+    for (int i = 0; !ending.stop_requested() && c; ++i) (void)(*c)->run(std::vector<Command>(50, Command{"SET", "k" + std::to_string(i % 1000), value}), kLimit);
   });
   struct Places {
     std::uint64_t master = 0, replica = 0;
@@ -254,7 +253,7 @@ TEST_F(Sentinel, LagUnderLoadIsTheServersOwnFigure) {
     most = std::max(most, member(view, 2).lag_bytes);
   }
   EXPECT_GE(most, 1'000'000u);
-  ending = true;
+  load.request_stop();
   load.join();
   std::printf("figure sentinel_lag_under_load_most_bytes %llu\n", static_cast<unsigned long long>(most));
   replica.host.stop(SIGCONT);
