@@ -172,6 +172,12 @@ TEST(FailoverDecide, APositionOfBeforeTheLeasesEndIsNone) {
   EXPECT_EQ(decide(e).to, node(2));
 }
 
+TEST(FailoverDecide, AnEngineThatEndedDoesNotShowWhatItHas) {
+  Evidence e = after_loss_of_a_sync_primary();
+  e.candidates[2].engine.state = EngineState::kStopped;
+  EXPECT_EQ(rule_of(decide(e), 2), "sync_unheard");
+}
+
 TEST(FailoverDecide, WhoMayNotBePromotedShowsWhatItConfirmedAllTheSame) {
   Evidence e = after_loss_of_a_sync_primary();
   e.candidates[2].intent = MemberIntent::kDraining;
