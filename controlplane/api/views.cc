@@ -9,6 +9,7 @@
 #include "controlplane/core/decide.h"
 #include "controlplane/core/override.h"
 #include "controlplane/core/services.h"
+#include "controlplane/core/sync_set.h"
 #include "controlplane/core/voter_set.h"
 
 namespace daarion {
@@ -65,11 +66,7 @@ struct Summary {
   std::string operator()(const PromotionCompleted& p) const {
     return "from " + position_text(p.position) + "; claimed in " + number(p.claimed_ms) + " ms, promoted in " + number(p.promoted_ms) + " ms";
   }
-  std::string operator()(const SyncSetChanged& p) const {
-    std::string names;
-    for (const NodeId& node : p.members) names += (names.empty() ? "" : ", ") + node.value;
-    return std::to_string(p.needed) + " of " + names + " confirm each commit";
-  }
+  std::string operator()(const SyncSetChanged& p) const { return text_of(Confirmers{p.members, p.needed}) + " confirm each commit"; }
   std::string operator()(const PromotionFailed& p) const { return "session " + short_id(p.session) + " ended"; }
   std::string operator()(const LeaseReleased& p) const {
     return std::string(text_of(p.cause)) + ", session " + short_id(p.session) + (p.final_position ? ", stopped at " + position_text(p.position) : "");

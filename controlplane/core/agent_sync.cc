@@ -17,12 +17,6 @@ std::vector<NodeId> sorted(std::vector<NodeId> nodes) {
 
 Version next_version(const LeaseState& lease) { return Version{lease.version.value + 1}; }
 
-std::string text_of(const Confirmers& c) {
-  std::string names;
-  for (const NodeId& node : c.members) names += (names.empty() ? "" : ", ") + node.value;
-  return std::to_string(c.needed) + " of " + names;
-}
-
 }  // namespace
 
 /// Those of the declared that stream, or did until a moment ago, and that may be promoted.

@@ -28,6 +28,12 @@ SyncStep plan_sync(const SyncView& v) {
   return {.tell = {}, .append = more};
 }
 
+std::string text_of(const Confirmers& c) {
+  std::string names;
+  for (const NodeId& node : c.members) names += (names.empty() ? "" : ", ") + node.value;
+  return std::to_string(c.needed) + " of " + names;
+}
+
 bool is_within(const Confirmers& a, const Confirmers& b) { return a.needed >= b.needed && std::ranges::includes(b.members, a.members); }
 
 }  // namespace daarion

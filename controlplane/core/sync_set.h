@@ -25,6 +25,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "controlplane/core/types.h"
@@ -40,6 +41,9 @@ struct Confirmers {
 
 /// Whether all that is acknowledged by `a` is by `b`.
 bool is_within(const Confirmers& a, const Confirmers& b);
+
+/// "1 of node2, node3".
+std::string text_of(const Confirmers& c);
 
 struct SyncView {
   Confirmers declared;

@@ -36,8 +36,7 @@ Rig::Rig(std::string resource) : resource_(std::move(resource)), cluster_(make_c
   const auto view = need(cluster_->await_settled(kSettled));
   if (resource_ == kPostgres) {
     const NodeId holder(view.holder_of(kPostgres));
-    need(cluster_->make_application(holder));
-    need(dev::make_probe_table(cluster_->application(holder), seconds(5)));
+    need(test::make_probe_table(*cluster_, holder));
   }
   fresh_writers();
 }

@@ -66,8 +66,7 @@ World::World(History& history) : history_(history), cluster_(make_cluster()) {
   need(cluster_->start_all());
   const auto view = need(cluster_->await_settled(kUp));
   const NodeId first(view.holder_of(kPostgres));
-  need(cluster_->make_application(first));
-  need(dev::make_probe_table(cluster_->application(first), seconds(5)));
+  need(test::make_probe_table(*cluster_, first));
   for (const char* node : {"node1", "node2"}) writers_.push_back(std::make_unique<dev::ProbeWriter>(cluster_->application(NodeId(node)), std::string("at-") + node));
   watch_ = std::thread([this] { watch(); });
   begin(Chance(0));

@@ -56,8 +56,7 @@ TEST(Cluster, LosesItsWriterTakesItBackAndHandsHome) {
   dev::LocalCluster& cluster = **made;
   ASSERT_OK(cluster.start_all());
   ASSERT_OK(cluster.await_settled(seconds(60)));
-  ASSERT_OK(cluster.make_application(kOne));
-  ASSERT_OK(dev::make_probe_table(cluster.application(kOne), seconds(5)));
+  ASSERT_OK(test::make_probe_table(cluster, kOne));
   dev::ProbeWriter one(cluster.application(kOne), "one"), two(cluster.application(kTwo), "two");
   ASSERT_OK(cluster.await_that("rows at node1", seconds(10), "", [&] { return one.count() > 50; }));
   EXPECT_EQ(two.count(), 0u) << "a replica took a row";
@@ -143,8 +142,7 @@ TEST(Cluster, AllOfNatsGoneForTwoLeasesDemotesNobody) {
   ASSERT_OK(cluster.start_all());
   const auto before = cluster.await_settled(seconds(60));
   ASSERT_OK(before);
-  ASSERT_OK(cluster.make_application(kOne));
-  ASSERT_OK(dev::make_probe_table(cluster.application(kOne), seconds(5)));
+  ASSERT_OK(test::make_probe_table(cluster, kOne));
   dev::ProbeWriter writer(cluster.application(kOne), "one");
   ASSERT_OK(cluster.await_that("rows at node1", seconds(10), "", [&] { return writer.count() > 50; }));
   for (const auto& [node, part] : kNatsServers) ASSERT_OK(cluster.kill(node, part));
@@ -224,8 +222,7 @@ TEST(Cluster, AVoterWhoseDiskWasReplacedIsOneAgain) {
   test::add_to_control(cluster, "log_sync: 2s");  // no power is cut here, so nobody need wait for the servers' disks
   ASSERT_OK(cluster.start_all());
   ASSERT_OK(cluster.await_settled(seconds(60)));
-  ASSERT_OK(cluster.make_application(kOne));
-  ASSERT_OK(dev::make_probe_table(cluster.application(kOne), seconds(5)));
+  ASSERT_OK(test::make_probe_table(cluster, kOne));
   dev::ProbeWriter two(cluster.application(kTwo), "two");
 
   const auto sets = [&] {
@@ -276,18 +273,11 @@ TEST(Cluster, WhoConfirmsNoMoreIsLeftOutAndNoAcknowledgedRowIsLost) {
   auto made = test::ScratchCluster::make(3);
   ASSERT_OK(made);
   dev::LocalCluster& cluster = **made;
-  std::ifstream in(cluster.config_path());
-  std::string file((std::istreambuf_iterator<char>(in)), {});
-  for (const auto& [old, now] : {std::pair<std::string, std::string>{"replicas: [NODE2]", "replicas: [NODE2, NODE3]"}, {"sync: async", "sync: quorum"}}) {
-    const std::size_t at = file.find(old);
-    ASSERT_NE(at, std::string::npos) << old << " in " << file;
-    file.replace(at, old.size(), now);
-  }
-  std::ofstream(cluster.config_path()) << file;
+  ASSERT_NO_FATAL_FAILURE(test::replace_in_file(cluster, "replicas: [NODE2]", "replicas: [NODE2, NODE3]"));
+  ASSERT_NO_FATAL_FAILURE(test::replace_in_file(cluster, "sync: async", "sync: quorum"));
   ASSERT_OK(cluster.start_all());
   ASSERT_OK(cluster.await_settled(seconds(60)));
-  ASSERT_OK(cluster.make_application(kOne));
-  ASSERT_OK(dev::make_probe_table(cluster.application(kOne), seconds(5)));
+  ASSERT_OK(test::make_probe_table(cluster, kOne));
   dev::ProbeWriter one(cluster.application(kOne), "one"), two(cluster.application(kTwo), "two");
   ASSERT_OK(cluster.await_that("rows at node1", seconds(10), "", [&] { return one.count() > 50; }));
   const auto confirmers = [&] {

@@ -210,6 +210,11 @@ Result<bool> log_followers_agree(dev::LocalCluster& cluster, const NodeId& avoid
   return keeper->may_lead(seconds(1));
 }
 
+Result<void> make_probe_table(dev::LocalCluster& cluster, const NodeId& holder) {
+  if (auto made = cluster.make_application(holder); !made) return tl::unexpected(made.error());
+  return dev::make_probe_table(cluster.application(holder), std::chrono::seconds(5));
+}
+
 Result<LogRead> read_log(dev::LocalCluster& cluster, Sequence from, Sequence to, const NodeId& avoid) {
   auto connection = core_connection(cluster, avoid, kRead);
   if (!connection) return tl::unexpected(connection.error());

@@ -56,6 +56,9 @@ inline void need(const Result<void>& result) {
 Result<std::shared_ptr<Connection>> core_connection(dev::LocalCluster& cluster, const NodeId& last, Duration limit);
 Result<std::shared_ptr<Connection>> sys_connection(dev::LocalCluster& cluster, const NodeId& last, Duration limit);  // of SYS
 
+/// What a ProbeWriter writes to: the application's role and database, and the table of its rows, at the node that writes.
+Result<void> make_probe_table(dev::LocalCluster& cluster, const NodeId& holder);
+
 /// The events from `from` to the present end, in order. On an edge, its mirror's.
 struct LogRead {
   std::vector<LogEvent> events;

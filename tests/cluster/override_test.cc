@@ -30,8 +30,7 @@ TEST(Override, OneOfThreeGoesOnAndTheOthersJoinItAnew) {
   add_to_control(cluster, "log_sync: 2s");  // no power is cut here, so nobody need wait for the servers' disks
   ASSERT_OK(cluster.start_all());
   ASSERT_OK(cluster.await_settled(seconds(60)));
-  ASSERT_OK(cluster.make_application(kOne));
-  ASSERT_OK(dev::make_probe_table(cluster.application(kOne), seconds(5)));
+  ASSERT_OK(test::make_probe_table(cluster, kOne));
   dev::ProbeWriter two(cluster.application(kTwo), "two");
   EXPECT_EQ(ctl(cluster, kTwo, "override --voters node2 --others-off 'they are not' --reason test --yes"), 5) << "the others are heard";
 

@@ -16,8 +16,7 @@ constexpr std::size_t kTailRows = 10;   // that the replica never hears of
 }  // namespace
 
 void Demo::start_postgres() {
-  need(cluster_->make_application(kOne));
-  need(dev::make_probe_table(cluster_->application(kOne), seconds(5)));
+  need(test::make_probe_table(*cluster_, kOne));
   one_ = std::make_unique<dev::ProbeWriter>(cluster_->application(kOne), "at-node1");
   two_ = std::make_unique<dev::ProbeWriter>(cluster_->application(kTwo), "at-node2");
   report_.line("a writer at each PostgreSQL, straight at it, one row every 5 ms");

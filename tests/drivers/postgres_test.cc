@@ -69,6 +69,19 @@ class Postgres : public test::DriverBed<Node> {
     }
     ASSERT_TRUE(n.sql("SELECT pg_reload_conf()"));
   }
+  /// What pg_rewind would need of its own log is gone.
+  static void lose_wal(const Node& n) {
+    for (const auto& e : fs::directory_iterator(n.data() + "/pg_wal"))
+      if (e.is_regular_file() && e.path().filename().string().size() == 24) fs::remove(e.path());
+  }
+  /// The replica has less than its primary, and writes under the next epoch.
+  static void part(Node& primary, Node& replica, const std::string& lacked) {
+    ASSERT_TRUE(replica.run(Verb::kStop).ok);
+    ASSERT_EQ(primary.value(lacked + "; SELECT 'ok'"), "ok");
+    primary.host.kill_all();
+    ASSERT_TRUE(replica.run(Verb::kStart).ok);
+    ASSERT_TRUE(replica.run(Verb::kPromote, "", 2).ok);
+  }
   static bool says(const std::vector<std::string>& lines, const std::string& words) {
     return std::ranges::any_of(lines, [&](const std::string& line) { return line.find(words) != std::string::npos; });
   }
@@ -478,14 +491,9 @@ TEST_F(Postgres, RebuildsWhenRewindingIsImpossible) {
   ASSERT_EQ(a.value("CREATE TABLE t AS SELECT generate_series(1, 10) i; SELECT 'ok'"), "ok");
   Node& b = replica(2);
   ASSERT_TRUE(caught_up(a, b));
-  ASSERT_TRUE(b.run(Verb::kStop).ok);
-  ASSERT_EQ(a.value("INSERT INTO t VALUES (77); SELECT 'ok'"), "ok");
-  a.host.kill_all();
-  ASSERT_TRUE(b.run(Verb::kStart).ok);
-  ASSERT_TRUE(b.run(Verb::kPromote, "", 2).ok);
+  ASSERT_NO_FATAL_FAILURE(part(a, b, "INSERT INTO t VALUES (77)"));
   ASSERT_EQ(b.value("INSERT INTO t VALUES (11); SELECT 'ok'"), "ok");
-  for (const auto& e : fs::directory_iterator(a.data() + "/pg_wal"))
-    if (e.is_regular_file() && e.path().filename().string().size() == 24) fs::remove(e.path());
+  lose_wal(a);
   const DriverResult broken = a.run(Verb::kFollow, "node2", 2);
   EXPECT_TRUE(broken.diverged) << broken.message;
   // A rewind that was cut off leaves a note; nothing is started on such data.
@@ -514,13 +522,8 @@ TEST_F(Postgres, CopiesNothingWhereThereIsNoRoomForIt) {
   Node& a = primary(1);
   Node& b = replica(2);
   ASSERT_TRUE(caught_up(a, b));
-  ASSERT_TRUE(b.run(Verb::kStop).ok);
-  ASSERT_EQ(a.value("CREATE TABLE t AS SELECT 1; SELECT 'ok'"), "ok");
-  a.host.kill_all();
-  ASSERT_TRUE(b.run(Verb::kStart).ok);
-  ASSERT_TRUE(b.run(Verb::kPromote, "", 2).ok);
-  for (const auto& e : fs::directory_iterator(a.data() + "/pg_wal"))
-    if (e.is_regular_file() && e.path().filename().string().size() == 24) fs::remove(e.path());
+  ASSERT_NO_FATAL_FAILURE(part(a, b, "CREATE TABLE t AS SELECT 1"));
+  lose_wal(a);
   const std::string ballast = disk + "/ballast";
   std::ofstream(ballast) << std::string(fs::space(disk).available - (8U << 20), 'x');
   const DriverResult full = a.run(Verb::kRejoin, "node2", 2);

@@ -1,8 +1,8 @@
 // The nats-servers of a cluster observed: core, witness and leaf nodes, JetStream's meta group and its streams (picture.h).
 //
 // LITTLE IS MENDED HERE. Streams, mirrors and replicas have keepers of their own (streams/route_keeper.h, edge_mirrors.h, log_replicas.h), which run where
-// what they mend is, and the meta group's leader is steered off nodes with leases (core/steering.h). What is told here is what none of these can do. What is done here follows from an operator's word of a node (steps.h): a drained one
-// leads no stream, a retired one that is off is taken out of the meta group.
+// what they mend is, and the meta group's leader is steered off nodes with leases (core/steering.h). What is told here is what none of these can do. What
+// is done here follows from an operator's word of a node (steps.h): a drained one leads no stream, a retired one that is off is taken out of the meta group.
 #pragma once
 
 #include <memory>

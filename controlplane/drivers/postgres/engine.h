@@ -105,6 +105,7 @@ class Engine final : public PostgresDriver {
 
   // ---- for whose word commits wait (sync.cc)
   Result<void> put_in_force(const std::string& names, const PeerAddress* upstream);
+  bool file_has(const std::string& names) const;
   void fill_sync(EngineReport& report, const Seen& seen);
 
   // ---- what is to be so, and what a person should know of (upkeep.cc)

@@ -16,9 +16,6 @@ using std::chrono::milliseconds;
 constexpr milliseconds kTakenUpWithin{1000};
 constexpr milliseconds kAskAgain{10};
 
-// sync_priority is what each sender itself goes by: 0 where it is not waited for.
-const std::string kSenders = "SELECT application_name, state, sync_priority, flush_lsn FROM pg_stat_replication";
-
 }  // namespace
 
 Result<void> Engine::put_in_force(const std::string& names, const PeerAddress* upstream) {
@@ -50,6 +47,11 @@ Result<void> Engine::set_sync(const DriverCommand& c) {
   return put_in_force(sync_names(config_.resource, c.confirmers, c.confirmations), upstream.empty() ? nullptr : find_peer(config_, upstream));
 }
 
+/// One that was written and not read yet would come into force with anybody's reload.
+bool Engine::file_has(const std::string& names) const {
+  return read_file(data_dir_ + "/daarion.conf").value_or("").find("synchronous_standby_names = " + quoted(names) + "\n") != std::string::npos;
+}
+
 /// The position from which on only the present names acknowledged is one read after every sender was seen to go by them: until then one of before may
 /// still release a commit.
 void Engine::fill_sync(EngineReport& r, const Seen& seen) {
@@ -57,24 +59,19 @@ void Engine::fill_sync(EngineReport& r, const Seen& seen) {
   std::tie(r.confirmers, r.confirmations) = read_sync_names(seen.sync);
   if (std::exchange(sync_seen_, seen.sync) != seen.sync) sync_taken_up_ = false, sync_from_.reset();
   if (sync_taken_up_ && !sync_from_) sync_from_ = seen.written;
-  auto conn = connection(kConnectLimit);
-  if (!conn) return;
-  const auto senders = (*conn)->query(kSenders, kAskLimit);
+  const auto senders = replicas();
   if (!senders) return;
   std::size_t hold = 0;
   bool agreed = true;
-  for (const Row& v : *senders) {
-    const NodeId node(v[0]);
-    const bool named = std::ranges::find(r.confirmers, node) != r.confirmers.end();
-    agreed = agreed && named == (number_of(v[2]) > 0);
-    if (v[1] != "streaming" || find_peer(config_, node) == nullptr) continue;
-    r.followers.push_back(node);
-    if (named && sync_from_ && parse_lsn(v[3]) >= *sync_from_) ++hold;
+  for (const ReplicaLag& sender : *senders) {
+    const bool named = std::ranges::find(r.confirmers, sender.node) != r.confirmers.end();
+    agreed = agreed && named == (sender.sync_state != "async");  // what the sender itself goes by
+    if (sender.state != "streaming" || find_peer(config_, sender.node) == nullptr) continue;
+    r.followers.push_back(sender.node);
+    if (named && sync_from_ && sender.flushed >= *sync_from_) ++hold;
   }
   if (agreed) sync_taken_up_ = true;
-  // A file that was written and not read yet would come into force with anybody's reload.
-  const bool lasts = read_file(data_dir_ + "/daarion.conf").value_or("").find("synchronous_standby_names = " + quoted(seen.sync) + "\n") != std::string::npos;
-  r.confirmed_all = agreed && lasts && sync_from_ && hold >= r.confirmations && r.confirmations > 0;
+  r.confirmed_all = agreed && sync_from_ && hold >= r.confirmations && r.confirmations > 0 && file_has(seen.sync);
 }
 
 }  // namespace daarion::postgres
