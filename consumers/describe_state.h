@@ -44,7 +44,7 @@ void describe(A& a, Is<LeaseState> auto& x) {
   a(1, x.version); a(2, x.epoch); a(3, x.holder); a(4, x.session); a(5, x.kind); a(6, x.phase); a(7, x.decided);
   a(8, x.decided_event); a(9, x.open); a(10, x.completed); a(11, x.position); a(12, x.final_position); a(13, x.timelines);
   a(14, x.ended); a(15, x.promotions_ns); a(16, x.instance);
-  a(17, x.sync);
+  a(17, x.sync); a(18, x.accepts_loss);
 }
 template <class A>
 void describe(A& a, Is<ReplicaState> auto& x) {

@@ -193,7 +193,7 @@ void describe(A& a, Is<Beat> auto& x) {
   a(8, x.feature_level); a(9, x.claims); a(10, x.next); a(11, x.ended); a(12, x.resumed); a(13, x.promises); a(14, x.applied);
   a(15, x.digest); a(16, x.chain); a(17, x.suspects); a(18, x.engines); a(19, x.topology_hash); a(20, x.region);
   a(21, x.ready_for); a(22, x.promised); a(23, x.root); a(24, x.overrides); a(25, x.sent_ms);
-  a(26, x.waits);
+  a(26, x.waits); a(27, x.asks); a(28, x.answers);
 }
 /// In acks as in the state.
 template <class A>

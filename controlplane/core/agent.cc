@@ -45,6 +45,7 @@ EngineReport Agent::engine(Instant now) const {
   report.contact_age_ms += report.age_ms;
   report.confirmers.clear(), report.followers.clear();
   report.confirmations = 0, report.confirmed_all = false;
+  report.looked = 0;
   return report;
 }
 
@@ -113,6 +114,7 @@ void Agent::advance(const AgentContext& c, Instant now, AgentOutput& out) {
   }
   arm(now, out);
   if (std::exchange(opened_now_, false)) out.beat_now = true;  // others may have to know of it before the log can tell them
+  if (std::exchange(answered_, false)) out.beat_now = true;
   if (!c.state_loaded) return;
   if (lease) complete(c, *lease, now, out);
   hand_over(c, lease, now, out);

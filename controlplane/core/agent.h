@@ -46,7 +46,7 @@ class Agent {
       : self_(std::move(self)), resource_(std::move(resource)), timers_(timers), holder_(resource_, timers) {}
 
   void on_guard(const GuardReport& report, Instant now);
-  void on_engine(const EngineReport& report, Instant now);
+  void on_engine(const EngineReport& report, Instant looked);
   void on_done(const DriverResult& result, Instant now);
   void on_ack(const Ack& ack, Instant sent_at, const VoterSet& voters, const State& state, Instant now);
   /// A voter is bound to this session of ours: if the guard does not have it, beats will say that it ended.
@@ -55,6 +55,8 @@ class Agent {
   void told(const SlotDropped& slot) { dropped_slots_.erase(slot.slot); }
   /// The log lost events, and the state is folded anew.
   void refold(std::uint64_t next_counter) { holder_.refold(next_counter); }
+  /// A session that has its majority asks what the others have, before it opens: a fresh position will be asked for.
+  void on_ask(const SessionId& session);
   /// A vote says that the lease is over: a fresh position will be asked for.
   void on_vote() { observe_wanted_ = true; }
 
@@ -65,6 +67,8 @@ class Agent {
   SessionId next_session() const { return guard_.next; }
   std::vector<SessionId> ended_to_say(const State& state) const;
   EngineReport engine(Instant now) const;
+  std::optional<SessionId> asks() const;
+  std::optional<SessionId> answers() const;
   EngineState engine_state() const { return engine_.state; }
   /// The Resumed that beats name: once the guard has the deadline that came with it, since a voter that hears it counts on that; 0: none.
   Sequence resumed() const;
@@ -100,7 +104,8 @@ class Agent {
   bool may_hand_over(const AgentContext& c, const LeaseState& lease, Instant now);
   void move_engine(const AgentContext& c, const LeaseState* lease, Instant now, AgentOutput& out);
   bool owes_completion(const AgentContext& c, const LeaseState& lease) const;
-  void move_writer(Instant now, AgentOutput& out);
+  bool others_lack_nothing(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out);
+  void move_writer(const LeaseState* lease, Instant now, AgentOutput& out);
   void move_follower(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out);
   void keep_sync(const AgentContext& c, const LeaseState* lease, Instant now, AgentOutput& out);
   std::vector<NodeId> present_followers(const AgentContext& c, const std::vector<NodeId>& declared, Instant now);
@@ -137,6 +142,11 @@ class Agent {
   Instant asked_at_{};  // when an observation was last asked for
   bool observed_ = false;
   bool opened_now_ = false;
+  SessionId asking_;           // this node's, that waits for what others have
+  Instant asking_since_{};
+  SessionId asked_by_;         // the newest that asked
+  std::uint64_t asked_op_ = 0; // the look that was asked for since; 0: none yet
+  bool answered_ = false;
 
   std::optional<Op> op_;
   std::uint64_t next_op_ = 1;

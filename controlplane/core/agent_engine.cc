@@ -40,17 +40,19 @@ void Agent::on_guard(const GuardReport& report, Instant now) {
   guard_ = report;
 }
 
-void Agent::on_engine(const EngineReport& report, Instant now) {
+void Agent::on_engine(const EngineReport& report, Instant looked) {
   for (const DroppedSlot& slot : report.dropped_slots) dropped_slots_[slot.slot] = slot;  // said once, whatever became of the engine
   if (report.incarnation != guard_.incarnation) return;
   if (report.state == EngineState::kPrimary && engine_.state != EngineState::kPrimary) opened_now_ = true;
   if (report.state == EngineState::kPrimary && holder_.claiming()) opened_ = holder_.current()->session;
-  if (report.replayed > engine_.replayed) unopened_since_ = now;
+  if (report.replayed > engine_.replayed) unopened_since_ = looked;
+  const bool answered = answers().has_value();
   engine_ = report;
   engine_.dropped_slots.clear();
-  engine_at_ = now - std::chrono::milliseconds(report.age_ms);
+  engine_at_ = looked;
   engine_known_ = true;
   observed_ = true;
+  answered_ = answered_ || (!answered && answers());
 }
 
 void Agent::on_done(const DriverResult& result, Instant now) {
@@ -123,7 +125,8 @@ void Agent::move_engine(const AgentContext& c, const LeaseState* lease, Instant 
     MARK_IF(kObservesAgain, old);
     observe_wanted_ = false;
     asked_at_ = now;
-    out.drive = DriverCommand{0, resource_, Verb::kObserve, {}, {}};
+    if (asked_op_ == 0) asked_op_ = next_op_;  // and any later one
+    out.drive = DriverCommand{next_op_++, resource_, Verb::kObserve, {}, {}};
   }
   if (!engine_known_) {
     next_ = std::min(next_, later(asked_at_, kObserveAgain));
@@ -160,6 +163,8 @@ void Agent::move_engine(const AgentContext& c, const LeaseState* lease, Instant 
     if (!switchover_waits_) waits("a majority of voters to promise " + resource_.value + " to " + self_.value, "daarionctl nodes", now);
     return;
   }
+  if (holder_.claiming() && lease && engine_.state == EngineState::kStandby && engine_.opened != holder_.current()->session && !others_lack_nothing(c, *lease, now, out))
+    return;
   if (!switchover_waits_) wait_.reset();
   // One session, one opening: an engine that ended under its lease is not opened again under it.
   if (holder_.claiming() && engine_.opened == holder_.current()->session && engine_.state != EngineState::kPrimary &&
@@ -172,7 +177,7 @@ void Agent::move_engine(const AgentContext& c, const LeaseState* lease, Instant 
     if (!switchover_waits_) waits("the log to show what " + self_.value + " wrote under an earlier epoch", "daarionctl status", now);
     return;
   }
-  if (holder_.claiming()) return move_writer(now, out);
+  if (holder_.claiming()) return move_writer(lease, now, out);
   if (lease) return move_follower(c, *lease, now, out);
   // Opened here once, and the log knows of no epoch: it lost them all. A standby's position can be judged.
   if (engine_.state == EngineState::kStopped && !engine_.opened.empty()) run(Verb::kStart, {}, {}, now, out);
@@ -186,9 +191,14 @@ bool Agent::owes_completion(const AgentContext& c, const LeaseState& lease) cons
   });
 }
 
-void Agent::move_writer(Instant now, AgentOutput& out) {
+void Agent::move_writer(const LeaseState* lease, Instant now, AgentOutput& out) {
   switch (engine_.state) {
     case EngineState::kEmpty:
+      // Its files were there when it was named. Made from empty, all the others would be copied from nothing.
+      if (lease && lease->kind != DecisionKind::kBootstrap && lease->kind != DecisionKind::kKeep) {
+        MARK(kEndEmpty);
+        return retire("its data directory is empty, and " + resource_.value + " is not to be made from nothing", out);
+      }
       if (confirmed() && holder_.has_lease(now)) run(Verb::kProvision, holder_.held(), {}, now, out);
       return;
     case EngineState::kStopped:

@@ -15,6 +15,8 @@ std::vector<NodeId> sorted(std::vector<NodeId> nodes) {
   return nodes;
 }
 
+bool has_note(const std::vector<SessionNote>& notes, const SessionNote& note) { return std::ranges::find(notes, note) != notes.end(); }
+
 Version next_version(const LeaseState& lease) { return Version{lease.version.value + 1}; }
 
 }  // namespace
@@ -39,7 +41,9 @@ std::vector<NodeId> Agent::present_followers(const AgentContext& c, const std::v
 void Agent::keep_sync(const AgentContext& c, const LeaseState* lease, Instant now, AgentOutput& out) {
   const ResourceSpec* spec = c.cluster.spec.resource(resource_);
   const bool holds = lease && spec && spec->confirmations() > 0 && confirmed() && lease->completed.session == holder_.current()->session &&
-                     is_us(c, lease->completed.node, lease->completed.instance);
+                     is_us(c, lease->completed.node, lease->completed.instance) &&
+                     // and it has the newest epoch: nobody who was named without regard to the new set can have a majority any more
+                     lease->session == holder_.current()->session && lease->epoch == holder_.held();
   if (!holds) away_.clear();
   // Not beside a step of the driver: it may be about to change what is in force.
   if (!holds || op_ || !engine_known_ || engine_.state != EngineState::kPrimary) return;
@@ -67,6 +71,61 @@ void Agent::keep_sync(const AgentContext& c, const LeaseState* lease, Instant no
   run(Verb::kSetSync, holder_.held(), {}, now, out);
   out.drive->confirmers = std::move(in_order);
   out.drive->confirmations = step.tell->needed;
+}
+
+void Agent::on_ask(const SessionId& session) {
+  if (asked_by_ == session) return;
+  asked_by_ = session;
+  asked_op_ = 0;
+  observe_wanted_ = true;
+}
+
+std::optional<SessionId> Agent::asks() const {
+  const bool stands = !asking_.empty() && holder_.claiming() && holder_.current()->session == asking_ && engine_.state != EngineState::kPrimary;
+  return stands ? std::optional(asking_) : std::nullopt;
+}
+
+std::optional<SessionId> Agent::answers() const {
+  const bool looked = engine_known_ && !asked_by_.empty() && asked_op_ != 0 && engine_.looked >= asked_op_;
+  return looked ? std::optional(asked_by_) : std::nullopt;
+}
+
+/// The decision was made on positions that may be of before the end of a lease: a vote that came late speaks of one that lived on, and was written
+/// under (simulator seed 59106). That this session has its majority proves that nobody writes: what was looked at since then cannot grow. So it asks, and its
+/// engine opens where the rule of decide.h holds for the answers. If another has more, or too few answer, the session is given back.
+bool Agent::others_lack_nothing(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out) {
+  if (PLANTED(kOpensUnasked)) return true;
+  const SessionId session = holder_.current()->session;
+  Evidence e = Decider::gather(resource_, c.cluster, now);
+  e.allow_data_loss = lease.accepts_loss;
+  e.wanted = {};
+  const auto self = std::ranges::find(e.candidates, self_, &CandidateEvidence::node);
+  if (self == e.candidates.end()) return true;
+  self->engine = engine_;
+  const Objection no = object_to_sync(e, *self, [&](const CandidateEvidence& other) {
+    if (other.engine.state != EngineState::kStandby || other.engine.position.timeline == 0) return false;
+    if (other.node == self_) return answers() == session;
+    const Peer* peer = c.cluster.peers.find(other.node);
+    return other.heard && peer != nullptr && has_note(peer->beat.answers, {resource_, session});
+  });
+  if (no.rule.empty()) return true;
+  if (asking_ != session) {
+    MARK(kAsks);
+    asking_ = session;
+    asking_since_ = now;
+    out.beat_now = true;
+    on_ask(session);
+  }
+  const Instant until = later(asking_since_, timers_.ttl);
+  const bool ahead = no.rule == "not_in_sync_set";
+  MARK_IF(kEndLacks, ahead);
+  if (ahead || now >= until) {
+    retire(no.detail, out);
+    return false;
+  }
+  if (!switchover_waits_) waits(no.detail, "daarionctl status", now);
+  next_ = std::min(next_, until);
+  return false;
 }
 
 }  // namespace daarion

@@ -17,12 +17,6 @@ bool has_data(EngineState state) {
          state == EngineState::kStarting;
 }
 
-/// One rule's word against a candidate: empty rule means that it has nothing to say.
-struct Objection {
-  std::string rule;
-  std::string detail;
-};
-
 Objection object_to_member(const Evidence& e, const CandidateEvidence& c) {
   if (c.intent != MemberIntent::kActive) return {"not_active", std::string("its intent is ") + text_of(c.intent)};
   if (c.tags.nofailover && e.wanted != c.node) return {"nofailover", "tagged nofailover"};
@@ -57,8 +51,7 @@ Objection object_to_engine(const Evidence& e, const CandidateEvidence& c) {
 
 Objection object_to_lag(const Evidence& e, const CandidateEvidence& c) {
   if (e.kind == DecisionKind::kBootstrap || PLANTED(kLagIgnored)) return {};
-  const bool forgiven = e.allow_data_loss && (e.wanted.empty() || e.wanted == c.node);
-  if (forgiven) return {};
+  if (e.accepts_loss_of(c.node)) return {};
   const std::uint64_t behind = lag_bytes(e, c);
   if (e.final_position && behind > 0)
     return {"loses_writes", with_number("the holder stopped cleanly, and this lacks its last ", behind, " bytes")};
@@ -80,30 +73,12 @@ bool shows_all(const Evidence& e, const CandidateEvidence& c) {
   return c.heard && c.beat_age_ms <= e.unreachable_ms && c.engine.state == EngineState::kStandby && c.engine.position.timeline != 0 && c.engine.age_ms <= e.settled_ms;
 }
 
-/// Each acknowledged write is held by some `needed` of the members: of so many of them as are asked for here, one has it, and so has whoever is furthest.
-Objection object_to_sync(const Evidence& e, const CandidateEvidence& c) {
-  if (e.kind == DecisionKind::kBootstrap || PLANTED(kSyncIgnored)) return {};
-  if (e.allow_data_loss && (e.wanted.empty() || e.wanted == c.node)) return {};
-  for (const SyncEvidence& s : e.sync) {
-    if (c.node == s.writer || (e.final_position && s.writer == e.last_holder)) continue;
-    std::uint64_t heard = 0;
-    const CandidateEvidence* ahead = nullptr;
-    for (const CandidateEvidence& other : e.candidates) {
-      if (std::ranges::find(s.members, other.node) == s.members.end() || !shows_all(e, other)) continue;
-      ++heard;
-      if (place_of(other) > place_of(c) && (ahead == nullptr || place_of(other) > place_of(*ahead))) ahead = &other;
-    }
-    const std::uint64_t wanted = s.members.size() + 1 - std::min<std::uint64_t>(s.needed, s.members.size());
-    if (heard < wanted)
-      return {"sync_unheard", with_number("", heard, "") + with_number(" of the ", s.members.size(), " replicas that confirmed the writes of ") + s.writer.value +
-                                  with_number(" show what they have, ", wanted, " must, or an acknowledged write could be missing")};
-    if (ahead != nullptr) return {"not_in_sync_set", ahead->node.value + " has more, which may have been acknowledged"};
-  }
-  return {};
+Objection object_to_shown(const Evidence& e, const CandidateEvidence& c) {
+  return object_to_sync(e, c, [&](const CandidateEvidence& other) { return shows_all(e, other); });
 }
 
 Verdict judge(const Evidence& e, const CandidateEvidence& c) {
-  for (const auto rule : {object_to_member, object_to_engine, object_to_lag, object_to_sync})
+  for (const auto rule : {object_to_member, object_to_engine, object_to_lag, object_to_shown})
     if (Objection o = rule(e, c); !o.rule.empty()) return {c.node, false, std::move(o.rule), std::move(o.detail)};
   if (e.kind == DecisionKind::kBootstrap) return {c.node, true, "eligible", "declared primary, the log is empty"};
   return {c.node, true, "eligible",
@@ -151,6 +126,27 @@ std::string object_to_deciding(const Evidence& e) {
 }
 
 }  // namespace
+
+Objection object_to_sync(const Evidence& e, const CandidateEvidence& c, const std::function<bool(const CandidateEvidence&)>& shows_all) {
+  if (e.kind == DecisionKind::kBootstrap || PLANTED(kSyncIgnored)) return {};
+  if (e.accepts_loss_of(c.node)) return {};
+  for (const SyncEvidence& s : e.sync) {
+    if (c.node == s.writer || (e.final_position && s.writer == e.last_holder)) continue;
+    std::uint64_t heard = 0;
+    const CandidateEvidence* ahead = nullptr;
+    for (const CandidateEvidence& other : e.candidates) {
+      if (std::ranges::find(s.members, other.node) == s.members.end() || !shows_all(other)) continue;
+      ++heard;
+      if (place_of(other) > place_of(c) && (ahead == nullptr || place_of(other) > place_of(*ahead))) ahead = &other;
+    }
+    const std::uint64_t wanted = s.members.size() + 1 - std::min<std::uint64_t>(s.needed, s.members.size());
+    if (heard < wanted)
+      return {"sync_unheard", with_number("", heard, "") + with_number(" of the ", s.members.size(), " replicas that confirmed the writes of ") + s.writer.value +
+                                  with_number(" show what they have, ", wanted, " must, or an acknowledged write could be missing")};
+    if (ahead != nullptr) return {"not_in_sync_set", ahead->node.value + " has more, which may have been acknowledged"};
+  }
+  return {};
+}
 
 std::uint64_t lag_bytes(const Evidence& e, const CandidateEvidence& c) {
   const auto have = c.engine.position.lsn.value;

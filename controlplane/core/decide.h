@@ -23,6 +23,7 @@
 // Among the eligible: the highest position, then the higher priority, then the lower node id. Never random.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -50,6 +51,16 @@ inline constexpr const char* kUnblockPause = "daarionctl resume --reason TEXT";
 /// Units: lag in bytes of the engine's log and in ms. Errors: none; "no" is a Decision without `to`.
 /// Source: positions are what each node's own driver observed (PostgreSQL: pg_last_wal_receive_lsn on a standby).
 Decision decide(const Evidence& evidence);
+
+/// One rule's word against a candidate: empty rule means that it has nothing to say.
+struct Objection {
+  std::string rule;
+  std::string detail;
+};
+
+/// sync_unheard or not_in_sync_set. Each acknowledged write is held by some `needed` of the members: of so many of them as are asked for here, one has
+/// it, and so has whoever is furthest. `shows_all`: whether all that the member may have confirmed is in its position.
+Objection object_to_sync(const Evidence& evidence, const CandidateEvidence& candidate, const std::function<bool(const CandidateEvidence&)>& shows_all);
 
 /// How many bytes the candidate is behind the holder's last known position (0 if at or past it).
 std::uint64_t lag_bytes(const Evidence& evidence, const CandidateEvidence& candidate);

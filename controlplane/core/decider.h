@@ -82,12 +82,14 @@ class Decider {
   /// and the "if node1 dies now" line.
   static Nomination preview(const ResourceId& resource, const DeciderContext& context, bool holder_dead, Instant now);
 
+  /// What this node knows now of whom a decision would be about; no votes.
+  static Evidence gather(const ResourceId& resource, const DeciderContext& context, Instant now);
+
  private:
   struct Heard {
     Vote vote;
     Instant at{};
   };
-  static Evidence gather(const ResourceId& resource, const DeciderContext& context, Instant now);
   std::vector<VoteEvidence> count_votes(const DeciderContext& context, Instant now) const;
   bool positions_fresh(const Evidence& evidence, Instant now) const;
   void waits(std::string what, std::string unblock, Instant now);

@@ -66,6 +66,7 @@ struct EngineReport {
   std::uint32_t confirmations = 0;    // for so many of them
   bool confirmed_all = false;         // as many of them as are needed hold all that was acknowledged before that was so
   std::vector<NodeId> followers;      // replicas that stream from it
+  std::uint64_t looked = 0;           // the newest command that was given before it was looked at: its own node's to use
   bool operator==(const EngineReport&) const = default;
 };
 
@@ -148,6 +149,9 @@ struct Evidence {
   std::uint64_t settled_ms = 0;       // how long the votes have been a majority: what was observed since then cannot grow
   std::vector<CandidateEvidence> candidates;  // every member of the resource, by node id
   bool operator==(const Evidence&) const = default;
+
+  /// Whether a person does, if it is that node.
+  bool accepts_loss_of(const NodeId& node) const { return allow_data_loss && (wanted.empty() || wanted == node); }
 };
 
 struct Verdict {

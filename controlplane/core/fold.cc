@@ -111,6 +111,7 @@ struct Step {
     l.phase = l.has_ended(p.session) ? LeaseState::Phase::kEnded : LeaseState::Phase::kDecided;
     l.decided = log.sequence;
     l.decided_event = h.id;
+    l.accepts_loss = p.evidence.accepts_loss_of(p.to);
     if (l.phase == LeaseState::Phase::kDecided) l.open.push_back({h.epoch, p.to, p.session, p.kind, log.sequence, h.id, p.instance});
     MARK_IF(kFoldEndedNamed, l.phase == LeaseState::Phase::kEnded);
     keep_newest(l.open, kMaxDecisions);

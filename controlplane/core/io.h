@@ -132,6 +132,7 @@ struct GuardChanged {
 };
 struct EngineObserved {
   EngineReport report;
+  Instant looked{};  // when it was begun to be looked at: a process that stood still takes up what it saw before
 };
 struct DriverDone {
   DriverResult result;

@@ -83,6 +83,8 @@ struct Beat {
   std::uint64_t overrides = 0;
   std::uint64_t sent_ms = 0;        // by the sender's clock, of this boot: what tells a late beat from a fresh one; 0: not said
   std::vector<WaitNote> waits = {};  // a few, and their text cut
+  std::vector<SessionNote> asks = {};     // sessions of this node that have their majority, and open once others show what they have (agent_sync.cc)
+  std::vector<SessionNote> answers = {};  // sessions of others that asked so before the engines of this beat were looked at
   bool operator==(const Beat&) const = default;
 };
 

@@ -100,6 +100,8 @@ void NodeCore::on(const BeatHeard& in, Instant now) {
     const bool ours = note.node == config_.identity.self && (note.instance.empty() || note.instance == config_.identity.instance);
     if (const auto agent = agents_.find(note.resource); ours && agent != agents_.end()) agent->second.on_promise(note.session);
   }
+  for (const SessionNote& note : in.beat.asks)
+    if (const auto agent = agents_.find(note.resource); agent != agents_.end()) agent->second.on_ask(note.session);
   VoterOutput out;
   voter_.on_beat(in.beat, *state_, now, out);
   flush(out, now);
@@ -185,7 +187,7 @@ void NodeCore::on(const GuardChanged& in, Instant now) {
 }
 
 void NodeCore::on(const EngineObserved& in, Instant now) {
-  if (const auto agent = agents_.find(in.report.resource); agent != agents_.end()) agent->second.on_engine(in.report, now);
+  if (const auto agent = agents_.find(in.report.resource); agent != agents_.end()) agent->second.on_engine(in.report, std::min(in.looked, now));
 }
 
 void NodeCore::on(const DriverDone& in, Instant now) {
@@ -331,6 +333,8 @@ void NodeCore::send_beat(const DeciderContext& c, Instant now) {
     if (!agent.next_session().empty()) beat.next.push_back({resource, agent.next_session()});
     for (const SessionId& s : agent.ended_to_say(*state_)) beat.ended.push_back({resource, s});
     if (agent.resumed().value != 0) beat.resumed.push_back({resource, agent.resumed()});
+    if (const auto session = agent.asks()) beat.asks.push_back({resource, *session});
+    if (const auto session = agent.answers()) beat.answers.push_back({resource, *session});
     beat.engines.push_back(agent.engine(now));
     if (const auto& wait = agent.wait(); wait && beat.waits.size() < kWaitsSaid)
       beat.waits.push_back({resource, cut(wait->what, kWaitBytes), cut(wait->unblock, kWaitBytes), static_cast<std::uint64_t>(std::max<std::int64_t>(0, to_ms(now - wait->since)))});

@@ -57,6 +57,7 @@
   X(kLagIgnored, "lag_ignored", "a candidate may be behind by any amount")                                                  \
   X(kAncestryIgnored, "ancestry_ignored", "a candidate of a forked timeline is eligible")                                   \
   X(kSyncIgnored, "sync_ignored", "a candidate is promoted whatever those have that confirm commits")                       \
+  X(kOpensUnasked, "opens_unasked", "who was named opens by what a decision of before its majority stood on")                \
   X(kSyncLeavesAtOnce, "sync_leaves_at_once", "a replica leaves the sync set before the others have what it confirmed")    \
   X(kWorstCandidate, "worst_candidate", "the candidate with the lowest position wins")                                      \
   X(kDivergedFollows, "diverged_follows", "a node whose data have parted from the writer's is never rejoined")              \
@@ -172,10 +173,14 @@
   X(kFoldVoid, "fold: a version that came before its turn, after the log lost events", 5000)                                \
   X(kSaysLeaseAgain, "agent: has a lease decided again that the log lost", 5000)                                            \
   X(kLostReplaced, "decider: a paused holder whose node was rebuilt is named", 20000)                                      \
+  X(kAsks, "agent: asks what others have before its engine opens", 200)                                                     \
+  X(kEndEmpty, "agent: ends, its data are gone", 20000)                                                                     \
+  X(kEndLacks, "agent: ends, another has more than it", 20000)                                                              \
   X(kSyncSmaller, "agent: a replica leaves the sync set", 5000)                                                             \
   X(kSyncLarger, "agent: a replica joins the sync set", 5000)                                                               \
   X(kLostOpening, "decider: counts a timeline whose opening the log does not show", 5000)                                  \
   X(kWriterAboveLog, "agent: leaves its engine beside a writer whose epoch the log does not show", 1000)                    \
+  X(kPauseLost, "voter: its promise has no end by a Paused that the log has lost", 50000)                                   \
   X(kReportsLoss, "housekeeper: says what the log lost", 1000)
 
 namespace daarion {

@@ -147,6 +147,7 @@ struct LeaseState {
   Phase phase = Phase::kNone;
   Sequence decided;
   EventId decided_event;
+  bool accepts_loss = false;    // a person did, for whom it names
   std::vector<OpenDecision> open;  // this one and older ones, newest last
   // the newest decision that was completed: whose data the others follow
   CompletedLease completed;

@@ -526,6 +526,18 @@ std::optional<Wait> Voter::silence(const State& state, Instant now) const {
     if (const OpenDecision* d = state.in_doubt(resource))
       return says("epoch " + std::to_string(d->epoch.value) + " of " + resource.value + " was decided for " + d->node.value + ", which may write under it without an end",
                   "start " + d->node.value + ", or daarionctl confirm-fencing " + resource.value + " --holder " + d->node.value + " --reason TEXT");
+  return lost_pause(state, now);
+}
+
+/// The log lost the Paused that a promise has no end by: failover is off, and nothing there says so. Resumed counts once its number is higher.
+std::optional<Wait> Voter::lost_pause(const State& state, Instant now) const {
+  for (const auto& [resource, rec] : record_.promises) {
+    const bool folded = state.applied >= rec.paused && !state.paused(resource) && !state.fenced(resource, rec.session);
+    if (!endless(resource) || promises_.at(resource).ended || !folded || state.newest_resumed(resource) > rec.paused) continue;
+    MARK(kPauseLost);
+    return Wait{resource, "an end of the pause of event " + std::to_string(rec.paused.value) + ", which the log has lost: until then nobody takes over " + resource.value,
+                "daarionctl resume " + resource.value + " --reason TEXT", now};
+  }
   return std::nullopt;
 }
 

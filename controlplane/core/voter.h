@@ -79,7 +79,8 @@ class Voter {
   /// The promises that are not over, and of a resource that is withheld the session that it may owe one: who has it may say that it ended.
   std::vector<PromiseNote> promises(const State& state, Instant now) const;
 
-  /// Why a voter that the set names answers nothing, or nothing about some resource; nothing: it does answer, or says otherwise why not.
+  /// Why a voter that the set names answers nothing, or nothing about some resource; or that failover is off by a pause that the log has lost; nothing:
+  /// it does answer, or says otherwise why not.
   std::optional<Wait> silence(const State& state, Instant now) const;
 
   /// When something here changes by time alone; kNever if nothing will.
@@ -104,6 +105,7 @@ class Voter {
   std::optional<Instant> promised_until(const ResourceId& resource, const SessionId& session, Instant now) const;
 
  private:
+  std::optional<Wait> lost_pause(const State& state, Instant now) const;
   struct Promise {
     Instant ends{};
     bool needs_log = false;  // since a reboot or a change of set: the same claim must pass the log once more

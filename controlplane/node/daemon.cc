@@ -396,8 +396,10 @@ void Daemon::run_driver(Seat& seat) {
   }
   if (!seat.guard) return;
   const std::unique_ptr<Driver> driver = seat.spec.driver(*seat.guard);
+  std::uint64_t newest_op = 0;
   while (!ending_) {
     const auto command = seat.commands.pop(kObserveEvery);
+    if (command) newest_op = command->op;
     if (command && command->verb != Verb::kObserve) {
       DriverResult result = driver->run(*command);
       result.op = command->op;
@@ -412,8 +414,8 @@ void Daemon::run_driver(Seat& seat) {
     if (seat.guard->incarnation() != incarnation) continue;  // another engine by now
     report.resource = seat.spec.resource;
     report.incarnation = incarnation;
-    report.age_ms = static_cast<std::uint64_t>(to_ms(node_now() - before));
-    post(EngineObserved{report});
+    report.looked = newest_op;
+    post(EngineObserved{report, before});
   }
 }
 

@@ -75,18 +75,19 @@ void World::acknowledge(const Host& host) {
   if (have.size() >= e.confirmations) checker_.acknowledged({e.data.position.timeline, std::min(have[e.confirmations - 1], e.data.position.lsn), {}});
 }
 
-void World::observe(Host& host) {
+void World::observe(Host& host, std::uint64_t op) {
   Host* h = &host;
   const std::uint64_t life = host.life;
-  after(random_.between(microseconds(500), milliseconds(5)), [this, h, life] {
+  after(random_.between(microseconds(500), milliseconds(5)), [this, h, life, op] {
     if (h->life != life || !h->daemon_up) return;
     EngineReport report = report_of(*h);
-    give(*h, EngineObserved{report});
+    report.looked = op;
+    give(*h, EngineObserved{report, local(*h)});
   });
 }
 
 void World::drive(Host& host, const DriverCommand& command) {
-  if (command.verb == Verb::kObserve) return observe(host);
+  if (command.verb == Verb::kObserve) return observe(host, command.op);
   Duration takes = random_.between(milliseconds(10), milliseconds(80));
   if (command.verb == Verb::kProvision || command.verb == Verb::kRejoin) takes = random_.between(milliseconds(100), milliseconds(1500));
   if (command.verb == Verb::kStart || command.verb == Verb::kFollow) takes = random_.between(milliseconds(20), milliseconds(250));

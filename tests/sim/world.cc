@@ -227,8 +227,21 @@ void World::grant_overrides() {
   after(kLookAgain, [this] { grant_overrides(); });
 }
 
+/// A pause that the log has lost ends as any other.
+void World::resume_as_told() {
+  for (const auto& host : hosts_) {
+    if (host->gone || !host->daemon_up) continue;
+    const std::vector<Wait> waits = host->core->waits();
+    const bool told = std::ranges::any_of(waits, [](const Wait& w) { return w.unblock.starts_with("daarionctl resume") && w.what.find("which the log has lost") != std::string::npos; });
+    if (!told) continue;
+    append_by_hand(Resumed{}, resource_, {}, "operator:sim", NodeId("node1"));
+    return;
+  }
+}
+
 void World::await_settled(Instant began, Instant well_since) {
   give_word();
+  resume_as_told();
   grant_override();
   accept_loss(began);
   if (!settled()) {

@@ -205,6 +205,7 @@ class World {
   void give_shared(Host& host, const std::shared_ptr<const Input>& input);
   bool settled() const;
   void give_word();
+  void resume_as_told();
   bool grant_override();
   void accept_loss(Instant began);
   void await_settled(Instant began, Instant well_since);
@@ -238,7 +239,7 @@ class World {
 
   void drive(Host& host, const DriverCommand& command);
   void finish(Host& host, const DriverCommand& command, std::uint64_t engine_life);
-  void observe(Host& host);
+  void observe(Host& host, std::uint64_t op);
   EngineReport report_of(Host& host) const;
   bool follows_history(const Engine& standby, const Engine& primary) const;
   void tick_engines();

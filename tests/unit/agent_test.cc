@@ -536,6 +536,17 @@ TEST_F(AgentTest, SaysTheEndOfADecisionThatNamedNoInstance) {
   EXPECT_EQ(std::get<PromotionFailed>(failed->payload).instance, instance(1));
 }
 
+TEST_F(AgentTest, MakesNothingFromEmptyWhereDataWereToBePromoted) {
+  log.decide(1, 1, session(1));
+  engine(EngineState::kEmpty, at(0));
+  EXPECT_TRUE(commands(advance(at(0)), GuardCommand::Kind::kRetire));
+  end(session(1), EndCause::kReleased, at(10));
+  observe(EngineState::kEmpty, at(20));
+  const AgentOutput after = advance(at(20));
+  ASSERT_NE(wish<PromotionFailed>(after), nullptr);
+  EXPECT_EQ(wish<PromotionFailed>(after)->reason, "its data directory is empty, and postgres is not to be made from nothing");
+}
+
 // ---- a lease whose engine does not open
 class UnopenedTest : public AgentTest {
  protected:
@@ -568,7 +579,7 @@ TEST_F(UnopenedTest, EndsItsClaimAfterHalfAMinute) {
 }
 
 TEST_F(UnopenedTest, NotWhileAProvisionIsUnderWay) {
-  log.decide(1, 1, session(1));
+  log.decide(1, 1, session(1), DecisionKind::kKeep);  // of a bootstrap, on a needless nomination
   engine(EngineState::kEmpty, at(0));
   advance(at(0));
   EXPECT_FALSE(retired_by(120'000));
@@ -1248,6 +1259,143 @@ TEST_F(AgentSyncTest, BeatsDoNotCarryIt) {
   EXPECT_TRUE(agent.engine(at(10)).confirmers.empty());
   EXPECT_TRUE(agent.engine(at(10)).followers.empty());
   EXPECT_FALSE(agent.engine(at(10)).confirmed_all);
+}
+
+// ---- what others have is asked before the engine opens
+/// node2 wrote, and its commits waited for one of node1 and node3. node1 is named, and has its majority.
+class AgentAskTest : public AgentSyncTest {
+ protected:
+  /// What the first step after the majority does.
+  AgentOutput earn(Evidence evidence = {}) {
+    log.decide(1, 2, session(20), DecisionKind::kBootstrap);
+    log.complete(1, 2, session(20), {1, Lsn{100}, "db"});
+    log.release(1, 2, session(20));
+    log.add(PromotionDecided{.to = node(1), .session = session(1), .kind = DecisionKind::kFailover, .evidence = std::move(evidence), .instance = instance(1)}, node(1),
+            kPostgres, Epoch{2});
+    engine(EngineState::kStandby, at(0));
+    advance(at(0));
+    majority_acks(2, session(1), at(0));
+    advance(at(0));
+    confirm(2, session(1), at(1480), at(1));
+    observe(EngineState::kStandby, at(1));
+    return advance(at(1));
+  }
+  void renew(Instant now) {
+    majority_acks(2, session(1), now);
+    confirm(2, session(1), agent.holder().deadline(), now);
+  }
+  void look_again(std::uint64_t op, Instant now, std::uint64_t lsn = 1000) {
+    EngineReport r = standby_at(lsn);
+    r.incarnation = guard.incarnation;
+    r.looked = op;
+    agent.on_engine(r, now);
+  }
+  void hear_from_node3(std::uint64_t counter, std::uint64_t lsn, const SessionId& answers, Instant now) {
+    Beat b = beat_of(3, counter, log.state);
+    b.engines = {standby_at(lsn)};
+    if (!answers.empty()) b.answers = {{kPostgres, answers}};
+    peers.hear(b, now);
+  }
+  /// Its own look after it asked.
+  AgentOutput looked() {
+    const AgentOutput out = advance(at(2));
+    EXPECT_TRUE(drives(out, Verb::kObserve));
+    look_again(out.drive->op, at(3));
+    return advance(at(3));
+  }
+};
+
+TEST_F(AgentAskTest, OpensOnceEnoughOthersShowWhatTheyHave) {
+  hear_from_node3(1, 1000, {}, at(0));
+  const AgentOutput first = earn();
+  EXPECT_FALSE(drives(first, Verb::kPromote));
+  EXPECT_TRUE(first.beat_now) << "others are to hear of it at once";
+  EXPECT_EQ(agent.asks(), session(1));
+  EXPECT_FALSE(drives(looked(), Verb::kPromote)) << "what node3 showed is of before";
+  hear_from_node3(2, 1000, session(7), at(4));
+  EXPECT_FALSE(drives(advance(at(4)), Verb::kPromote)) << "it answers another";
+  ASSERT_TRUE(agent.wait());
+  EXPECT_EQ(agent.wait()->what, "1 of the 2 replicas that confirmed the writes of node2 show what they have, 2 must, or an acknowledged write could be missing");
+  hear_from_node3(3, 1000, session(1), at(5));
+  EXPECT_TRUE(drives(advance(at(5)), Verb::kPromote));
+}
+
+TEST_F(AgentAskTest, NotOnItsOwnLookOfBefore) {
+  earn();
+  hear_from_node3(1, 1000, session(1), at(2));
+  const AgentOutput out = advance(at(2));
+  ASSERT_TRUE(drives(out, Verb::kObserve));
+  look_again(out.drive->op - 1, at(3));
+  EXPECT_FALSE(drives(advance(at(3)), Verb::kPromote));
+  look_again(out.drive->op, at(4));
+  EXPECT_TRUE(drives(advance(at(4)), Verb::kPromote));
+}
+
+TEST_F(AgentAskTest, GivesTheSessionBackWhereAnotherHasMore) {
+  earn();
+  hear_from_node3(1, 1001, session(1), at(2));
+  const AgentOutput out = looked();
+  EXPECT_FALSE(drives(out, Verb::kPromote));
+  EXPECT_TRUE(commands(out, GuardCommand::Kind::kRetire));
+  EXPECT_FALSE(agent.asks());
+  end(session(1), EndCause::kReleased, at(10));
+  observe(EngineState::kStandby, at(20));
+  const AgentOutput after = advance(at(20));
+  ASSERT_NE(wish<PromotionFailed>(after), nullptr);
+  EXPECT_EQ(wish<PromotionFailed>(after)->reason, "node3 has more, which may have been acknowledged");
+}
+
+TEST_F(AgentAskTest, GivesTheSessionBackWhereNobodyAnswersForATtl) {
+  earn();
+  looked();
+  renew(at(1000));
+  EXPECT_FALSE(commands(advance(at(1990)), GuardCommand::Kind::kRetire));
+  EXPECT_LE(agent.next_change(), at(2001));
+  EXPECT_TRUE(commands(advance(at(2001)), GuardCommand::Kind::kRetire));
+}
+
+TEST_F(AgentAskTest, AsksNobodyWhereAPersonAcceptsTheLoss) {
+  EXPECT_TRUE(drives(earn({.wanted = node(1), .allow_data_loss = true}), Verb::kPromote));
+}
+
+TEST_F(AgentAskTest, OfAnotherNodeIsNoWordForThisOne) {
+  EXPECT_FALSE(drives(earn({.wanted = node(3), .allow_data_loss = true}), Verb::kPromote));
+}
+
+TEST_F(AgentAskTest, AsksNobodyWhereCommitsWaitForNobody) {
+  spec.resources[0].sync = SyncMode::kAsync;
+  EXPECT_TRUE(drives(earn(), Verb::kPromote));
+  EXPECT_FALSE(agent.asks());
+}
+
+TEST_F(AgentAskTest, WhoIsAskedLooksAndAnswersAtOnce) {
+  engine(EngineState::kStandby, at(0));
+  const AgentOutput before = advance(at(0));
+  EXPECT_FALSE(agent.answers());
+  agent.on_ask(session(9));
+  if (before.drive) look_again(before.drive->op, at(1));
+  EXPECT_FALSE(agent.answers()) << "that look was begun before it was asked";
+  const AgentOutput out = advance(at(2));
+  ASSERT_TRUE(drives(out, Verb::kObserve));
+  look_again(out.drive->op, at(3));
+  EXPECT_EQ(agent.answers(), session(9));
+  EXPECT_TRUE(advance(at(3)).beat_now);
+  agent.on_ask(session(9));
+  look_again(out.drive->op, at(200));
+  EXPECT_FALSE(advance(at(200)).beat_now) << "said once; the next beats have it too";
+}
+
+TEST_F(AgentSyncTest, TheSetChangesOnlyUnderTheNewestEpoch) {
+  hold(at(0));
+  look(at(10), both, both);
+  ASSERT_NE(said(advance(at(10))), nullptr);
+  log.decide(2, 2, session(20));
+  EXPECT_EQ(said(advance(at(20))), nullptr) << "who is named knows nothing of another set";
+  log.decide(3, 1, session(1), DecisionKind::kKeep);
+  EXPECT_EQ(said(advance(at(30))), nullptr) << "whom a majority backs is not settled";
+  majority_acks(3, session(1), at(40));
+  look(at(40), both, both);
+  EXPECT_NE(said(advance(at(40))), nullptr);
 }
 
 }  // namespace

@@ -281,6 +281,18 @@ TEST(Fold, TheSyncSetIsTheWritersWordAndOfItsSession) {
   EXPECT_EQ(log.lease().sync.members, std::vector{node(2)}) << "what it acknowledged, it acknowledged before";
 }
 
+TEST(Fold, ThatAPersonAcceptsALossIsOfTheDecisionAndOfWhomItNames) {
+  Log log = log_with_holder();
+  const auto decide = [&](std::uint64_t epoch, Evidence evidence) {
+    log.add(PromotionDecided{.to = node(2), .session = session(epoch), .evidence = std::move(evidence), .instance = instance(2)}, node(2), kPostgres, Epoch{epoch});
+    return log.lease().accepts_loss;
+  };
+  EXPECT_TRUE(decide(2, {.allow_data_loss = true}));
+  EXPECT_FALSE(decide(3, {}));
+  EXPECT_TRUE(decide(4, {.wanted = node(2), .allow_data_loss = true}));
+  EXPECT_FALSE(decide(5, {.wanted = node(1), .allow_data_loss = true}));
+}
+
 TEST(Fold, RoutesAndCapabilities) {
   Log log;
   log.add(RouteTableChanged{{RouteRule{.name = "r", .subjects = {"a.>"}}}});

@@ -131,7 +131,7 @@ TEST_F(NodeCoreTest, ADroppedSlotIsAnEventOfItsReplicaAndSaidOnce) {
     std::erase_if(appends, [](const Append& a) { return !std::holds_alternative<SlotDropped>(a.request.payload); });
     return appends;
   };
-  const auto told = slots(give(EngineObserved{r}, at(30)));
+  const auto told = slots(give(EngineObserved{r, at(30)}, at(30)));
   ASSERT_EQ(told.size(), 1u);
   EXPECT_EQ(told[0].request.aggregate, (Aggregate{"replica", "postgres.node2"}));
   const Sequence stored = log.add(told[0].request.payload, node(2), kPostgres);
@@ -139,6 +139,30 @@ TEST_F(NodeCoreTest, ADroppedSlotIsAnEventOfItsReplicaAndSaidOnce) {
   EXPECT_TRUE(slots(move(at(50))).empty());
   give(BeatHeard{beat_of(2, 1, log.state)}, at(29'990));  // it may append
   EXPECT_TRUE(slots(give(TimerFired{}, at(30'000))).empty());
+}
+
+TEST_F(NodeCoreTest, WhatWasSeenBeforeTheProcessStoodStillIsAsOldAsItIs) {
+  settle();
+  give(GuardChanged{{.resource = kPostgres, .connected = true, .next = session(1)}}, at(20));
+  const auto beats = all<SendBeat>(give(EngineObserved{standby_at(1000), at(30)}, at(5030)));
+  ASSERT_FALSE(beats.empty());
+  EXPECT_GE(beats[0].beat.engines.at(0).age_ms, 5000u);
+}
+
+TEST_F(NodeCoreTest, WhoIsAskedForItsPositionAnswersInABeat) {
+  settle();
+  give(GuardChanged{{.resource = kPostgres, .connected = true, .next = session(1)}}, at(20));
+  give(EngineObserved{standby_at(1000), at(20)}, at(20));
+  Beat asks = beat_of(2, 50, log.state);
+  asks.asks = {{kPostgres, session(20)}};
+  const auto look = all<Drive>(give(BeatHeard{asks, "direct"}, at(30)));
+  ASSERT_EQ(look.size(), 1u);
+  EXPECT_EQ(look[0].command.verb, Verb::kObserve);
+  EngineReport r = standby_at(1000);
+  r.looked = look[0].command.op;
+  const auto beats = all<SendBeat>(give(EngineObserved{r, at(31)}, at(31)));
+  ASSERT_EQ(beats.size(), 1u);
+  EXPECT_EQ(beats[0].beat.answers, (std::vector<SessionNote>{{kPostgres, session(20)}}));
 }
 
 TEST_F(NodeCoreTest, UnknownOutcomeIsTriedAgainUnderTheSameVersion) {
