@@ -172,7 +172,7 @@ void Checker::stored(const LogEvent& event) {
          " was stored where " + std::to_string(next) + " was to come");
   if (const auto* decided = std::get_if<PromotionDecided>(&event.event.payload)) {
     named_[decided->session] = decided->to;
-    if (decided->evidence.allow_data_loss || header.actor == "operator:chance") may_lose_.insert(decided->session);
+    if (decided->evidence.allow_data_loss) may_lose_.insert(decided->session);
     // Once it was named without an instance, any instance of the node may speak for it, also a second host that never had it.
     if (decided->instance.empty()) anybodys_.insert(decided->session);
     const auto [instance, fresh] = named_instance_.try_emplace(decided->session, decided->instance);
