@@ -163,8 +163,9 @@ void Agent::move_engine(const AgentContext& c, const LeaseState* lease, Instant 
     if (!switchover_waits_) waits("a majority of voters to promise " + resource_.value + " to " + self_.value, "daarionctl nodes", now);
     return;
   }
-  if (holder_.claiming() && lease && engine_.state == EngineState::kStandby && engine_.opened != holder_.current()->session && !others_lack_nothing(c, *lease, now, out))
-    return;
+  const LeaseState none;
+  const bool to_open = holder_.claiming() && engine_.state == EngineState::kStandby && engine_.opened != holder_.current()->session;
+  if (to_open && !others_lack_nothing(c, lease ? *lease : none, now, out)) return;
   if (!switchover_waits_) wait_.reset();
   // One session, one opening: an engine that ended under its lease is not opened again under it.
   if (holder_.claiming() && engine_.opened == holder_.current()->session && engine_.state != EngineState::kPrimary &&
@@ -194,8 +195,10 @@ bool Agent::owes_completion(const AgentContext& c, const LeaseState& lease) cons
 void Agent::move_writer(const LeaseState* lease, Instant now, AgentOutput& out) {
   switch (engine_.state) {
     case EngineState::kEmpty:
-      // Its files were there when it was named. Made from empty, all the others would be copied from nothing.
-      if (lease && lease->kind != DecisionKind::kBootstrap && lease->kind != DecisionKind::kKeep) {
+      // Its files were there when it was named. Made from empty, all the others would be copied from nothing. A look that fails under a running engine
+      // says nothing.
+      if (guard_.engine_running) return;
+      if (lease && (lease->completed.epoch.value != 0 || (lease->kind != DecisionKind::kBootstrap && lease->kind != DecisionKind::kKeep))) {
         MARK(kEndEmpty);
         return retire("its data directory is empty, and " + resource_.value + " is not to be made from nothing", out);
       }

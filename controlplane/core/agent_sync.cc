@@ -81,7 +81,7 @@ void Agent::on_ask(const SessionId& session) {
 }
 
 std::optional<SessionId> Agent::asks() const {
-  const bool stands = !asking_.empty() && holder_.claiming() && holder_.current()->session == asking_ && engine_.state != EngineState::kPrimary;
+  const bool stands = !asking_.empty() && confirmed() && holder_.current()->session == asking_ && engine_.state != EngineState::kPrimary;
   return stands ? std::optional(asking_) : std::nullopt;
 }
 
@@ -94,14 +94,25 @@ std::optional<SessionId> Agent::answers() const {
 /// under (simulator seed 59106). That this session has its majority proves that nobody writes: what was looked at since then cannot grow. So it asks, and its
 /// engine opens where the rule of decide.h holds for the answers. If another has more, or too few answer, the session is given back.
 bool Agent::others_lack_nothing(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out) {
-  if (PLANTED(kOpensUnasked)) return true;
+  const ResourceSpec* spec = c.cluster.spec.resource(resource_);
+  if (PLANTED(kOpensUnasked) || spec == nullptr || spec->confirmations() == 0) return true;
   const SessionId session = holder_.current()->session;
+  if (lease.epoch.value == 0) {  // the log lost all, and is about to be told of this session again
+    waits("the log to show the lease of " + resource_.value + " again", "daarionctl status", now);
+    return false;
+  }
   Evidence e = Decider::gather(resource_, c.cluster, now);
-  e.allow_data_loss = lease.accepts_loss;
+  // Said of the session that is to open, not of one that a needless nomination names meanwhile.
+  e.allow_data_loss = lease.accepts_loss && lease.session == session;
   e.wanted = {};
   const auto self = std::ranges::find(e.candidates, self_, &CandidateEvidence::node);
-  if (self == e.candidates.end()) return true;
+  if (self == e.candidates.end()) {
+    retire(self_.value + " is no member of " + resource_.value + " any more", out);
+    return false;
+  }
   self->engine = engine_;
+  // A clean end may have come after the decision: it excuses only who has all of it.
+  e.final_position = e.final_position && engine_.position.timeline == e.last_position.timeline && lag_bytes(e, *self) == 0;
   const Objection no = object_to_sync(e, *self, [&](const CandidateEvidence& other) {
     if (other.engine.state != EngineState::kStandby || other.engine.position.timeline == 0) return false;
     if (other.node == self_) return answers() == session;
@@ -114,8 +125,8 @@ bool Agent::others_lack_nothing(const AgentContext& c, const LeaseState& lease, 
     asking_ = session;
     asking_since_ = now;
     out.beat_now = true;
-    on_ask(session);
   }
+  on_ask(session);  // again where another's late word came between
   const Instant until = later(asking_since_, timers_.ttl);
   const bool ahead = no.rule == "not_in_sync_set";
   MARK_IF(kEndLacks, ahead);

@@ -158,11 +158,17 @@ void note_sync(const LeaseState& lease, const ResourceSpec& spec, const DeciderC
     std::ranges::sort(s.members);
     return s;
   };
-  const bool said = !lease.sync.session.empty() && lease.sync.session == lease.completed.session && e.last_holder == lease.completed.node;
+  // The same node may have been named again, under another session, which has the declared ones until it says otherwise.
+  const PrimaryTrack* track = c.peers.primary(e.resource);
+  const bool newer = track != nullptr && track->epoch > lease.completed.epoch && track->session != lease.completed.session;
+  const bool said = !lease.sync.session.empty() && lease.sync.session == lease.completed.session && e.last_holder == lease.completed.node && !newer;
   if (said) e.sync.push_back({e.last_holder, lease.sync.members, lease.sync.needed});
   else if (!e.last_holder.empty()) e.sync.push_back(declared(e.last_holder));
-  for (const OpenDecision& d : lease.open)
-    if (d.node != e.last_holder && is_unheard(d, lease, c, e) && !has_shown(d, c, e)) e.sync.push_back(declared(d.node));
+  for (const OpenDecision& d : lease.open) {
+    const bool may_have_written = d.session != lease.completed.session && is_unheard(d, lease, c, e) && !has_shown(d, c, e);
+    if (may_have_written) e.sync.push_back(declared(d.node));
+    if (may_have_written && d.node == e.last_holder) e.final_position = false;
+  }
 }
 
 /// Whether the node is there, on that disk, and its engine is coming up: it does not show yet what it has.

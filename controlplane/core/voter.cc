@@ -532,7 +532,9 @@ std::optional<Wait> Voter::silence(const State& state, Instant now) const {
 /// The log lost the Paused that a promise has no end by: failover is off, and nothing there says so. Resumed counts once its number is higher.
 std::optional<Wait> Voter::lost_pause(const State& state, Instant now) const {
   for (const auto& [resource, rec] : record_.promises) {
-    const bool folded = state.applied >= rec.paused && !state.paused(resource) && !state.fenced(resource, rec.session);
+    const Sequence paused = rec.paused;
+    const bool lost = std::ranges::any_of(state.log.regressions, [&](const auto& r) { return r.head < paused && paused <= r.folded; });
+    const bool folded = (lost || state.applied >= paused) && !state.paused(resource) && !state.fenced(resource, rec.session);
     if (!endless(resource) || promises_.at(resource).ended || !folded || state.newest_resumed(resource) > rec.paused) continue;
     MARK(kPauseLost);
     return Wait{resource, "an end of the pause of event " + std::to_string(rec.paused.value) + ", which the log has lost: until then nobody takes over " + resource.value,

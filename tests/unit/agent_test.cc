@@ -547,6 +547,16 @@ TEST_F(AgentTest, MakesNothingFromEmptyWhereDataWereToBePromoted) {
   EXPECT_EQ(wish<PromotionFailed>(after)->reason, "its data directory is empty, and postgres is not to be made from nothing");
 }
 
+TEST_F(AgentTest, ALookThatFailsUnderARunningEngineEndsNothing) {
+  log.decide(1, 1, session(1));
+  engine(EngineState::kStandby, at(0));
+  advance(at(0));
+  observe(EngineState::kEmpty, at(10));
+  const AgentOutput out = advance(at(10));
+  EXPECT_FALSE(commands(out, GuardCommand::Kind::kRetire));
+  EXPECT_FALSE(drives(out, Verb::kProvision));
+}
+
 // ---- a lease whose engine does not open
 class UnopenedTest : public AgentTest {
  protected:
@@ -1366,6 +1376,51 @@ TEST_F(AgentAskTest, AsksNobodyWhereCommitsWaitForNobody) {
   spec.resources[0].sync = SyncMode::kAsync;
   EXPECT_TRUE(drives(earn(), Verb::kPromote));
   EXPECT_FALSE(agent.asks());
+}
+
+TEST_F(AgentAskTest, ACleanEndExcusesOnlyWhoHasAllOfIt) {
+  for (const std::uint64_t final_lsn : {1001, 1000}) {
+    log = log_with_voters();
+    log.decide(1, 2, session(20), DecisionKind::kBootstrap);
+    log.complete(1, 2, session(20), {1, Lsn{100}, "db"});
+    log.decide(2, 1, session(1));
+    // It ended after the decision, and nobody who decided saw how far it came.
+    log.add(LeaseReleased{.session = session(20), .cause = EndCause::kReleased, .final_position = true, .position = {1, Lsn{final_lsn}, "db"}, .instance = instance(2)},
+            node(2), kPostgres, Epoch{1});
+    ASSERT_TRUE(log.lease().final_position);
+    agent = Agent{node(1), kPostgres, LeaseTimers{}};
+    guard = {.resource = kPostgres, .connected = true, .next = session(1)};
+    engine(EngineState::kStandby, at(0));
+    advance(at(0));
+    majority_acks(2, session(1), at(0));
+    advance(at(0));
+    confirm(2, session(1), at(1480), at(1));
+    observe(EngineState::kStandby, at(1));
+    EXPECT_EQ(drives(advance(at(1)), Verb::kPromote), final_lsn == 1000) << final_lsn;
+  }
+}
+
+TEST_F(AgentAskTest, ThatAPersonAcceptsALossForAnotherIsNoWordForThisOne) {
+  earn();
+  log.add(PromotionDecided{.to = node(3), .session = session(30), .evidence = {.allow_data_loss = true}, .instance = instance(3)}, node(3), kPostgres, Epoch{3});
+  ASSERT_TRUE(log.lease().accepts_loss);
+  EXPECT_FALSE(drives(advance(at(2)), Verb::kPromote));
+}
+
+TEST_F(AgentAskTest, WhoIsNoMemberAnyMoreDoesNotOpen) {
+  earn();
+  spec.resources[0].members = {node(2), node(3)};
+  const AgentOutput out = advance(at(2));
+  EXPECT_FALSE(drives(out, Verb::kPromote));
+  EXPECT_TRUE(commands(out, GuardCommand::Kind::kRetire));
+}
+
+TEST_F(AgentAskTest, AnothersLateQuestionDoesNotTakeItsOwnAway) {
+  earn();
+  agent.on_ask(session(20));
+  hear_from_node3(1, 1000, session(1), at(2));
+  advance(at(2));
+  EXPECT_TRUE(drives(looked(), Verb::kPromote));
 }
 
 TEST_F(AgentAskTest, WhoIsAskedLooksAndAnswersAtOnce) {

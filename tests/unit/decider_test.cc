@@ -73,6 +73,19 @@ TEST_F(DeciderTest, WhereCommitsWaitedForReplicasAsManyAreHeardAsShowWhatWasAckn
   EXPECT_EQ(nomination->decision, decide(nomination->evidence));
 }
 
+/// node1 again, under another session that nobody heard: what waited for node2 alone may wait for both by now, and its clean end is not its last word.
+TEST_F(DeciderTest, WhoWasNamedAgainMayHaveWrittenUnderWhatIsDeclared) {
+  spec.resources[0].members = {node(1), node(2), node(3)};
+  spec.resources[0].sync = SyncMode::kSync;
+  log.add(SyncSetChanged{session(1), {node(2)}, 1}, node(1), kPostgres, Epoch{1});
+  log.add(LeaseReleased{.session = session(1), .cause = EndCause::kReleased, .final_position = true, .position = {1, Lsn{1000}, "db"}, .instance = instance(1)}, node(1),
+          kPostgres, Epoch{1});
+  log.decide(2, 1, session(11));
+  const Evidence e = Decider::gather(kPostgres, context(2), at(2500));
+  EXPECT_EQ(e.sync, (std::vector<SyncEvidence>{{node(1), {node(2)}, 1}, {node(1), {node(2), node(3)}, 1}}));
+  EXPECT_FALSE(e.final_position);
+}
+
 TEST_F(DeciderTest, SaysNothingWhileTheLeaseLives) {
   hear_replica(at(2500));
   EXPECT_FALSE(advance(at(2500)));

@@ -435,16 +435,20 @@ TEST_F(VoterTest, ResumedNamedByTheHoldersBeatGivesAnEnd) {
 TEST_F(VoterTest, AnEndlessPromiseByAPauseThatTheLogLostIsTold) {
   hear(1, kFirst, at(0));
   const Log before = log;
+  log.resume(), log.resume();
   const Sequence paused = log.pause();
   fold(at(100));
   EXPECT_FALSE(voter->silence(log.state, at(100))) << "failover is off as the log shows";
   log = before;
   log.add(LogRegressed{.folded = paused, .head = before.state.applied, .known_lost = {}}, node(1));
   fold(at(200));
-  ASSERT_TRUE(voter->silence(log.state, at(200)));
+  ASSERT_TRUE(voter->silence(log.state, at(200))) << "also where the log has not come so far again";
   EXPECT_EQ(voter->silence(log.state, at(200))->what, "an end of the pause of event " + std::to_string(paused.value) + ", which the log has lost: until then nobody takes over postgres");
   EXPECT_EQ(voter->silence(log.state, at(200))->unblock, "daarionctl resume postgres --reason TEXT");
-  const Sequence resumed = log.resume();
+  log.resume();
+  fold(at(250));
+  EXPECT_TRUE(voter->silence(log.state, at(250))) << "its number is below that of the pause: it is said again";
+  const Sequence resumed = (log.resume(), log.resume());
   fold(at(300));
   EXPECT_FALSE(voter->silence(log.state, at(300))) << "the holder's to name";
   Beat b = beat(1, kFirst);
