@@ -67,8 +67,8 @@ class Agent {
   SessionId next_session() const { return guard_.next; }
   std::vector<SessionId> ended_to_say(const State& state) const;
   EngineReport engine(Instant now) const;
-  std::optional<SessionId> asks() const;
-  std::optional<SessionId> answers() const;
+  std::optional<SessionId> asks() const;     // that waits to be opened for what others have
+  std::optional<SessionId> answers() const;  // that asked before the engine was looked at
   EngineState engine_state() const { return engine_.state; }
   /// The Resumed that beats name: once the guard has the deadline that came with it, since a voter that hears it counts on that; 0: none.
   Sequence resumed() const;
@@ -104,7 +104,7 @@ class Agent {
   bool may_hand_over(const AgentContext& c, const LeaseState& lease, Instant now);
   void move_engine(const AgentContext& c, const LeaseState* lease, Instant now, AgentOutput& out);
   bool owes_completion(const AgentContext& c, const LeaseState& lease) const;
-  bool others_lack_nothing(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out);
+  bool lacks_nothing(const AgentContext& c, const LeaseState* lease, Instant now, AgentOutput& out);
   void move_writer(const LeaseState* lease, Instant now, AgentOutput& out);
   void move_follower(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out);
   void keep_sync(const AgentContext& c, const LeaseState* lease, Instant now, AgentOutput& out);

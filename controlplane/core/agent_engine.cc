@@ -159,13 +159,12 @@ void Agent::move_engine(const AgentContext& c, const LeaseState* lease, Instant 
     if (!switchover_waits_) waits(what, (long_silent ? "daarionctl failover " : "daarionctl resource ") + resource_.value, now);
     return;
   }
-  if (holder_.claiming() && engine_.state == EngineState::kStandby && engine_.opened != holder_.current()->session && !may_promote(now)) {
+  const bool to_open = holder_.claiming() && engine_.state == EngineState::kStandby && engine_.opened != holder_.current()->session;
+  if (to_open && !may_promote(now)) {
     if (!switchover_waits_) waits("a majority of voters to promise " + resource_.value + " to " + self_.value, "daarionctl nodes", now);
     return;
   }
-  const LeaseState none;
-  const bool to_open = holder_.claiming() && engine_.state == EngineState::kStandby && engine_.opened != holder_.current()->session;
-  if (to_open && !others_lack_nothing(c, lease ? *lease : none, now, out)) return;
+  if (to_open && !lacks_nothing(c, lease, now, out)) return;
   if (!switchover_waits_) wait_.reset();
   // One session, one opening: an engine that ended under its lease is not opened again under it.
   if (holder_.claiming() && engine_.opened == holder_.current()->session && engine_.state != EngineState::kPrimary &&

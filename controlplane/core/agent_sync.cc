@@ -15,8 +15,6 @@ std::vector<NodeId> sorted(std::vector<NodeId> nodes) {
   return nodes;
 }
 
-bool has_note(const std::vector<SessionNote>& notes, const SessionNote& note) { return std::ranges::find(notes, note) != notes.end(); }
-
 Version next_version(const LeaseState& lease) { return Version{lease.version.value + 1}; }
 
 }  // namespace
@@ -93,17 +91,17 @@ std::optional<SessionId> Agent::answers() const {
 /// The decision was made on positions that may be of before the end of a lease: a vote that came late speaks of one that lived on, and was written
 /// under (simulator seed 59106). That this session has its majority proves that nobody writes: what was looked at since then cannot grow. So it asks, and its
 /// engine opens where the rule of decide.h holds for the answers. If another has more, or too few answer, the session is given back.
-bool Agent::others_lack_nothing(const AgentContext& c, const LeaseState& lease, Instant now, AgentOutput& out) {
+bool Agent::lacks_nothing(const AgentContext& c, const LeaseState* lease, Instant now, AgentOutput& out) {
   const ResourceSpec* spec = c.cluster.spec.resource(resource_);
   if (PLANTED(kOpensUnasked) || spec == nullptr || spec->confirmations() == 0) return true;
   const SessionId session = holder_.current()->session;
-  if (lease.epoch.value == 0) {  // the log lost all, and is about to be told of this session again
+  if (lease == nullptr || lease->epoch.value == 0) {  // the log lost all, and is about to be told of this session again
     waits("the log to show the lease of " + resource_.value + " again", "daarionctl status", now);
     return false;
   }
   Evidence e = Decider::gather(resource_, c.cluster, now);
   // Said of the session that is to open, not of one that a needless nomination names meanwhile.
-  e.allow_data_loss = lease.accepts_loss && lease.session == session;
+  e.allow_data_loss = lease->accepts_loss && lease->session == session;
   e.wanted = {};
   const auto self = std::ranges::find(e.candidates, self_, &CandidateEvidence::node);
   if (self == e.candidates.end()) {
@@ -117,7 +115,7 @@ bool Agent::others_lack_nothing(const AgentContext& c, const LeaseState& lease, 
     if (other.engine.state != EngineState::kStandby || other.engine.position.timeline == 0) return false;
     if (other.node == self_) return answers() == session;
     const Peer* peer = c.cluster.peers.find(other.node);
-    return other.heard && peer != nullptr && has_note(peer->beat.answers, {resource_, session});
+    return other.heard && peer != nullptr && std::ranges::find(peer->beat.answers, SessionNote{resource_, session}) != peer->beat.answers.end();
   });
   if (no.rule.empty()) return true;
   if (asking_ != session) {

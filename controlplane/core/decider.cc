@@ -57,6 +57,12 @@ CandidateEvidence candidate(const NodeId& node, const ResourceSpec& spec, const 
   return out;
 }
 
+/// Heard writing under a session that is newer than the log's newest completion; null: nobody was.
+const PrimaryTrack* newer_writer(const LeaseState& lease, const DeciderContext& c, const ResourceId& resource) {
+  const PrimaryTrack* track = c.peers.primary(resource);
+  return track != nullptr && track->epoch > lease.completed.epoch && track->session != lease.completed.session ? track : nullptr;
+}
+
 /// Who wrote last and how far: the newest completed holder of the log, or one that beats showed writing under a newer epoch
 /// whose PromotionCompleted did not reach the log; its final position, else the last heard.
 void note_holder(const LeaseState& lease, const DeciderContext& c, const ResourceId& resource, Instant now, Evidence& e) {
@@ -67,7 +73,7 @@ void note_holder(const LeaseState& lease, const DeciderContext& c, const Resourc
   e.timelines = lease.timelines;
   const PrimaryTrack* track = c.peers.primary(resource);
   if (track == nullptr) return;
-  const bool newer = track->epoch > lease.completed.epoch && track->session != lease.completed.session;
+  const bool newer = newer_writer(lease, c, resource) != nullptr;
   const bool same = track->session == lease.completed.session && track->position.timeline == lease.position.timeline;
   if (!newer && (!same || lease.final_position)) return;
   if (newer) {
@@ -150,6 +156,11 @@ bool is_unheard(const OpenDecision& d, const LeaseState& lease, const DeciderCon
   return track == nullptr || track->epoch < d.epoch;
 }
 
+/// And it does not show how far.
+bool may_have_written(const OpenDecision& d, const LeaseState& lease, const DeciderContext& c, const Evidence& e) {
+  return is_unheard(d, lease, c, e) && !has_shown(d, c, e);
+}
+
 /// Whose confirmations the commits of each waited for, who wrote last or may have: as that session itself said last, else as is declared.
 void note_sync(const LeaseState& lease, const ResourceSpec& spec, const DeciderContext& c, Evidence& e) {
   if (e.kind == DecisionKind::kBootstrap || spec.confirmations() == 0) return;
@@ -159,15 +170,14 @@ void note_sync(const LeaseState& lease, const ResourceSpec& spec, const DeciderC
     return s;
   };
   // The same node may have been named again, under another session, which has the declared ones until it says otherwise.
-  const PrimaryTrack* track = c.peers.primary(e.resource);
-  const bool newer = track != nullptr && track->epoch > lease.completed.epoch && track->session != lease.completed.session;
-  const bool said = !lease.sync.session.empty() && lease.sync.session == lease.completed.session && e.last_holder == lease.completed.node && !newer;
+  const bool said = !lease.sync.session.empty() && lease.sync.session == lease.completed.session && e.last_holder == lease.completed.node &&
+                    newer_writer(lease, c, e.resource) == nullptr;
   if (said) e.sync.push_back({e.last_holder, lease.sync.members, lease.sync.needed});
   else if (!e.last_holder.empty()) e.sync.push_back(declared(e.last_holder));
   for (const OpenDecision& d : lease.open) {
-    const bool may_have_written = d.session != lease.completed.session && is_unheard(d, lease, c, e) && !has_shown(d, c, e);
-    if (may_have_written) e.sync.push_back(declared(d.node));
-    if (may_have_written && d.node == e.last_holder) e.final_position = false;
+    if (d.session == lease.completed.session || !may_have_written(d, lease, c, e)) continue;
+    e.sync.push_back(declared(d.node));
+    if (d.node == e.last_holder) e.final_position = false;
   }
 }
 
@@ -305,7 +315,7 @@ Evidence Decider::gather(const ResourceId& resource, const DeciderContext& c, In
   note_lost_opening(*lease, e);
   note_own_end(*lease, c, e);
   for (const OpenDecision& d : lease->open)
-    e.end_unknown = e.end_unknown || (e.kind != DecisionKind::kBootstrap && is_unheard(d, *lease, c, e) && !has_shown(d, c, e));
+    e.end_unknown = e.end_unknown || (e.kind != DecisionKind::kBootstrap && may_have_written(d, *lease, c, e));
   MARK_IF(kEndUnknown, e.end_unknown);
   note_sync(*lease, *spec, c, e);
   for (CandidateEvidence& cand : e.candidates)

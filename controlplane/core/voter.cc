@@ -534,10 +534,10 @@ std::optional<Wait> Voter::lost_pause(const State& state, Instant now) const {
   for (const auto& [resource, rec] : record_.promises) {
     const Sequence paused = rec.paused;
     const bool lost = std::ranges::any_of(state.log.regressions, [&](const auto& r) { return r.head < paused && paused <= r.folded; });
-    const bool folded = (lost || state.applied >= paused) && !state.paused(resource) && !state.fenced(resource, rec.session);
-    if (!endless(resource) || promises_.at(resource).ended || !folded || state.newest_resumed(resource) > rec.paused) continue;
+    const bool over = state.newest_resumed(resource) > paused || state.fenced(resource, rec.session);  // the holder's beats end the promise
+    if (!endless(resource) || promises_.at(resource).ended || over || state.paused(resource) || !(lost || state.applied >= paused)) continue;
     MARK(kPauseLost);
-    return Wait{resource, "an end of the pause of event " + std::to_string(rec.paused.value) + ", which the log has lost: until then nobody takes over " + resource.value,
+    return Wait{resource, "an end of the pause of event " + std::to_string(paused.value) + ", which the log has lost: until then nobody takes over " + resource.value,
                 "daarionctl resume " + resource.value + " --reason TEXT", now};
   }
   return std::nullopt;
