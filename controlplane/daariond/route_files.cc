@@ -70,11 +70,13 @@ std::int64_t written_ns(const std::string& path) {
   return stat(path.c_str(), &st) == 0 ? st.st_mtim.tv_sec * 1'000'000'000LL + st.st_mtim.tv_nsec : 0;
 }
 
+/// The kernel dates a file by its last tick, up to 10 ms ago: a server that had read what was there before within that tick would be taken to have read this. So its time is set, after it is in place.
 Result<void> write(const std::string& path, const std::string& text) {
   const std::string fresh = path + ".new";
   std::ofstream(fresh, std::ios::trunc) << text;
   std::error_code error;
   std::filesystem::rename(fresh, path, error);
+  if (!error) std::filesystem::last_write_time(path, std::filesystem::file_time_type::clock::now(), error);
   if (!error && text_in(path) == text) return {};
   return fail(Remedy::kFixInput, "write " + path + ": " + (error ? error.message() : std::strerror(errno)) + "; give the daemon a folder it may write with --nats-dir");
 }
