@@ -22,6 +22,11 @@ constexpr Duration kLook = std::chrono::milliseconds(5);
 // After a server's error, as a refused password, it is tried again this often: soon enough after it was set right, and no storm in its log meanwhile.
 constexpr Duration kAfterError = std::chrono::seconds(1);
 
+// Unanswered requests of one kind, after which the server is left: one may be lost with a leader; and how far apart two of them still tell of the same.
+constexpr int kUnanswered = 2;
+constexpr Duration kSameSilence = std::chrono::seconds(10);
+constexpr Duration kLongestPatience = std::chrono::seconds(30);
+
 /// "nats://user:password@host:1" without what must not be printed.
 std::string without_credentials(const std::string& url) {
   const std::size_t host = url.find('@');
@@ -77,10 +82,50 @@ std::shared_ptr<Link> Connection::Handles::link() {
   return current;
 }
 
+void Connection::Handles::note_answer(const std::shared_ptr<Link>& link, const std::string& question, natsStatus outcome) {
+  std::string said;
+  std::shared_ptr<Link> old;  // ended outside the lock
+  {
+    const std::lock_guard lock(mutex);
+    if (link != current) return;
+    if (outcome != NATS_TIMEOUT) {
+      unanswered_.erase(question);
+      if (outcome == NATS_OK) patience_ = kPatience;
+      return;
+    }
+    const auto now = std::chrono::steady_clock::now();
+    Unanswered& silence = unanswered_[question];
+    if (silence.asked == 0 || now - silence.last > kSameSilence) silence = {.since = now, .last = now, .asked = 0};
+    silence.last = now;
+    if (++silence.asked < kUnanswered || now - silence.since < patience_ || servers.size() < 2) return;
+    if (natsConnection_Status(current->nc) != NATS_CONN_STATUS_CONNECTED) return;  // the library is on its way to another one
+    old = current;
+    said = move_on(question);
+  }
+  if (say) say(said);
+}
+
+/// Needs `mutex`. Returns what it did, in words.
+std::string Connection::Handles::move_on(const std::string& question) {
+  char at[256] = "";
+  (void)!natsConnection_GetConnectedUrl(current->nc, at, sizeof at);
+  const std::string left = without_credentials(at);
+  const auto here = std::ranges::find(servers, left, without_credentials);
+  // Where it is none of them, the first is as good as any.
+  std::ranges::rotate(servers, here == servers.end() ? servers.begin() : here + 1);
+  std::vector<const char*> order;
+  for (const std::string& server : servers) order.push_back(server.c_str());
+  if (natsOptions_SetServers(options.get(), order.data(), static_cast<int>(order.size())) == NATS_OK) (void)make();
+  unanswered_.clear();
+  patience_ = std::min(patience_ * 2, kLongestPatience);
+  return "requests at " + left + " have no answer (" + question + "): asking " + without_credentials(servers.front()) + " from now on";
+}
+
 Result<std::shared_ptr<Connection>> Connection::open(const NatsEndpoint& endpoint) {
   auto handles = std::make_unique<Handles>();
-  std::vector<std::string> texts;
+  std::vector<std::string>& texts = handles->servers;
   std::vector<const char*> urls;
+  handles->say = endpoint.say;
   for (const std::string& url : endpoint.urls) {
     // The library would take the URL's user before the endpoint's.
     texts.push_back(endpoint.user.empty() ? url : without_credentials(url));

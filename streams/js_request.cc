@@ -25,6 +25,7 @@ Result<Json> js_request(Connection& connection, const std::string& subject, cons
   const natsStatus s = natsConnection_Request(&raw, link->nc, subject.c_str(), text.data(), static_cast<int>(text.size()),
                                               to_wait_ms(limit));
   const MsgPtr message(raw);
+  connection.handles().note_answer(link, subject, s);
   if (s != NATS_OK) return fail(Remedy::kRetry, "ask JetStream " + subject + ": " + natsStatus_GetText(s), Effect::kMaybe);
   Json json = Json::parse(data_of(message.get()), nullptr, false);
   if (!json.is_object()) return fail(Remedy::kRetry, "ask JetStream " + subject + ": it answered no JSON", Effect::kMaybe);

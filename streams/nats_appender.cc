@@ -163,6 +163,7 @@ class NatsAppender final : public Appender {
     const natsStatus s = js_Publish(&raw, link->js, subject.c_str(), payload.data(), static_cast<int>(payload.size()),
                                     &options, &error);
     const PubAckPtr ack(raw);
+    connection_->handles().note_answer(link, "append", s);
     if (s != NATS_OK) return s;
     // A repeat may be answered with sequence 0 by some servers: only a real sequence is an answer.
     if (ack->Sequence == 0) return NATS_ERR;

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -96,13 +98,30 @@ struct Connection::Handles {
   std::shared_ptr<Link> link();
   /// Begins the next link. Needs `mutex`, unless nobody else knows this yet.
   natsStatus make();
+  /// What became of a request on that link. A server may answer pings and not pass on what another one answers (measured with 2.9.10: for 90 s after
+  /// that one had started anew; and a server whose way to the leader's is cut): where the same question has no answer for some seconds, the next
+  /// server of the list is asked from then on. Threads: any.
+  void note_answer(const std::shared_ptr<Link>& link, const std::string& question, natsStatus outcome);
 
   OptionsPtr options;
   std::string urls;  // for messages, without passwords
+  std::function<void(const std::string&)> say;
   std::mutex mutex;  // guards what follows
   std::shared_ptr<Link> current;
   std::chrono::steady_clock::time_point made{};
   bool refused = false;  // the credentials, when the link was made
+  std::vector<std::string> servers;  // as given to the library, the first to be tried first
+
+ private:
+  struct Unanswered {
+    std::chrono::steady_clock::time_point since, last;
+    int asked = 0;
+  };
+  std::string move_on(const std::string& question);
+
+  std::map<std::string, Unanswered> unanswered_;  // by question, on the current link
+  Duration patience_ = kPatience;                 // doubled with each move that brought no answer
+  static constexpr Duration kPatience = std::chrono::seconds(2);
 };
 
 /// A subscription that goes on when its connection's link was made anew. Threads: one at a time.

@@ -135,7 +135,8 @@ Result<Links> open_links(const Setup& setup) {
   Links links;
   const std::vector<NatsServerPlan> core = core_from(setup);
   const auto open = [&](const std::vector<NatsServerPlan>& servers, const char* what, const char* user, const std::string& password) {
-    NatsEndpoint endpoint{.urls = {}, .user = user, .password = password, .name = setup.self.value + what};
+    NatsEndpoint endpoint{.urls = {}, .user = user, .password = password, .name = setup.self.value + what,
+                          .say = [name = std::string(what + 1)](const std::string& done) { spdlog::warn("{}: {}", name, done); }};
     for (const NatsServerPlan& server : servers) endpoint.urls.push_back(server.url());
     return Connection::open(endpoint);
   };

@@ -252,6 +252,39 @@ TEST(Connection, ComesBackWhenItsPasswordIsAcceptedAgain) {
   EXPECT_EQ(read(*reader, 1).at(0).payload, "after");
 }
 
+/// A server may answer pings and pass no answers on: who waits there leaves it, says so, and is told at the next one; a lone lost answer moves nobody.
+TEST(Connection, LeavesAServerThatPassesNoAnswersOn) {
+  const NatsServers deaf({.size = 1}), sound({.size = 1});
+  const char* question = "cluster.test.question";
+  const auto at_deaf = connect(deaf, {0}), at_sound = connect(sound, {0});
+  Listener takes_it(at_deaf, question);  // and never answers: without it the server would say at once that nobody is there
+  natsSubscription* raw = nullptr;
+  const auto answer = [](natsConnection* nc, natsSubscription*, natsMsg* asked, void*) {
+    const MsgPtr message(asked);
+    natsConnection_PublishString(nc, natsMsg_GetReply(asked), "{}");
+  };
+  ASSERT_EQ(natsConnection_Subscribe(&raw, at_sound->handles().link()->nc, question, answer, nullptr), NATS_OK);
+  Subscription answers;
+  answers.take(at_sound->handles().link(), raw);
+  ASSERT_EQ(natsConnection_Flush(at_sound->handles().link()->nc), NATS_OK);
+  ASSERT_EQ(natsConnection_Flush(at_deaf->handles().link()->nc), NATS_OK);
+  NatsEndpoint both = deaf.endpoint({0}, "test");
+  both.urls.push_back(sound.url(0));
+  std::vector<std::string> said;
+  both.say = [&](const std::string& done) { said.push_back(done); };
+  const auto connection = Connection::open(both);
+  ASSERT_TRUE(connection && (*connection)->wait_connected(seconds(10)));
+  const auto ask = [&] { return js_request(**connection, question, nullptr, milliseconds(200)).has_value(); };
+  EXPECT_FALSE(ask());
+  EXPECT_FALSE(ask());
+  EXPECT_TRUE(said.empty()) << "no longer than answers are lost with a leader";
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_TRUE(becomes(ask, seconds(20)));
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, seconds(10));
+  ASSERT_EQ(said.size(), 1u);
+  EXPECT_EQ(said[0], "requests at " + deaf.url(0) + " have no answer (" + question + "): asking " + sound.url(0) + " from now on");
+}
+
 TEST(Connection, PrintsNoPassword) {
   auto nobody = Connection::open({.urls = {"nats://someone:s3cret@127.0.0.1:1"}, .user = {}, .password = {}, .name = "nobody"});
   ASSERT_TRUE(nobody);
