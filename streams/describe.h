@@ -101,7 +101,7 @@ void describe(A& a, Is<EngineReport> auto& x) {
   a(1, x.resource); a(2, x.state); a(3, x.incarnation); a(4, x.position); a(5, x.timeline_start); a(6, x.opened);
   a(7, x.replayed); a(8, x.upstream); a(9, x.streaming); a(10, x.diverged); a(11, x.contact_age_ms); a(12, x.age_ms);
   a(13, x.version); a(14, x.health); a(15, x.inherited_from); a(16, x.inherited);
-  a(17, x.blocked); a(18, x.lacks); a(19, x.problems);
+  a(17, x.blocked); a(18, x.lacks); a(19, x.problems); a(20, x.opened_epoch);
 }
 template <class A>
 void describe(A& a, Is<VoteEvidence> auto& x) { a(1, x.voter); a(2, x.highest); a(3, x.over_ms); a(4, x.age_ms); }
@@ -111,7 +111,7 @@ void describe(A& a, Is<CandidateEvidence> auto& x) {
   a(9, x.instance); a(10, x.deaf);
 }
 template <class A>
-void describe(A& a, Is<TimelineStart> auto& x) { a(1, x.timeline); a(2, x.lsn); }
+void describe(A& a, Is<TimelineStart> auto& x) { a(1, x.timeline); a(2, x.lsn); a(3, x.session); }
 template <class A>
 void describe(A& a, Is<Evidence> auto& x) {
   a(1, x.resource); a(2, x.kind); a(3, x.decider); a(4, x.software); a(5, x.folded); a(6, x.log_epoch); a(7, x.last_holder);

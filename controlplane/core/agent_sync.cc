@@ -110,7 +110,7 @@ bool Agent::lacks_nothing(const AgentContext& c, const LeaseState* lease, Instan
   }
   self->engine = engine_;
   // A clean end may have come after the decision: it excuses only who has all of it.
-  e.final_position = e.final_position && engine_.position.timeline == e.last_position.timeline && lag_bytes(e, *self) == 0;
+  e.final_position = e.final_position && engine_.position.timeline == e.last_position.timeline && shares_history(e, *self) && lag_bytes(e, *self) == 0;
   const Objection no = object_to_sync(e, *self, [&](const CandidateEvidence& other) {
     if (other.engine.state != EngineState::kStandby || other.engine.position.timeline == 0) return false;
     if (other.node == self_) return answers() == session;

@@ -65,8 +65,6 @@ Objection object_to_lag(const Evidence& e, const CandidateEvidence& c) {
   return {};
 }
 
-std::pair<std::uint64_t, Lsn> place_of(const CandidateEvidence& c) { return {c.engine.position.timeline, c.engine.position.lsn}; }
-
 /// Whether all that the node had when the lease ended is in its position: what it confirms later, nobody acknowledges. Of an engine that ended the
 /// position may be of before its end (simulator seed 25407).
 bool shows_all(const Evidence& e, const CandidateEvidence& c) {
@@ -100,10 +98,9 @@ void pass_over_deaf(const Evidence& e, std::vector<Verdict>& verdicts) {
 
 /// True if `a` is to be preferred to `b`.
 bool better(const CandidateEvidence& a, const CandidateEvidence& b) {
-  const auto key = [](const CandidateEvidence& c) {
-    return std::tuple(c.engine.position.timeline, c.engine.position.lsn, c.tags.priority);
-  };
-  if (key(a) != key(b)) return PLANTED(kWorstCandidate) ? key(a) < key(b) : key(a) > key(b);
+  if (is_further(a.engine, b.engine)) return !PLANTED(kWorstCandidate);
+  if (is_further(b.engine, a.engine)) return PLANTED(kWorstCandidate);
+  if (a.tags.priority != b.tags.priority) return a.tags.priority > b.tags.priority;
   return a.node < b.node;
 }
 
@@ -127,6 +124,12 @@ std::string object_to_deciding(const Evidence& e) {
 
 }  // namespace
 
+bool is_further(const EngineReport& a, const EngineReport& b) {
+  const bool known = a.opened_epoch.value != 0 && b.opened_epoch.value != 0 && opener_of(a) != opener_of(b);
+  if (known && a.opened_epoch != b.opened_epoch && !PLANTED(kNumbersTell)) return a.opened_epoch > b.opened_epoch;
+  return std::tie(a.position.timeline, a.position.lsn) > std::tie(b.position.timeline, b.position.lsn);
+}
+
 Objection object_to_sync(const Evidence& e, const CandidateEvidence& c, const std::function<bool(const CandidateEvidence&)>& shows_all) {
   if (e.kind == DecisionKind::kBootstrap || PLANTED(kSyncIgnored)) return {};
   if (e.accepts_loss_of(c.node)) return {};
@@ -137,7 +140,7 @@ Objection object_to_sync(const Evidence& e, const CandidateEvidence& c, const st
     for (const CandidateEvidence& other : e.candidates) {
       if (std::ranges::find(s.members, other.node) == s.members.end() || !shows_all(other)) continue;
       ++heard;
-      if (place_of(other) > place_of(c) && (ahead == nullptr || place_of(other) > place_of(*ahead))) ahead = &other;
+      if (is_further(other.engine, c.engine) && (ahead == nullptr || is_further(other.engine, ahead->engine))) ahead = &other;
     }
     const std::uint64_t wanted = s.members.size() + 1 - std::min<std::uint64_t>(s.needed, s.members.size());
     if (heard < wanted)
@@ -163,6 +166,13 @@ std::string lacks_beyond_holder(const Evidence& e, const CandidateEvidence& c) {
 
 bool shares_history(const Evidence& e, const CandidateEvidence& c) {
   const Position& p = c.engine.position;
+  // The same number may be another one's: it was opened, and lost before anybody followed it.
+  const auto same = std::ranges::find(e.timelines, p.timeline, &TimelineStart::timeline);
+  const bool another = same != e.timelines.end() && !same->session.empty() && !opener_of(c.engine).empty() && same->session != opener_of(c.engine);
+  if (e.last_position.timeline != 0 && another && !PLANTED(kNumbersTell)) {
+    MARK(kAnothersNumber);
+    return false;
+  }
   if (e.last_position.timeline == 0 || p.timeline == e.last_position.timeline) return true;
   if (p.timeline > e.last_position.timeline) return false;
   // On an older timeline: fine as long as it did not pass the point where the next one left it.

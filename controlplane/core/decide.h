@@ -62,6 +62,10 @@ struct Objection {
 /// it, and so has whoever is furthest. `shows_all`: whether all that the member may have confirmed is in its position.
 Objection object_to_sync(const Evidence& evidence, const CandidateEvidence& candidate, const std::function<bool(const CandidateEvidence&)>& shows_all);
 
+/// Whether the data of `a` go further than those of `b`. Two nodes that were promoted from one timeline, one after the other, both open the next number:
+/// what was opened under the higher epoch is later, whatever its number.
+bool is_further(const EngineReport& a, const EngineReport& b);
+
 /// How many bytes the candidate is behind the holder's last known position (0 if at or past it).
 std::uint64_t lag_bytes(const Evidence& evidence, const CandidateEvidence& candidate);
 

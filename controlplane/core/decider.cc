@@ -80,8 +80,7 @@ void note_holder(const LeaseState& lease, const DeciderContext& c, const Resourc
     e.last_holder = track->node;
     e.last_position = track->position;
     e.final_position = false;
-    if (e.timelines.empty() || e.timelines.back().timeline < track->position.timeline)
-      e.timelines.push_back({track->position.timeline, track->timeline_start});
+    add_timeline(e.timelines, {track->position.timeline, track->timeline_start, track->session});
   } else if (track->position.lsn > e.last_position.lsn) {
     e.last_position = track->position;
   }
@@ -89,18 +88,21 @@ void note_holder(const LeaseState& lease, const DeciderContext& c, const Resourc
   e.write_rate = track->rate();
 }
 
-/// A timeline above all that the log shows, and that a session opened, as a candidate's data say: its completion was lost, or never came, and what
+/// A timeline that a session opened after all that the log and beats show, as a candidate's data say: its completion was lost, or never came, and what
 /// was written there is history all the same. Its node may be lost too.
-void note_lost_opening(const LeaseState& lease, Evidence& e) {
+void note_lost_opening(const LeaseState& lease, const DeciderContext& c, Evidence& e) {
+  const PrimaryTrack* writer = newer_writer(lease, c, e.resource);
+  const Epoch known = writer ? writer->epoch : lease.completed.epoch;
+  const SessionId& writes = writer ? writer->session : lease.completed.session;
+  const std::uint64_t number = std::max(lease.newest_timeline(), e.timelines.empty() ? 0 : e.timelines.back().timeline);
   const CandidateEvidence* newest = nullptr;
-  for (const CandidateEvidence& c : e.candidates) {
-    const EngineReport& engine = c.engine;
-    const SessionId& by = engine.opened.empty() ? engine.inherited : engine.opened;
-    if (!c.heard || by.empty() || engine.position.timeline <= lease.newest_timeline()) continue;
-    const auto at = [](const CandidateEvidence& x) { return std::pair(x.engine.position.timeline, x.engine.position.lsn); };
-    if (newest == nullptr || at(*newest) < at(c)) newest = &c;
+  for (const CandidateEvidence& candidate : e.candidates) {
+    const EngineReport& engine = candidate.engine;
+    if (!candidate.heard || opener_of(engine).empty() || opener_of(engine) == writes) continue;
+    const bool later = engine.opened_epoch.value != 0 && !PLANTED(kNumbersTell) ? engine.opened_epoch > known : engine.position.timeline > number;
+    if (later && (newest == nullptr || is_further(engine, newest->engine))) newest = &candidate;
   }
-  if (newest == nullptr || (!e.timelines.empty() && e.timelines.back().timeline >= newest->engine.position.timeline)) return;
+  if (newest == nullptr) return;
   MARK(kLostOpening);
   if (e.kind == DecisionKind::kBootstrap) e.kind = DecisionKind::kFailover;
   const bool its_own = !newest->engine.opened.empty();
@@ -108,7 +110,7 @@ void note_lost_opening(const LeaseState& lease, Evidence& e) {
   e.last_position = newest->engine.position;
   e.last_position_age_ms = its_own ? newest->engine.age_ms : std::max(newest->engine.age_ms, newest->engine.contact_age_ms);
   e.final_position = false;
-  e.timelines.push_back({newest->engine.position.timeline, newest->engine.timeline_start});
+  add_timeline(e.timelines, {newest->engine.position.timeline, newest->engine.timeline_start, opener_of(newest->engine)});
 }
 
 /// Whether beats showed the last holder writing, often enough to tell how much.
@@ -133,7 +135,9 @@ void note_own_end(const LeaseState& lease, const DeciderContext& c, Evidence& e)
   if (e.kind == DecisionKind::kBootstrap || e.final_position || e.last_holder.empty() || was_heard(e, lease, c)) return;
   const EngineReport* own = shown_by(e, e.last_holder, instance_of_holder(e, lease));
   const Position& known = e.last_position;
-  const bool shown = own != nullptr && own->position.identity == known.identity && own->position.timeline == known.timeline && own->position.lsn >= known.lsn;
+  const auto its = std::ranges::find(e.candidates, e.last_holder, &CandidateEvidence::node);
+  const bool shown = own != nullptr && own->position.identity == known.identity && own->position.timeline == known.timeline && own->position.lsn >= known.lsn &&
+                     shares_history(e, *its);
   e.end_unknown = !shown && !PLANTED(kUnheardIsNone);
   if (!shown) return;
   e.last_position = own->position;
@@ -312,7 +316,7 @@ Evidence Decider::gather(const ResourceId& resource, const DeciderContext& c, In
   std::vector<NodeId> members = spec->members;
   std::ranges::sort(members);
   for (const NodeId& node : members) e.candidates.push_back(candidate(node, *spec, c, now));
-  note_lost_opening(*lease, e);
+  note_lost_opening(*lease, c, e);
   note_own_end(*lease, c, e);
   for (const OpenDecision& d : lease->open)
     e.end_unknown = e.end_unknown || (e.kind != DecisionKind::kBootstrap && may_have_written(d, *lease, c, e));

@@ -2,6 +2,14 @@
 
 namespace daarion {
 
+const SessionId& opener_of(const EngineReport& report) { return report.opened.empty() ? report.inherited : report.opened; }
+
+void add_timeline(std::vector<TimelineStart>& history, const TimelineStart& newest) {
+  if (newest.timeline == 0) return;
+  std::erase_if(history, [&](const TimelineStart& t) { return t.timeline >= newest.timeline; });
+  history.push_back(newest);
+}
+
 const char* text_of(MemberIntent intent) {
   switch (intent) {
     case MemberIntent::kActive: return "active";

@@ -48,7 +48,7 @@ struct EngineReport {
   SessionId opened;                   // the session that its newest timeline was opened under, if that was on this node
   NodeId inherited_from;              // who opened its newest timeline, if that was on another node and is known
   SessionId inherited;                // and under which session
-  Epoch opened_epoch;                 // of `opened`: what had its majority then; its own node's to know, beats do not carry it
+  Epoch opened_epoch;                 // of `opened`, or of `inherited`: what had its majority then; 0: not known
   Lsn replayed;
   NodeId upstream;                    // whom a standby follows; empty: nobody
   bool streaming = false;             // a standby that receives now
@@ -105,6 +105,7 @@ struct CandidateEvidence {
 struct TimelineStart {
   std::uint64_t timeline = 0;
   Lsn lsn;                      // where it left its parent
+  SessionId session;            // that it was opened under: an engine gives the same number to another one's; empty: not known
   bool operator==(const TimelineStart&) const = default;
 };
 
@@ -161,6 +162,11 @@ struct Verdict {
   std::string detail;   // for people, with the numbers
   bool operator==(const Verdict&) const = default;
 };
+
+/// The session that the data's newest timeline was opened under, as they say; empty: they do not.
+const SessionId& opener_of(const EngineReport& report);
+/// Adds the newest timeline to a history, oldest first: what was opened under its number or a higher one before is not in it.
+void add_timeline(std::vector<TimelineStart>& history, const TimelineStart& newest);
 
 const char* text_of(MemberIntent intent);
 const char* text_of(DecisionKind kind);

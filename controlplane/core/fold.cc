@@ -137,8 +137,7 @@ struct Step {
     l.position = p.position;
     l.final_position = false;
     if (new_writer) {
-      if (l.timelines.empty() || l.timelines.back().timeline < p.position.timeline)
-        l.timelines.push_back({p.position.timeline, p.position.lsn});
+      add_timeline(l.timelines, {p.position.timeline, p.position.lsn, p.session});
       keep_newest(l.timelines, kMaxTimelines);
       if (open->kind == DecisionKind::kFailover) l.promotions_ns.push_back(log.stored_ns);
       keep_newest(l.promotions_ns, kMaxPromotions);

@@ -56,6 +56,7 @@
   X(kLateIsFresh, "late_is_fresh", "what a beat says is taken as of when it came, however late it is")                      \
   X(kLagIgnored, "lag_ignored", "a candidate may be behind by any amount")                                                  \
   X(kAncestryIgnored, "ancestry_ignored", "a candidate of a forked timeline is eligible")                                   \
+  X(kNumbersTell, "numbers_tell", "timelines of one number are taken as one, whoever opened them")                          \
   X(kSyncIgnored, "sync_ignored", "a candidate is promoted whatever those have that confirm commits")                       \
   X(kOpensUnasked, "opens_unasked", "who was named opens by what a decision of before its majority stood on")                \
   X(kSyncLeavesAtOnce, "sync_leaves_at_once", "a replica leaves the sync set before the others have what it confirmed")    \
@@ -178,6 +179,7 @@
   X(kEndLacks, "agent: ends, another has more than it", 20000)                                                              \
   X(kSyncSmaller, "agent: a replica leaves the sync set", 5000)                                                             \
   X(kSyncLarger, "agent: a replica joins the sync set", 5000)                                                               \
+  X(kAnothersNumber, "decide: a timeline of a number in the history was opened by another session", 5000)                 \
   X(kLostOpening, "decider: counts a timeline whose opening the log does not show", 5000)                                  \
   X(kWriterAboveLog, "agent: leaves its engine beside a writer whose epoch the log does not show", 1000)                    \
   X(kPauseLost, "voter: its promise has no end by a Paused that the log has lost", 50000)                                   \

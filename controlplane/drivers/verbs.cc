@@ -97,7 +97,8 @@ EngineReport VerbDriver::observe() {
 const Opening* VerbDriver::fill_opening(EngineReport& r, const Marker& marker) const {
   const auto it = marker.openings.find(r.position.timeline);
   if (it == marker.openings.end()) return nullptr;
-  if (it->second.node == config_.self) r.opened = it->second.session, r.opened_epoch = it->second.epoch;
+  r.opened_epoch = it->second.epoch;
+  if (it->second.node == config_.self) r.opened = it->second.session;
   else r.inherited = it->second.session, r.inherited_from = it->second.node;
   return &it->second;
 }

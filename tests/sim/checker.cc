@@ -18,8 +18,13 @@ std::string text(Epoch epoch) { return "epoch " + std::to_string(epoch.value); }
 
 /// Whether the position lies on the holder's history, by the evidence. Written down here once more, so that the decider's own word
 /// does not count.
-bool on_history(const Evidence& e, const Position& p) {
-  if (e.last_position.timeline == 0 || p.timeline == e.last_position.timeline) return true;
+bool on_history(const Evidence& e, const EngineReport& engine) {
+  const Position& p = engine.position;
+  if (e.last_position.timeline == 0) return true;
+  const SessionId& by = engine.opened.empty() ? engine.inherited : engine.opened;
+  for (const TimelineStart& t : e.timelines)
+    if (t.timeline == p.timeline && t.session != by && !t.session.empty() && !by.empty()) return false;
+  if (p.timeline == e.last_position.timeline) return true;
   if (p.timeline > e.last_position.timeline) return false;
   std::uint64_t next = 0;
   Lsn left{};
@@ -83,27 +88,31 @@ void Checker::opened(const Host& host) {
   one_writer(host);
   majority_promised(host);
   epoch_is_its_own(host);
-  if (!opened_.insert(host.engine.session).second) fail("invariant 2: a session of " + host.id.value + " opened an engine a second time");
+  if (!opened_.try_emplace(host.engine.session, host.engine.epoch).second) fail("invariant 2: a session of " + host.id.value + " opened an engine a second time");
   has_all_acknowledged(host);
   open_since_[host.index] = world_.now();
   world_.counters().add("opened");
 }
 
-void Checker::acknowledged(const Position& position) {
-  if (std::pair(position.timeline, position.lsn) > std::pair(acknowledged_.timeline, acknowledged_.lsn)) acknowledged_ = position;
+void Checker::acknowledged(const Host& host, const Position& position) {
+  if (host.engine.session == acknowledged_by_ && position.lsn <= acknowledged_.lsn) return;
+  acknowledged_ = position;
+  acknowledged_by_ = host.engine.session;
 }
 
-/// Its history has left the timeline of the newest acknowledged commit after that one.
+/// Its history has that timeline of the newest acknowledged commit, and has left it after that one.
 void Checker::has_all_acknowledged(const Host& host) {
   if (acknowledged_.timeline == 0) return;
   const auto& history = host.engine.data.history;
-  const auto left = std::ranges::find_if(history, [&](const TimelineStart& t) { return t.timeline > acknowledged_.timeline; });
+  const auto its = std::ranges::find(history, acknowledged_by_, &TimelineStart::session);
+  const auto left = its == history.end() ? its : its + 1;
   if (left != history.end() && left->lsn >= acknowledged_.lsn) return world_.counters().add("opened with all that was acknowledged");
   if (!may_lose_.contains(host.engine.session))
     fail("sync: " + host.id.value + " was promoted without what was acknowledged up to " + std::to_string(acknowledged_.lsn.value) + " of timeline " +
          std::to_string(acknowledged_.timeline));
   world_.counters().add("opened without, as was asked for");
   acknowledged_ = {};
+  acknowledged_by_ = {};
 }
 
 void Checker::raised(const Host& host) {
@@ -145,8 +154,12 @@ std::string Checker::loss_understated(const PromotionDecided& decided) const {
   const auto has_it = [&](const auto& host) { return host->engine.writable() || (host->id == decided.to && host->engine.data.opened == tail_.session); };
   if (std::ranges::any_of(world_.hosts(), has_it)) return {};
   const std::string whose = tail_.node.value + "'s timeline " + std::to_string(tail_.wrote.timeline);
-  if (e.last_position.timeline > tail_.wrote.timeline) return {};  // opened after it, and nothing was written
-  if (e.last_position.timeline < tail_.wrote.timeline) return "it counts from timeline " + std::to_string(e.last_position.timeline) + ", and " + whose + " was written";
+  // By who opened it, as its number may be another one's too.
+  const SessionId counts_from = e.timelines.empty() ? SessionId{} : e.timelines.back().session;
+  const auto from = opened_.find(counts_from);
+  const auto wrote = opened_.find(tail_.session);
+  if (counts_from != tail_.session && from != opened_.end() && wrote != opened_.end() && from->second > wrote->second) return {};  // opened after it, and nothing was written
+  if (counts_from != tail_.session) return "it counts from timeline " + std::to_string(e.last_position.timeline) + ", and " + whose + " was written";
   const auto chosen = std::ranges::find(e.candidates, decided.to, &CandidateEvidence::node);
   if (chosen == e.candidates.end() || chosen->engine.position.lsn >= tail_.wrote.lsn) return {};
   const std::uint64_t lost = tail_.wrote.lsn.value - chosen->engine.position.lsn.value;
@@ -205,10 +218,11 @@ void Checker::decided_well(const LogEvent& event, const PromotionDecided& decide
   if (chosen == e.candidates.end()) return fail(name + " names a node that is not a member");
   const Position& at = chosen->engine.position;
   const std::uint64_t behind = e.last_position.lsn.value > at.lsn.value ? e.last_position.lsn.value - at.lsn.value : 0;
-  if (!on_history(e, at)) fail("ancestry: " + name + " names " + decided.to.value + ", whose data have left the holder's history");
+  if (!on_history(e, chosen->engine)) fail("ancestry: " + name + " names " + decided.to.value + ", whose data have left the holder's history");
   if (behind > (e.final_position ? 0 : e.limits.bytes))
     fail("lag: " + name + " names " + decided.to.value + ", which is " + std::to_string(behind) + " bytes behind");
   for (std::size_t i = 0; i < e.candidates.size() && i < decided.verdicts.size(); ++i) {
+    // Whoever may be chosen has the same history: of its timelines the higher number is later.
     const Position& other = e.candidates[i].engine.position;
     if (decided.verdicts[i].eligible && std::pair(other.timeline, other.lsn) > std::pair(at.timeline, at.lsn))
       fail("lag: " + name + " names " + decided.to.value + ", and " + e.candidates[i].node.value + " has more");

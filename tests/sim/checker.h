@@ -48,7 +48,7 @@ class Checker {
   /// An event was stored.
   void stored(const LogEvent& event);
   /// A commit at that position was acknowledged, where commits wait for replicas.
-  void acknowledged(const Position& position);
+  void acknowledged(const Host& host, const Position& position);
   /// The log lost its newest events.
   void tail_lost();
   /// A host folded on.
@@ -105,7 +105,7 @@ class Checker {
   std::string failure_;
   Epoch newest_;
   std::map<Epoch, SessionId> wrote_;          // which session wrote under an epoch
-  std::set<SessionId> opened_;
+  std::map<SessionId, Epoch> opened_;
   std::vector<VoterSet> sets_;                // that ever were, oldest first
   std::map<int, Instant> open_since_;         // by host index
   std::vector<Written> written_;
@@ -113,7 +113,8 @@ class Checker {
   std::map<SessionId, InstanceId> named_instance_;
   std::set<SessionId> anybodys_;  // sessions that were named without an instance
   Tail tail_;
-  Position acknowledged_;         // the newest
+  Position acknowledged_;         // the newest,
+  SessionId acknowledged_by_;     // and under whose session
   std::set<SessionId> may_lose_;  // that were named although they may lack some of it, by a person or by chance
   std::map<Nomination, std::string> understated_;  // what is wrong with its loss, if it is stored
   std::set<int> owe_silence_;                 // host indexes

@@ -14,6 +14,10 @@ using std::chrono::microseconds;
 bool World::follows_history(const Engine& standby, const Engine& primary) const {
   const Position& p = standby.data.position;
   if (p.identity != primary.data.position.identity) return false;
+  // As the drivers' markers tell: two that opened the same number, one after the other, have parted.
+  const auto with = [&](const EngineData& data) { return std::ranges::find(data.history, p.timeline, &TimelineStart::timeline); };
+  const auto ours = with(standby.data), theirs = with(primary.data);
+  if (ours != standby.data.history.end() && theirs != primary.data.history.end() && ours->session != theirs->session) return false;
   if (p.timeline == primary.data.position.timeline) return p.lsn <= primary.data.position.lsn;
   for (const TimelineStart& t : primary.data.history)
     if (t.timeline > p.timeline) return p.lsn <= t.lsn;
@@ -52,7 +56,7 @@ std::map<NodeId, Lsn> World::received_from(const Host& host) const {
   std::map<NodeId, Lsn> out;
   for (const auto& other : hosts_) {
     const Engine& s = other->engine;
-    if (s.running && !s.primary && s.streaming && s.upstream == host.id && s.data.position.timeline == host.engine.data.position.timeline)
+    if (s.running && !s.primary && s.streaming && s.upstream == host.id && s.data.position.timeline == host.engine.data.position.timeline && s.data.opener() == host.engine.data.opener())
       out[other->id] = s.data.position.lsn;
   }
   return out;
@@ -72,7 +76,7 @@ void World::acknowledge(const Host& host) {
   for (const auto& [node, lsn] : received_from(host))
     if (std::ranges::find(e.confirmers, node) != e.confirmers.end()) have.push_back(lsn);
   std::ranges::sort(have, std::greater<>());
-  if (have.size() >= e.confirmations) checker_.acknowledged({e.data.position.timeline, std::min(have[e.confirmations - 1], e.data.position.lsn), {}});
+  if (have.size() >= e.confirmations) checker_.acknowledged(host, {e.data.position.timeline, std::min(have[e.confirmations - 1], e.data.position.lsn), {}});
 }
 
 void World::observe(Host& host, std::uint64_t op) {
@@ -167,7 +171,7 @@ void World::finish(Host& host, const DriverCommand& command, std::uint64_t engin
           e.epoch = command.epoch;
           e.session = host.guard.taken->session;
           ++e.data.position.timeline;
-          e.data.history.push_back({e.data.position.timeline, e.data.position.lsn});
+          e.data.history.push_back({e.data.position.timeline, e.data.position.lsn, e.session});
           e.data.was_primary = false;
           e.data.opened = e.session;
           e.data.opened_epoch = command.epoch;
@@ -236,7 +240,7 @@ void World::tick_engines() {
     // Not everything arrives at once.
     const std::uint64_t to = up->engine.data.position.lsn.value - static_cast<std::uint64_t>(random_.chance(0.3) ? random_.between(0, 2000) : 0);
     s.data.history = up->engine.data.history;
-    if (s.data.position.timeline != up->engine.data.position.timeline) s.data.inherit(up->engine.data, up->id);
+    if (s.data.position.timeline != up->engine.data.position.timeline || s.data.opener() != up->engine.data.opener()) s.data.inherit(up->engine.data, up->id);
     s.data.position.timeline = up->engine.data.position.timeline;
     s.data.position.lsn.value = std::max(s.data.position.lsn.value, to);
     const TimelineStart* start = s.data.history.empty() ? nullptr : &s.data.history.back();

@@ -105,6 +105,24 @@ struct Doing {
     cut_for(std::move(links), r.between(milliseconds(300), seconds(8)));
   }
 
+  /// A replica that confirmed leaves, the others are late to receive what it had, and the writer is lost when the set has just become smaller.
+  void wear_out() {
+    Host* holder = writer();
+    if (holder == nullptr) return partition();
+    std::vector<Host*> others;
+    for (auto& host : w.hosts())
+      if (host.get() != holder) others.push_back(host.get());
+    std::swap(others.front(), others[static_cast<std::size_t>(r.between(0, static_cast<std::int64_t>(others.size()) - 1))]);
+    for (std::size_t i = 1; i < others.size(); ++i) others[i]->engine.late_until = w.now() + r.between(seconds(6), seconds(10));
+    w.after(r.between(milliseconds(100), milliseconds(1000)), [&w = w, gone = others.front(), chance = r.bits()] {
+      Doing then{w, Random(chance)};
+      then.cut_for(then.links_of(*gone, true), then.r.between(seconds(6), seconds(12)));
+    });
+    later_on(r.between(milliseconds(5500), milliseconds(8500)), [](Doing& then) {
+      if (Host* writes = then.writer()) then.lose(*writes, then.r.chance(0.5), false);
+    });
+  }
+
   void swizzle() {
     const int one = victim().index;
     w.note("links of node" + std::to_string(one + 1) + " go one by one");
@@ -425,7 +443,7 @@ void perform_fault(World& w, const Fault& fault) {
     }
     case FaultKind::kGuard: return w.kill_guard(d.victim());
     case FaultKind::kEngine: return w.crash_engine(d.victim());
-    case FaultKind::kPartition: return d.partition();
+    case FaultKind::kPartition: return w.knobs().sync != SyncMode::kAsync && d.r.chance(0.15) ? d.wear_out() : d.partition();
     case FaultKind::kSwizzle: return d.swizzle();
     case FaultKind::kElection: return w.lose_log_leader(d.r.between(w.knobs().log_faults_only ? seconds(1) : seconds(4), seconds(9)));
     case FaultKind::kNats: return d.nats_for(d.r.between(milliseconds(100), seconds(4)));

@@ -39,15 +39,17 @@ struct EngineData {
   Position position;
   std::vector<TimelineStart> history;
   SessionId opened;          // on this host, under this session
-  Epoch opened_epoch;        // and this epoch
+  Epoch opened_epoch;        // of whichever session opened its newest timeline
   NodeId inherited_from;     // or there, under that session
   SessionId inherited;
   bool was_primary = false;  // and not stopped cleanly: its end may be one that nobody else has
 
+  const SessionId& opener() const { return opened.empty() ? inherited : opened; }
   /// Takes over whose timeline it is.
   void inherit(const EngineData& from, const NodeId& node) {
     inherited = from.opened.empty() ? from.inherited : from.opened;
     inherited_from = from.opened.empty() ? from.inherited_from : node;
+    opened_epoch = from.opened_epoch;
     opened = {};
   }
 };

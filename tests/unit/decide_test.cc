@@ -389,6 +389,51 @@ TEST(SharesHistory, AnOlderTimelineUpToTheFork) {
   EXPECT_FALSE(shares_history(e, standby(2, 1, 1))) << "a fork that nobody knows is refused";
 }
 
+/// As its data say: opened by that session, under that epoch.
+CandidateEvidence opened(CandidateEvidence c, std::uint64_t by, std::uint64_t epoch) {
+  c.engine.opened = session(by);
+  c.engine.opened_epoch = Epoch{epoch};
+  return c;
+}
+
+// Two nodes that are promoted from one timeline, one after the other, both open the next number: who opened it tells them apart.
+TEST(SharesHistory, AnothersTimelineOfTheSameNumberIsNone) {
+  Evidence e = after_loss_of_node1();
+  e.last_position = {2, Lsn{900}, "db"};
+  e.timelines = {{1, Lsn{1}, session(1)}, {2, Lsn{800}, session(9)}};
+  EXPECT_TRUE(shares_history(e, opened(standby(2, 850, 2), 9, 7)));
+  EXPECT_FALSE(shares_history(e, opened(standby(2, 850, 2), 8, 6)));
+  EXPECT_TRUE(shares_history(e, standby(2, 850, 2))) << "it does not say";
+  EXPECT_TRUE(shares_history(e, opened(standby(2, 800, 1), 1, 1)));
+  EXPECT_FALSE(shares_history(e, opened(standby(2, 700, 1), 8, 6))) << "an older one as well";
+  e.timelines[1].session = {};
+  EXPECT_TRUE(shares_history(e, opened(standby(2, 850, 2), 8, 6))) << "a log of before does not say";
+}
+
+TEST(FailoverDecide, WhoWroteMoreUnderAnothersTimelineOfTheSameNumberIsNotFurther) {
+  Evidence e = after_loss_of_node1();
+  e.last_position = {2, Lsn{900}, "db"};
+  e.timelines = {{1, Lsn{1}, session(1)}, {2, Lsn{800}, session(9)}};
+  e.candidates[1] = opened(standby(2, 5000, 2), 8, 6);
+  e.candidates[2] = opened(standby(3, 900, 2), 9, 7);
+  const Decision d = decide(e);
+  EXPECT_EQ(d.to, node(3)) << d.reason;
+  EXPECT_EQ(rule_of(d, 2), "diverged");
+  // Nor does it have more of what was acknowledged, where its word is asked for.
+  e.sync = {{node(1), {node(2), node(3)}, 1}};
+  e.settled_ms = 10'000;
+  EXPECT_EQ(decide(e).to, node(3)) << decide(e).reason;
+}
+
+TEST(IsFurther, ByTheEpochOfTheOpeningAndElseByTheNumber) {
+  const auto further = [](const CandidateEvidence& a, const CandidateEvidence& b) { return is_further(a.engine, b.engine) && !is_further(b.engine, a.engine); };
+  EXPECT_TRUE(further(opened(standby(2, 10, 2), 9, 7), opened(standby(3, 5000, 2), 8, 6)));
+  EXPECT_TRUE(further(opened(standby(2, 10, 2), 9, 7), opened(standby(3, 20, 3), 8, 6))) << "whose number is higher was lost before";
+  EXPECT_TRUE(further(opened(standby(2, 11, 2), 9, 7), opened(standby(3, 10, 2), 9, 7)));
+  EXPECT_TRUE(further(standby(2, 10, 3), opened(standby(3, 20, 2), 9, 7))) << "it follows what it has no name for yet";
+  EXPECT_FALSE(is_further(standby(2, 10, 2).engine, standby(3, 10, 2).engine));
+}
+
 TEST(LagBytes, IsNeverNegative) {
   const Evidence e = after_loss_of_node1();
   EXPECT_EQ(lag_bytes(e, standby(2, 400)), 600u);

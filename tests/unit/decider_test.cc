@@ -623,7 +623,7 @@ TEST_F(DeciderTest, WriterThatOnlyBeatsShowedIsTheLastHolder) {
   const auto n = Decider::preview(kPostgres, c, false, at(9000));
   EXPECT_EQ(n.evidence.last_holder, node(2));
   EXPECT_EQ(n.evidence.last_position, (Position{2, Lsn{1500}, "db"}));
-  EXPECT_EQ(n.evidence.timelines.back(), (TimelineStart{2, Lsn{1000}}));
+  EXPECT_EQ(n.evidence.timelines.back(), (TimelineStart{2, Lsn{1000}, session(2)}));
 }
 
 // The log lost the completion under which node2's engine was opened, and named its session again under an epoch that never had its majority.
@@ -645,7 +645,30 @@ TEST_F(DeciderTest, AnOpeningThatTheLogDoesNotShowIsHistory) {
   const auto n = heard(session(2));
   EXPECT_EQ(n.evidence.last_holder, node(2));
   EXPECT_EQ(n.evidence.last_position, (Position{2, Lsn{1500}, "db"}));
-  EXPECT_EQ(n.evidence.timelines.back(), (TimelineStart{2, Lsn{1000}}));
+  EXPECT_EQ(n.evidence.timelines.back(), (TimelineStart{2, Lsn{1000}, session(2)}));
+  EXPECT_EQ(n.decision.to, node(2)) << n.decision.reason;
+}
+
+// Two promotions in a row from timeline 1: the log shows the first one's timeline 2, and not yet the second one's, which is another.
+TEST_F(DeciderTest, AnOpeningOfTheSameNumberUnderALaterEpochIsHistory) {
+  log.decide(2, 1, session(5));
+  log.complete(2, 1, session(5), {2, Lsn{800}, "db"});
+  log.release(2, 1, session(5));
+  const auto heard = [&](int n, std::uint64_t lsn, std::uint64_t opener, std::uint64_t epoch) {
+    Beat b = beat_of(n, ++counter, log.state);
+    b.next = {{kPostgres, session(static_cast<std::uint64_t>(n) + 20)}};
+    b.engines = {standby_at(lsn, 2)};
+    b.engines[0].opened = session(opener);
+    b.engines[0].opened_epoch = Epoch{epoch};
+    b.engines[0].timeline_start = Lsn{850};
+    peers.hear(b, at(9000));
+    return Decider::preview(kPostgres, context(3), false, at(9000));
+  };
+  EXPECT_EQ(heard(2, 5000, 7, 1).evidence.last_holder, node(1)) << "it was opened before, and lost";
+  const auto n = heard(2, 1500, 7, 3);
+  EXPECT_EQ(n.evidence.last_holder, node(2));
+  EXPECT_EQ(n.evidence.last_position, (Position{2, Lsn{1500}, "db"}));
+  EXPECT_EQ(n.evidence.timelines.back(), (TimelineStart{2, Lsn{850}, session(7)}));
   EXPECT_EQ(n.decision.to, node(2)) << n.decision.reason;
 }
 

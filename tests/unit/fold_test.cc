@@ -186,7 +186,7 @@ TEST(Fold, DecisionNominatesAndCompletionMakesTheHolder) {
   EXPECT_EQ(l.completed.decided, decided);
   EXPECT_EQ(l.completed.sequence, completed);
   EXPECT_EQ(l.position, (Position{1, Lsn{100}, "db"}));
-  EXPECT_EQ(l.timelines, (std::vector<TimelineStart>{{1, Lsn{100}}}));
+  EXPECT_EQ(l.timelines, (std::vector<TimelineStart>{{1, Lsn{100}, session(1)}}));
   EXPECT_TRUE(l.open.empty());
   EXPECT_TRUE(l.promotions_ns.empty()) << "a bootstrap is no automatic promotion";
 }
@@ -199,6 +199,19 @@ TEST(Fold, FailoverCountsAsAutomaticPromotionAndSwitchoverDoesNot) {
   log.decide(3, 1, session(3), DecisionKind::kSwitchover);
   log.complete(3, 1, session(3), {3, Lsn{300}, "db"});
   EXPECT_EQ(log.lease().promotions_ns.size(), 1u);
+}
+
+TEST(Fold, WhatWasOpenedUnderTheSameNumberBeforeIsNoHistoryOfTheNewestWriter) {
+  Log log = log_with_holder();
+  log.decide(2, 2, session(2));
+  log.complete(2, 2, session(2), {2, Lsn{200}, "db"});
+  log.decide(3, 2, session(4));
+  log.complete(3, 2, session(4), {3, Lsn{400}, "db"});
+  log.decide(4, 3, session(3));
+  log.complete(4, 3, session(3), {2, Lsn{150}, "db"});  // it never heard of either
+  const auto first = log.lease().timelines.front();
+  EXPECT_EQ(log.lease().timelines, (std::vector<TimelineStart>{first, {2, Lsn{150}, session(3)}}));
+  EXPECT_EQ(first.session, session(1));
 }
 
 TEST(Fold, KeepRaisesTheEpochOfTheSameWriter) {
