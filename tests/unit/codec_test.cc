@@ -143,6 +143,17 @@ TEST(EventCodec, ReadsAndWritesDecisionsWithoutWhatAnEngineLacksAsBefore) {
   EXPECT_EQ(events, 1);
 }
 
+/// A decision from before timelines named who opened them, and under which epoch.
+TEST(EventCodec, ReadsAndWritesDecisionsWithoutWhoOpenedATimelineAsBefore) {
+  const int events = each_of_before("events_without_openers.hex", "cluster.log.lease.postgres.7", [](const Payload& payload) {
+    const auto& decided = std::get<PromotionDecided>(payload);
+    ASSERT_FALSE(decided.evidence.candidates.empty() || decided.evidence.timelines.empty());
+    for (const TimelineStart& t : decided.evidence.timelines) EXPECT_TRUE(t.session.empty() && t.timeline != 0);
+    for (const CandidateEvidence& c : decided.evidence.candidates) EXPECT_EQ(c.engine.opened_epoch, Epoch{});
+  });
+  EXPECT_EQ(events, 1);
+}
+
 /// A capability's move from before it had evidence.
 TEST(EventCodec, ReadsAndWritesCapabilitiesWithoutEvidenceAsBefore) {
   const int events = each_of_before("capability_without_evidence.hex", "cluster.log.route.vision.7",
