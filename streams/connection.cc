@@ -2,8 +2,10 @@
 
 #include <sys/random.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
+#include <utility>
 
 #include "streams/nats_handles.h"
 
@@ -56,13 +58,20 @@ Connection::Connection(std::unique_ptr<Handles> handles) : handles_(std::move(ha
 
 Connection::~Connection() = default;
 
-natsStatus Connection::Handles::make() {
+/// Tries each server once before it returns.
+std::shared_ptr<Link> Connection::Handles::connect(natsStatus& s) const {
   auto next = std::make_shared<Link>();
-  natsStatus s = natsConnection_Connect(&next->nc, options.get());
+  s = natsConnection_Connect(&next->nc, options.get());
   if (s == NATS_NOT_YET_CONNECTED) s = NATS_OK;
   jsOptions js{};
   jsOptions_Init(&js);
   if (s == NATS_OK) s = natsConnection_JetStream(&next->js, next->nc, &js);
+  return next;
+}
+
+natsStatus Connection::Handles::make() {
+  natsStatus s = NATS_OK;
+  auto next = connect(s);
   made = std::chrono::steady_clock::now();
   refused = s == NATS_OK && is_refused(next->nc);
   if (s == NATS_OK) current = std::move(next);
@@ -75,7 +84,7 @@ std::shared_ptr<Link> Connection::Handles::link() {
   const natsConnStatus status = natsConnection_Status(current->nc);
   if (status == NATS_CONN_STATUS_CONNECTED) refused = false;
   // Endless reconnects end at a server that answers the greeting with an error, whichever: what it was is known when it is made anew.
-  if (status == NATS_CONN_STATUS_CLOSED && std::chrono::steady_clock::now() >= made + kAfterError) {
+  if (status == NATS_CONN_STATUS_CLOSED && !moving_ && std::chrono::steady_clock::now() >= made + kAfterError) {
     old = current;
     (void)make();
   }
@@ -87,10 +96,10 @@ void Connection::Handles::note_answer(const std::shared_ptr<Link>& link, const s
   std::shared_ptr<Link> old;  // ended outside the lock
   {
     const std::lock_guard lock(mutex);
-    if (link != current) return;
+    if (link != current || moving_) return;
     if (outcome != NATS_TIMEOUT) {
       unanswered_.erase(question);
-      if (outcome == NATS_OK) patience_ = kPatience;
+      if (outcome == NATS_OK && question == moved_for_) patience_ = kPatience;
       return;
     }
     const auto now = std::chrono::steady_clock::now();
@@ -99,14 +108,24 @@ void Connection::Handles::note_answer(const std::shared_ptr<Link>& link, const s
     silence.last = now;
     if (++silence.asked < kUnanswered || now - silence.since < patience_ || servers.size() < 2) return;
     if (natsConnection_Status(current->nc) != NATS_CONN_STATUS_CONNECTED) return;  // the library is on its way to another one
-    old = current;
-    said = move_on(question);
+    said = turn(question);
+    moving_ = true;
+  }
+  natsStatus s = NATS_OK;
+  const auto next = connect(s);  // who has no answer waits for it, and nobody else
+  {
+    const std::lock_guard lock(mutex);
+    moving_ = false;
+    if (s != NATS_OK) return;
+    refused = is_refused(next->nc);
+    old = std::exchange(current, next);
+    made = std::chrono::steady_clock::now();
   }
   if (say) say(said);
 }
 
-/// Needs `mutex`. Returns what it did, in words.
-std::string Connection::Handles::move_on(const std::string& question) {
+/// Has the next server tried first from now on. Needs `mutex`. Returns what that means, in words.
+std::string Connection::Handles::turn(const std::string& question) {
   char at[256] = "";
   (void)!natsConnection_GetConnectedUrl(current->nc, at, sizeof at);
   const std::string left = without_credentials(at);
@@ -115,8 +134,9 @@ std::string Connection::Handles::move_on(const std::string& question) {
   std::ranges::rotate(servers, here == servers.end() ? servers.begin() : here + 1);
   std::vector<const char*> order;
   for (const std::string& server : servers) order.push_back(server.c_str());
-  if (natsOptions_SetServers(options.get(), order.data(), static_cast<int>(order.size())) == NATS_OK) (void)make();
+  (void)natsOptions_SetServers(options.get(), order.data(), static_cast<int>(order.size()));
   unanswered_.clear();
+  moved_for_ = question;
   patience_ = std::min(patience_ * 2, kLongestPatience);
   return "requests at " + left + " have no answer (" + question + "): asking " + without_credentials(servers.front()) + " from now on";
 }

@@ -117,10 +117,13 @@ struct Connection::Handles {
     std::chrono::steady_clock::time_point since, last;
     int asked = 0;
   };
-  std::string move_on(const std::string& question);
+  std::string turn(const std::string& question);
+  std::shared_ptr<Link> connect(natsStatus& outcome) const;
 
   std::map<std::string, Unanswered> unanswered_;  // by question, on the current link
-  Duration patience_ = kPatience;                 // doubled with each move that brought no answer
+  bool moving_ = false;                           // another link is being made, without the lock
+  std::string moved_for_;                         // the question of the newest move
+  Duration patience_ = kPatience;                 // doubled with each move that brought no answer to it
   static constexpr Duration kPatience = std::chrono::seconds(2);
 };
 

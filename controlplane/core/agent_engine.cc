@@ -232,6 +232,10 @@ bool Agent::must_rejoin(const AgentContext& c, const LeaseState& lease) const {
   Evidence history;
   history.last_position = lease.position;
   history.timelines = lease.timelines;
+  // Of an older number the log may name another's opening than the one that the writer's data went on from, whose completion was lost with its node: whoever
+  // follows the writer compares those with it, not with the log.
+  for (TimelineStart& t : history.timelines)
+    if (t.timeline != lease.position.timeline) t.session = {};
   CandidateEvidence self;
   self.engine = engine_;
   return !shares_history(history, self);

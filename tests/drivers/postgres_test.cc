@@ -602,6 +602,23 @@ TEST_F(Postgres, APrimaryThatCrashedSoonAfterItsPromotionShowsAllThatItHas) {
   EXPECT_GE(first.position.lsn, written) << "as soon as it has a position, it is that of all it has";
 }
 
+TEST_F(Postgres, AReplicaThatStreamsOnToAnotherTimelineLearnsWhoOpenedIt) {
+  Node& a = primary(1);
+  Node& b = replica(2);
+  ASSERT_TRUE(caught_up(a, b));
+  const EngineReport before = b.observe();
+  EXPECT_EQ(before.opened_epoch, a.observe().opened_epoch);
+  EXPECT_EQ(before.inherited, a.observe().opened);
+  a.host.kill_all();
+  ASSERT_TRUE(a.run(Verb::kStart).ok);
+  ASSERT_TRUE(a.run(Verb::kPromote, "", 5).ok);
+  EngineReport now;
+  EXPECT_TRUE(eventually([&] { return (now = b.observe()).position.timeline > before.position.timeline && !now.inherited.empty(); })) << now.health;
+  EXPECT_EQ(now.opened_epoch, Epoch{5});
+  EXPECT_EQ(now.inherited, a.observe().opened);
+  EXPECT_EQ(now.inherited_from, NodeId("node1"));
+}
+
 TEST_F(Postgres, TwoTimelinesOfOneNumberHaveParted) {
   Node& a = make(1);
   ASSERT_TRUE(a.run(Verb::kProvision).ok);
@@ -700,6 +717,12 @@ TEST(PostgresAncestry, JudgesByHistoryAndOpenings) {
   EXPECT_EQ(judge(own, up, past).kinship, Kinship::kMayFollow);
   own.history[1].end = {400};
   EXPECT_EQ(judge(own, up, never).kinship, Kinship::kSameNumber);
+  Lineage theirs = up;
+  theirs.openings = {{3, {session(1), {7}, NodeId("node2")}}};
+  own = {.identity = "7", .timeline = 3, .end = {700}, .history = {{1, {100}}, {2, {500}}}, .openings = {{3, {session(2), {9}, NodeId("node3")}}}};
+  EXPECT_EQ(judge(own, theirs, never).kinship, Kinship::kSameNumber);
+  theirs.writable = false;
+  EXPECT_EQ(judge(own, theirs, never).kinship, Kinship::kBehind) << "ours may be the newer one";
   own = {.identity = "7", .timeline = 4, .end = {700}, .history = {{1, {100}}, {2, {500}}, {3, {600}}}};
   EXPECT_EQ(judge(own, up, never).kinship, Kinship::kParted);
   Lineage standby = up;

@@ -150,12 +150,16 @@ void World::finish(Host& host, const DriverCommand& command, std::uint64_t engin
           failed("the upstream does not answer");
         } else {
           if (e.running) stop_engine_process(host);
-          e.data = up->engine.data;
-          e.data.inherit(up->engine.data, up->id);
-          e.data.was_primary = false;
+          // As the driver does where nothing has parted: the data are left as they are, and the engine to the next kFollow.
+          const bool whole = !command.anew && !e.diverged && !e.data.was_primary && e.data.exists && follows_history(e, up->engine);
+          if (!whole) {
+            e.data = up->engine.data;
+            e.data.inherit(up->engine.data, up->id);
+            e.data.was_primary = false;
+            e.upstream = up->id;
+          }
           e.diverged = false;
-          e.upstream = up->id;
-          result.method = "rewind";
+          result.method = whole ? "follow" : "rewind";
           result.position = e.data.position;
           counters_.add("rejoined");
         }

@@ -15,6 +15,9 @@ Judgement judge(const Lineage& own, const Lineage& upstream, const std::function
   for (const auto& [timeline, opening] : own.openings) {
     const auto theirs = upstream.openings.find(timeline);
     if (timeline > own.timeline || theirs == upstream.openings.end() || theirs->second.session == opening.session) continue;
+    // Whose is the newer one, nothing here tells: ours are given up only for those of one that writes.
+    if (timeline == upstream.timeline && !upstream.writable)
+      return {Kinship::kBehind, "it does not write, and " + timeline_text(timeline) + " was opened by " + opening.node.value + " here and by " + theirs->second.node.value + " there"};
     return {
         timeline == upstream.timeline ? Kinship::kSameNumber : Kinship::kParted,
         timeline_text(timeline) + " was opened by " + opening.node.value + " here and by " + theirs->second.node.value + " there"};

@@ -92,6 +92,7 @@ class Engine final : public PostgresDriver {
   bool has_wal_there(Connection& c, const Lineage& own, const Lineage& theirs);
   bool ended_as_primary();
   Result<void> note_stray();
+  void learn_followed(const Seen& seen);
   Judgement compare(const Lineage& own, const Lineage& theirs);
 
   // ---- the kept connection (observe.cc)
@@ -134,6 +135,7 @@ class Engine final : public PostgresDriver {
   std::uint64_t kept_up_incarnation_ = 0;
   bool kept_up_as_primary_ = false;
   bool files_kept_ = false;  // since then
+  std::uint64_t learned_timeline_ = 0;  // whose opening was asked for, if any is known there
   std::optional<Steady::time_point> not_streaming_since_;
   std::string sync_seen_;           // synchronous_standby_names, and
   bool sync_taken_up_ = false;      // every sender goes by it

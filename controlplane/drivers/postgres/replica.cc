@@ -111,6 +111,20 @@ Result<void> Engine::learn_openings(const Lineage& own, const Lineage& upstream)
   return *marker == before ? Result<void>{} : write_marker(data_dir_, *marker, tools_.user);
 }
 
+/// A standby goes on with its upstream to a timeline that this opens, without a verb of ours: who opened it is asked then.
+void Engine::learn_followed(const Seen& seen) {
+  const auto marker = read_marker(data_dir_);
+  if (seen.primary || !seen.streaming || seen.timeline == learned_timeline_ || !marker || marker->openings.contains(seen.timeline)) return;
+  auto upstream = peer(node_at(seen));
+  if (!upstream) return;
+  auto there = connect_to(**upstream);
+  if (!there) return;
+  const auto theirs = ask_upstream(**there, **upstream);
+  const auto own = own_lineage();
+  if (!theirs || !own || theirs->timeline != seen.timeline || own->timeline != seen.timeline) return;
+  if (learn_openings(*own, *theirs)) learned_timeline_ = seen.timeline;
+}
+
 Result<void> Engine::make_slot_there(Connection& c) {
   auto made = c.query("CREATE_REPLICATION_SLOT " + c.name(slot_of(config_.self)) + " PHYSICAL RESERVE_WAL", kUpstreamLimit);
   if (made || c.sqlstate() == "42710") return {};  // duplicate_object: it is there

@@ -56,6 +56,7 @@ void Engine::keep_up(const Seen& seen) {
   Connection& c = **conn;
   if (!seen.primary) {
     ask(c, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name LIKE 'daarion\\_%' AND slot_type = 'physical' AND NOT active");
+    learn_followed(seen);
     return;
   }
   keep_role(c);
