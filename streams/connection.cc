@@ -92,6 +92,7 @@ std::shared_ptr<Link> Connection::Handles::link() {
 }
 
 void Connection::Handles::note_answer(const std::shared_ptr<Link>& link, const std::string& question, natsStatus outcome) {
+  if (!leaves || servers.size() < 2) return;
   std::string said;
   std::shared_ptr<Link> old;  // ended outside the lock
   {
@@ -106,7 +107,7 @@ void Connection::Handles::note_answer(const std::shared_ptr<Link>& link, const s
     Unanswered& silence = unanswered_[question];
     if (silence.asked == 0 || now - silence.last > kSameSilence) silence = {.since = now, .last = now, .asked = 0};
     silence.last = now;
-    if (++silence.asked < kUnanswered || now - silence.since < patience_ || servers.size() < 2) return;
+    if (++silence.asked < kUnanswered || now - silence.since < patience_) return;
     if (natsConnection_Status(current->nc) != NATS_CONN_STATUS_CONNECTED) return;  // the library is on its way to another one
     said = turn(question);
     moving_ = true;
@@ -121,7 +122,7 @@ void Connection::Handles::note_answer(const std::shared_ptr<Link>& link, const s
     old = std::exchange(current, next);
     made = std::chrono::steady_clock::now();
   }
-  if (say) say(said);
+  leaves(said);
 }
 
 /// Has the next server tried first from now on. Needs `mutex`. Returns what that means, in words.
@@ -145,7 +146,7 @@ Result<std::shared_ptr<Connection>> Connection::open(const NatsEndpoint& endpoin
   auto handles = std::make_unique<Handles>();
   std::vector<std::string>& texts = handles->servers;
   std::vector<const char*> urls;
-  handles->say = endpoint.say;
+  handles->leaves = endpoint.leaves;
   for (const std::string& url : endpoint.urls) {
     // The library would take the URL's user before the endpoint's.
     texts.push_back(endpoint.user.empty() ? url : without_credentials(url));

@@ -22,7 +22,7 @@ struct NatsEndpoint {
   std::vector<std::string> urls;  // tried in order, then round; nats://user:password@host:port
   std::string user, password;     // of the account; taken before those in the URL
   std::string name;               // of the connection, for people
-  std::function<void(const std::string&)> say;  // told when it leaves a server that passes no answers on; may be empty. Any thread
+  std::function<void(const std::string&)> leaves;  // told when it leaves a server that passes no answers on, any thread; empty: it stays
 };
 
 struct AppendItem {

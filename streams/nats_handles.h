@@ -105,7 +105,7 @@ struct Connection::Handles {
 
   OptionsPtr options;
   std::string urls;  // for messages, without passwords
-  std::function<void(const std::string&)> say;
+  std::function<void(const std::string&)> leaves;
   std::mutex mutex;  // guards what follows
   std::shared_ptr<Link> current;
   std::chrono::steady_clock::time_point made{};

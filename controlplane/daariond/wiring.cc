@@ -134,9 +134,10 @@ std::vector<std::shared_ptr<Connection>> Links::beats() const {
 Result<Links> open_links(const Setup& setup) {
   Links links;
   const std::vector<NatsServerPlan> core = core_from(setup);
-  const auto open = [&](const std::vector<NatsServerPlan>& servers, const char* what, const char* user, const std::string& password) {
-    NatsEndpoint endpoint{.urls = {}, .user = user, .password = password, .name = setup.self.value + what,
-                          .say = [name = std::string(what + 1)](const std::string& done) { spdlog::warn("{}: {}", name, done); }};
+  const auto open = [&](const std::vector<NatsServerPlan>& servers, const char* what, const char* user, const std::string& password, bool beats = false) {
+    NatsEndpoint endpoint{.urls = {}, .user = user, .password = password, .name = setup.self.value + what, .leaves = {}};
+    // Beats go by two connections so that they go by two servers: those stay where they are, whoever answers there.
+    if (!beats) endpoint.leaves = [name = std::string(what + 1)](const std::string& done) { spdlog::warn("{}: {}", name, done); };
     for (const NatsServerPlan& server : servers) endpoint.urls.push_back(server.url());
     return Connection::open(endpoint);
   };
@@ -147,8 +148,8 @@ Result<Links> open_links(const Setup& setup) {
     if (server.kind == Kind::kLeaf && server.node == setup.self) own_leaf.push_back(server);
   const std::string& password = setup.secrets.control;
   const std::pair<std::shared_ptr<Connection>*, Result<std::shared_ptr<Connection>>> made[] = {
-      {&links.near, open(core, "-near", kControlUser, password)},
-      {&links.far, open(turned, "-far", kControlUser, password)},
+      {&links.near, open(core, "-near", kControlUser, password, true)},
+      {&links.far, open(turned, "-far", kControlUser, password, true)},
       {&links.control, open(core, "-log", kControlUser, password)},
       {&links.sys, open(core, "-sys", kSysUser, setup.secrets.sys)},
   };

@@ -208,6 +208,7 @@ void Daemon::run_append() {
 
 void Daemon::run_info() {
   bool provisioned = !ports_.provision;
+  NodeId leads;  // the log, when it was looked at last
   while (!ending_) {
     if (!provisioned) {
       const auto done = ports_.provision();
@@ -219,6 +220,7 @@ void Daemon::run_info() {
       if (ports_.leaders) {
         const LeadersSeen seen = ports_.leaders();
         log_led_here_ = seen.log == config_.identity.self;
+        if (std::exchange(leads, seen.log) != seen.log) ++log_leaders_;
         post(seen);
       }
     }
@@ -352,6 +354,7 @@ Result<void> Daemon::follow_log(StateStore& store) {
 
 void Daemon::run_judge() {
   LogJudge judge(config_.spec.lease.beat);
+  std::uint64_t leaders = 0;
   for (int looks = 0; !ending_; ++looks) {
     for (Duration slept{}; slept < (judge.doubts() ? kJudgeStep : kJudgeEvery) && !ending_; slept += kJudgeStep) std::this_thread::sleep_for(kJudgeStep);
     if (ports_.tend_mirrors && looks % kTendEvery == 0) ports_.tend_mirrors();
@@ -364,6 +367,7 @@ void Daemon::run_judge() {
       log = folded_log_;
     }
     if (!heads) continue;
+    if (const std::uint64_t now = log_leaders_; std::exchange(leaders, now) != now) judge.look_again();
     const auto look = [&](const EventHead& head) { return ports_.info->look(head, kJudgeLimit); };
     const auto lost = judge.judge(log, *heads, look, node_now());
     if (!lost) {

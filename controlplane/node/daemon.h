@@ -119,6 +119,7 @@ class Daemon {
   std::vector<std::thread> threads_;
   std::atomic<bool> ending_ = false;
   std::atomic<bool> log_led_here_ = false;  // by the newest look at who leads
+  std::atomic<std::uint64_t> log_leaders_ = 0;  // that followed one on another
   Instant head_handed_over_{};            // when who leads the log without its beginning was last asked to hand over
   std::string head_said_;                 // of run_info: the newest word on whether the log is there
   std::atomic<bool> refold_ = false;      // the judge's word for the fold thread

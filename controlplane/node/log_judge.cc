@@ -23,13 +23,17 @@ Result<std::size_t> count_common(const EventHeads& heads, const LogJudge::Look& 
 
 }  // namespace
 
+void LogJudge::look_again() {
+  sound_from_ = sound_to_ = {};
+  whole_ = false;
+}
+
 /// An event that the log does not have; nothing: none is missing, or nobody can tell.
 std::optional<EventHead> LogJudge::missing(const EventHeads& heads, const Look& look) {
   const auto newest = look(heads.back());
   if (!newest) {
     // Whoever answers next may be another leader, with another log, which may have grown past what was folded here.
-    sound_from_ = sound_to_ = {};
-    whole_ = false;
+    look_again();
     return std::nullopt;
   }
   if (!newest->same) return heads.back();
@@ -63,7 +67,7 @@ std::optional<EventHead> LogJudge::missing(const EventHeads& heads, const Look& 
 
 std::optional<LogLost> LogJudge::judge(const LogId& log, const EventHeads& heads, const Look& look, Instant now) {
   if (heads.empty()) return std::nullopt;
-  if (heads.back().sequence < sound_to_) sound_from_ = sound_to_ = {}, whole_ = false;  // the fold began anew
+  if (heads.back().sequence < sound_to_) look_again();  // the fold began anew
   const auto bad = missing(heads, look);
   if (!bad) {
     doubt_.reset();
@@ -80,8 +84,7 @@ std::optional<LogLost> LogJudge::judge(const LogId& log, const EventHeads& heads
   lost.head = *common > 0 ? until[*common - 1].sequence : std::min(end, Sequence{heads.front().sequence.value - 1});
   lost.known = lines_of(heads, lost.head, lost.folded);
   doubt_.reset();
-  sound_from_ = sound_to_ = {};
-  whole_ = false;
+  look_again();
   return lost;
 }
 

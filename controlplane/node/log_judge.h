@@ -2,7 +2,7 @@
 //
 // A look asks for an event at its sequence and compares ids. The newest event folded is looked at each time: a log that ends before it, or
 // that went on with others, does not have it. All others known by name are looked at too: each when it is new here; all of them, the newest
-// first, after nobody answered (the log may have lost events meanwhile, and grown past what was folded); and one by one for ever. For a
+// first, after another server came to lead or nobody answered (the log may have lost events meanwhile, and grown past what was folded); and one by one for ever. For a
 // replica that comes back with what the log lost keeps it, beside what came later, and nats-server does not notice: it may give it to a
 // reader, and when it leads, the log is another one.
 #pragma once
@@ -28,6 +28,8 @@ class LogJudge {
   /// Threads: one; blocks for as long as `look` does.
   std::optional<LogLost> judge(const LogId& log, const EventHeads& heads, const Look& look, Instant now);
 
+  /// Another server leads the log, which may be another log: everything known by name is looked at again, the newest first.
+  void look_again();
   /// Whether something was missing at the last look: the next one should not be waited for long.
   bool doubts() const { return doubt_.has_value(); }
 

@@ -109,6 +109,21 @@ TEST(LostLog, AnEpochThatWasGivenIsNotGivenAgain) {
   EXPECT_TRUE(epochs_given_again({decision(20, 2, 1001)}, {}).empty());
 }
 
+TEST(LostLog, ADecisionThatCameAndWasLostCountsByWhoCompletedItsEpoch) {
+  LogEvent done = completion(20, 1, 15'000'000'000);
+  done.event.header.node = kTwo;
+  LogEvent told = decision(0, 1, 16'000'000'000);
+  told.event.payload = LogRegressed{Sequence{150}, Sequence{149}, "150 PromotionDecided lease.postgres.42 epoch 20 00000000-0000-0000-0000-000000000001\n151 Paused operator.cluster.3 00000000-0000-0000-0000-000000000002\n"};
+  const Promotions p = promotions_of({done, told}, 0);
+  ASSERT_EQ(p.to.size(), 1u);
+  EXPECT_EQ(p.to[0].to, kTwo);
+  EXPECT_EQ(p.to[0].at, Instant(std::chrono::seconds(5)));
+  EXPECT_EQ(p.decided, 1u);
+  EXPECT_TRUE(p.loss_unknown);
+  EXPECT_TRUE(promotions_of({told}, 0).to.empty()) << "nobody says that it was opened";
+  EXPECT_TRUE(promotions_of({done}, 0).to.empty()) << "nobody says that it was decided";
+}
+
 TEST(Table, ReadsWhatRunsWrote) {
   const test::TempFolder folder;
   Verdict v{.kind = "host_killed", .outage_ms = 2100, .recovery_ms = 900, .lost = 7, .promotions = 1};

@@ -25,6 +25,7 @@ constexpr Duration kSameEvent = seconds(20);
 constexpr Duration kMustName = seconds(5);    // writes out for so long, and some node says what for
 constexpr Duration kMirror = seconds(60);     // nats-server 2.9 tries again after seconds; beyond this it is stuck
 constexpr Duration kTold = seconds(30);
+constexpr Duration kNoticed = seconds(10);    // that the log is another one: looked at again when another server leads, and twice
 constexpr Duration kMirrorAgain = milliseconds(200);
 constexpr Duration kQuery = seconds(10);
 
@@ -97,6 +98,24 @@ std::string digests_differ(World& w, Duration patience = {}) {
   return "";
 }
 
+/// Whether each node's state is that of the log as it reads it now: another server may have come to lead it, with other events. Empty: all are, or are told to within the time.
+std::string states_are_of_the_log(World& w) {
+  std::string stale;
+  const Instant begun = node_now();
+  do {
+    stale.clear();
+    for (const NodeId& node : w.cluster().nodes()) {
+      const auto replayed = test::replay(w.cluster(), node, w.head());
+      if (!replayed) stale = node.value + ": " + replayed.error().message;
+      else if (!replayed->live_digest().empty() && !replayed->equal()) stale = node.value + " folded another log than is there, up to event " + std::to_string(w.head().value);
+    }
+    if (stale.empty()) break;
+    std::this_thread::sleep_for(kMirrorAgain);
+  } while (node_now() - begun < kNoticed);
+  if (node_now() - begun > seconds(1)) w.note("the nodes' states were those of the log after " + text(in_ms(node_now() - begun)));
+  return stale;
+}
+
 /// Whether the replica has the rows of the holder and no other, up to those that the holder has now: what differs, or nothing.
 std::string rows_differ(World& w) {
   const auto there = need(postgres::Connection::open(w.cluster().application(w.holder()), kQuery));
@@ -159,6 +178,7 @@ class Check {
     if (v_.outage_ms > k_.outage_ms + v_.election_ms)
       violation("writes were out for " + text(v_.outage_ms) + ", limit " + text(k_.outage_ms) + (v_.election_ms > 0 ? ", and " + text(v_.election_ms) + " without a leader of the log" : ""), true);
     if (!wait_was_named(w_, from, to)) violation("writes were out for more than 5 s, and no node said what it waits for", false);
+    if (const std::string stale = states_are_of_the_log(w_); !stale.empty()) violation(stale, false);
     const Sequence head = w_.head();
     const auto events = log_of_fault(head);
     const Promotions p = promotions_of(events, test::wall_of(Instant{}));

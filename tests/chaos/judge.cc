@@ -4,6 +4,7 @@
 #include <chrono>
 #include <map>
 #include <set>
+#include <sstream>
 
 namespace daarion::chaos {
 namespace {
@@ -42,6 +43,27 @@ Strays strays_of(const std::vector<NodeWrites>& writes, const NodeId& holder, co
   return out;
 }
 
+namespace {
+constexpr std::int64_t kLateNs = 10'000'000'000;  // a completion may come so late after its decision
+
+/// Epochs of decisions that the log says it has lost: lines of "41 PromotionDecided lease.postgres.12 epoch 7 <id>".
+std::map<std::string, Epoch> lost_decisions(const std::vector<LogEvent>& events) {
+  std::map<std::string, Epoch> out;
+  for (const LogEvent& e : events) {
+    const auto* regressed = std::get_if<LogRegressed>(&e.event.payload);
+    std::istringstream lines(regressed ? regressed->known_lost : "");
+    for (std::string line; std::getline(lines, line);) {
+      std::istringstream words(line);
+      std::string sequence, type, subject, epoch, id;
+      std::uint64_t number = 0;
+      if (words >> sequence >> type >> subject >> epoch >> number >> id && type == "PromotionDecided") out.emplace(id, Epoch{number});
+    }
+  }
+  for (const LogEvent& e : events) out.erase(to_text(e.event.header.id));  // known all the same
+  return out;
+}
+}  // namespace
+
 Promotions promotions_of(const std::vector<LogEvent>& events, std::int64_t zero_ns) {
   Promotions out;
   for (const LogEvent& e : events)
@@ -52,6 +74,14 @@ Promotions promotions_of(const std::vector<LogEvent>& events, std::int64_t zero_
       out.loss_bytes += decided->loss_bytes;
       out.loss_unknown = out.loss_unknown || decided->evidence.end_unknown;
     }
+  for (const auto& [id, epoch] : lost_decisions(events)) {
+    const auto completed = std::ranges::find_if(events, [&](const LogEvent& e) { return e.event.header.epoch == epoch && std::holds_alternative<PromotionCompleted>(e.event.payload); });
+    if (completed == events.end()) continue;
+    out.to.push_back({completed->event.header.node, Instant(Duration(completed->stored_ns - kLateNs - zero_ns))});
+    ++out.decided;
+    out.loss_unknown = true;
+  }
+  std::ranges::stable_sort(out.to, {}, &Promoted::at);
   return out;
 }
 

@@ -39,7 +39,8 @@ struct Promotions {
   std::uint64_t loss_bytes = 0; // announced, together
   bool loss_unknown = false;    // one of them said that nobody knows
 };
-/// `zero_ns`: what the log's clock says at the Instant 0.
+/// `zero_ns`: what the log's clock says at the Instant 0. A decision that came and was lost since counts where LogRegressed names it and the log shows
+/// who completed its epoch; what it announced is gone with it.
 Promotions promotions_of(const std::vector<LogEvent>& events, std::int64_t zero_ns);
 
 /// The decisions among `fresh` that give an epoch which the log had given and lost: after a loss epochs are above all of its. One that was stored

@@ -271,7 +271,7 @@ TEST(Connection, LeavesAServerThatPassesNoAnswersOn) {
   NatsEndpoint both = deaf.endpoint({0}, "test");
   both.urls.push_back(sound.url(0));
   std::vector<std::string> said;
-  both.say = [&](const std::string& done) { said.push_back(done); };
+  both.leaves = [&](const std::string& done) { said.push_back(done); };
   const auto connection = Connection::open(both);
   ASSERT_TRUE(connection && (*connection)->wait_connected(seconds(10)));
   const auto ask = [&] { return js_request(**connection, question, nullptr, milliseconds(200)).has_value(); };

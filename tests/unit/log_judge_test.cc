@@ -44,6 +44,18 @@ TEST_F(LogJudgeTest, ALogThatHasItAllIsNotSuspected) {
   EXPECT_EQ(looks, 2) << "the newest event and one other, once all were looked at";
 }
 
+TEST_F(LogJudgeTest, AnotherLeaderMayHaveAnotherEventInAnOldPlace) {
+  for (int i = 0; i < 100; ++i) EXPECT_FALSE(judge(at(i * 250)));
+  log[95] = EventId{2, 95};
+  judged.look_again();
+  EXPECT_FALSE(judge(at(25'000)));
+  EXPECT_TRUE(judged.doubts());
+  const auto lost = judge(at(25'250));
+  ASSERT_TRUE(lost);
+  EXPECT_EQ(lost->head, Sequence{94});
+  EXPECT_EQ(lost->folded, Sequence{95});
+}
+
 TEST_F(LogJudgeTest, BelievesItASecondTimeABeatLater) {
   judge(at(0));
   cut(90);
