@@ -59,23 +59,26 @@ Connection::Connection(std::unique_ptr<Handles> handles) : handles_(std::move(ha
 Connection::~Connection() = default;
 
 /// Tries each server once before it returns.
-std::shared_ptr<Link> Connection::Handles::connect(natsStatus& s) const {
-  auto next = std::make_shared<Link>();
-  s = natsConnection_Connect(&next->nc, options.get());
+natsStatus Connection::Handles::begin(Link& next) const {
+  natsStatus s = natsConnection_Connect(&next.nc, options.get());
   if (s == NATS_NOT_YET_CONNECTED) s = NATS_OK;
   jsOptions js{};
   jsOptions_Init(&js);
-  if (s == NATS_OK) s = natsConnection_JetStream(&next->js, next->nc, &js);
-  return next;
+  return s == NATS_OK ? natsConnection_JetStream(&next.js, next.nc, &js) : s;
+}
+
+/// What was begun is the current link from now on, if it could be. Needs `mutex`, as make().
+natsStatus Connection::Handles::take(std::shared_ptr<Link> next, natsStatus begun) {
+  made = std::chrono::steady_clock::now();
+  refused = begun == NATS_OK && is_refused(next->nc);
+  if (begun == NATS_OK) current = std::move(next);
+  return begun;
 }
 
 natsStatus Connection::Handles::make() {
-  natsStatus s = NATS_OK;
-  auto next = connect(s);
-  made = std::chrono::steady_clock::now();
-  refused = s == NATS_OK && is_refused(next->nc);
-  if (s == NATS_OK) current = std::move(next);
-  return s;
+  auto next = std::make_shared<Link>();
+  const natsStatus begun = begin(*next);
+  return take(std::move(next), begun);
 }
 
 std::shared_ptr<Link> Connection::Handles::link() {
@@ -104,23 +107,21 @@ void Connection::Handles::note_answer(const std::shared_ptr<Link>& link, const s
       return;
     }
     const auto now = std::chrono::steady_clock::now();
-    Unanswered& silence = unanswered_[question];
-    if (silence.asked == 0 || now - silence.last > kSameSilence) silence = {.since = now, .last = now, .asked = 0};
+    std::erase_if(unanswered_, [&](const auto& u) { return now - u.second.last > kSameSilence; });
+    Unanswered& silence = unanswered_.try_emplace(question, Unanswered{.since = now}).first->second;
     silence.last = now;
     if (++silence.asked < kUnanswered || now - silence.since < patience_) return;
     if (natsConnection_Status(current->nc) != NATS_CONN_STATUS_CONNECTED) return;  // the library is on its way to another one
     said = turn(question);
     moving_ = true;
   }
-  natsStatus s = NATS_OK;
-  const auto next = connect(s);  // who has no answer waits for it, and nobody else
+  auto next = std::make_shared<Link>();
+  const natsStatus begun = begin(*next);  // who has no answer waits for it, and nobody else
   {
     const std::lock_guard lock(mutex);
     moving_ = false;
-    if (s != NATS_OK) return;
-    refused = is_refused(next->nc);
-    old = std::exchange(current, next);
-    made = std::chrono::steady_clock::now();
+    old = current;
+    if (take(std::move(next), begun) != NATS_OK) return;
   }
   leaves(said);
 }

@@ -26,9 +26,8 @@ constexpr std::chrono::seconds kSeldom{600};  // and without one
 // Each look makes consumers, and with each of these every server writes its meta state anew: one that failed is not made again at once (measured: while
 // one server's answers were lost, looks every 1.5 s left 400 consumers to be taken away), nor one without a doubt because a follower came or went.
 constexpr std::chrono::seconds kAfterFailure{10};
-constexpr std::chrono::seconds kAtLeast{5};
-constexpr std::chrono::seconds kAskedAgain{30};   // whether any may lead, of the same followers and events,
-constexpr std::chrono::seconds kAskedAtLeast{5};  // and of others, or after a failure
+constexpr std::chrono::seconds kApart{5};
+constexpr std::chrono::seconds kAskedAgain{30};   // whether any may lead, of the same followers and events
 constexpr int kFailedReads = 2;               // a follower that is a little behind: it is looked at the next time
 // A server that was taken in is seen among the replicas some seconds later. To change the number again before that takes it out, and begins anew: so
 // it went on for as long as the group was slow (twelve times in as many seconds).
@@ -76,7 +75,7 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
     not_before_ = Clock::now() + kAfterFailure;
     auto wrong = look(events, there, limit);
     if (!wrong) return tl::unexpected(wrong.error());
-    not_before_ = Clock::now() + (wrong->empty() ? kAtLeast : std::chrono::seconds(0));
+    not_before_ = Clock::now() + (wrong->empty() ? kApart : std::chrono::seconds(0));
     note_beginnings(events, there, *wrong, limit);
     again_ = Clock::now() + (seen == seen_ && doubts_.empty() ? kSeldom : kAgain);
     seen_ = std::move(seen);
@@ -106,7 +105,7 @@ class NatsReplicaKeeper final : public ReplicaKeeper {
     const std::lock_guard lock(may_lead_mutex_);
     const bool news = there != asked_of_ || events.back().id != asked_event_;
     if (!news && Clock::now() < asked_at_ + kAskedAgain) return may_lead_;
-    if (Clock::now() < asked_at_ + kAskedAtLeast) return false;
+    if (Clock::now() < asked_at_ + kApart) return false;
     asked_at_ = Clock::now();
     asked_of_.clear();
     const auto wrong = look(events, there, limit);

@@ -118,7 +118,8 @@ struct Connection::Handles {
     int asked = 0;
   };
   std::string turn(const std::string& question);
-  std::shared_ptr<Link> connect(natsStatus& outcome) const;
+  natsStatus begin(Link& next) const;
+  natsStatus take(std::shared_ptr<Link> next, natsStatus begun);
 
   std::map<std::string, Unanswered> unanswered_;  // by question, on the current link
   bool moving_ = false;                           // another link is being made, without the lock

@@ -166,14 +166,15 @@ std::string lacks_beyond_holder(const Evidence& e, const CandidateEvidence& c) {
 
 bool shares_history(const Evidence& e, const CandidateEvidence& c) {
   const Position& p = c.engine.position;
+  if (e.last_position.timeline == 0) return true;
   // The same number may be another one's: it was opened, and lost before anybody followed it.
   const auto same = std::ranges::find(e.timelines, p.timeline, &TimelineStart::timeline);
   const bool another = same != e.timelines.end() && !same->session.empty() && !opener_of(c.engine).empty() && same->session != opener_of(c.engine);
-  if (e.last_position.timeline != 0 && another && !PLANTED(kNumbersTell)) {
+  if (another && !PLANTED(kNumbersTell)) {
     MARK(kAnothersNumber);
     return false;
   }
-  if (e.last_position.timeline == 0 || p.timeline == e.last_position.timeline) return true;
+  if (p.timeline == e.last_position.timeline) return true;
   if (p.timeline > e.last_position.timeline) return false;
   // On an older timeline: fine as long as it did not pass the point where the next one left it.
   const TimelineStart* next = nullptr;

@@ -8,8 +8,8 @@
 //   no_engine       no data, data that is not ours, or an engine that does not answer
 //   not_standby     its engine is not a running standby (bootstrap: not empty and not stopped)
 //   other_identity  its data are another database's
-//   diverged        its timeline left the holder's history before its own position (allow_data_loss overrides, for the node
-//                   wanted)
+//   diverged        its timeline left the holder's history before its own position, or is another session's of the same number
+//                   (allow_data_loss overrides, for the node wanted)
 //   cannot_replay   its engine says that it replays no more: a promotion would not come to an end, whoever asks for it
 //   unfit           its data need something that its host does not have and the last holder's had (allow_data_loss overrides, for the
 //                   node wanted); what the holder lacked too is no worse there
@@ -20,7 +20,7 @@
 //   not_in_sync_set one of those has more than this candidate, which may have been acknowledged (allow_data_loss overrides)
 //   deaf            it has not read the newest decision, which nobody claimed, and somebody else who passes all rules has (not the node wanted)
 //   not_wanted      an operator asked for another node, and that one can be had
-// Among the eligible: the highest position, then the higher priority, then the lower node id. Never random.
+// Among the eligible: the furthest (is_further), then the higher priority, then the lower node id. Never random.
 #pragma once
 
 #include <functional>

@@ -124,24 +124,23 @@ InstanceId instance_of_holder(const Evidence& e, const LeaseState& lease) { retu
 
 /// The node's engine if it is up and shows all that it has, on the disk that the instance stands for; null: it does not. What was writable when it was
 /// looked at may have more.
-const EngineReport* shown_by(const Evidence& e, const NodeId& node, const InstanceId& instance) {
+const CandidateEvidence* shown_by(const Evidence& e, const NodeId& node, const InstanceId& instance) {
   const auto its = std::ranges::find(e.candidates, node, &CandidateEvidence::node);
   if (its == e.candidates.end() || !its->heard || its->beat_age_ms > e.unreachable_ms || (!instance.empty() && its->instance != instance)) return nullptr;
-  return its->engine.state == EngineState::kStandby ? &its->engine : nullptr;
+  return its->engine.state == EngineState::kStandby ? &*its : nullptr;
 }
 
 /// Where nobody heard it, its own data say how far it wrote, once its node shows them. Until then its end is not known: the log has only where it began.
 void note_own_end(const LeaseState& lease, const DeciderContext& c, Evidence& e) {
   if (e.kind == DecisionKind::kBootstrap || e.final_position || e.last_holder.empty() || was_heard(e, lease, c)) return;
-  const EngineReport* own = shown_by(e, e.last_holder, instance_of_holder(e, lease));
+  const CandidateEvidence* own = shown_by(e, e.last_holder, instance_of_holder(e, lease));
   const Position& known = e.last_position;
-  const auto its = std::ranges::find(e.candidates, e.last_holder, &CandidateEvidence::node);
-  const bool shown = own != nullptr && own->position.identity == known.identity && own->position.timeline == known.timeline && own->position.lsn >= known.lsn &&
-                     shares_history(e, *its);
+  const bool shown = own != nullptr && own->engine.position.identity == known.identity && own->engine.position.timeline == known.timeline &&
+                     own->engine.position.lsn >= known.lsn && shares_history(e, *own);
   e.end_unknown = !shown && !PLANTED(kUnheardIsNone);
   if (!shown) return;
-  e.last_position = own->position;
-  e.last_position_age_ms = own->age_ms;
+  e.last_position = own->engine.position;
+  e.last_position_age_ms = own->engine.age_ms;
 }
 
 /// Whether who was named shows all that it wrote: its beat says that the session is over, or it is this node. A look at a standby that came late may be

@@ -4,6 +4,8 @@
 #include <spdlog/spdlog.h>
 #include <sys/mman.h>
 
+#include <utility>
+
 #include "controlplane/core/check.h"
 #include "controlplane/core/override.h"
 #include "controlplane/node/clock.h"

@@ -21,7 +21,7 @@ std::string text(Epoch epoch) { return "epoch " + std::to_string(epoch.value); }
 bool on_history(const Evidence& e, const EngineReport& engine) {
   const Position& p = engine.position;
   if (e.last_position.timeline == 0) return true;
-  const SessionId& by = engine.opened.empty() ? engine.inherited : engine.opened;
+  const SessionId& by = opener_of(engine);
   for (const TimelineStart& t : e.timelines)
     if (t.timeline == p.timeline && t.session != by && !t.session.empty() && !by.empty()) return false;
   if (p.timeline == e.last_position.timeline) return true;

@@ -47,7 +47,7 @@ struct EngineData {
   const SessionId& opener() const { return opened.empty() ? inherited : opened; }
   /// Takes over whose timeline it is.
   void inherit(const EngineData& from, const NodeId& node) {
-    inherited = from.opened.empty() ? from.inherited : from.opened;
+    inherited = from.opener();
     inherited_from = from.opened.empty() ? from.inherited_from : node;
     opened_epoch = from.opened_epoch;
     opened = {};
