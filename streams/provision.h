@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "streams/connection.h"
 
@@ -18,6 +20,11 @@ inline constexpr const char* kOnlyACopy = "it is a copy: delete it on this edge,
 /// Errors: kRetry while JetStream has no leader or too few servers, or a mirror's origin cannot be reached; kFixInput if the stream differs
 /// in what cannot be changed.
 Result<std::string> provision_stream(Connection& connection, const nlohmann::json& wanted, const char* if_refused, Duration limit);
+
+/// What other streams of a JetStream domain capture of these subjects, as "OTHER captures message.>": no stream can be made beside them. `own`: streams
+/// that may. Errors: kRetry: not all of them could be looked at.
+Result<std::vector<std::string>> captured_by_others(Connection& connection, const std::string& domain, const std::vector<std::string>& subjects, const std::set<std::string>& own,
+                                                    Duration limit);
 
 /// Where a mirror or source finds its origin in another JetStream domain. `deliver`: messages come under it.
 nlohmann::json external_of(const std::string& domain, const std::string& deliver);

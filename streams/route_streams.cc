@@ -1,6 +1,8 @@
 #include "streams/route_streams.h"
 
+#include <chrono>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "streams/js_request.h"
 #include "streams/provision.h"
@@ -11,6 +13,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::int64_t kAckWaitNs = 30 * kNs;           // work that is not confirmed by then is given to another worker
+constexpr Duration kLookFor = std::chrono::seconds(10);  // at all sites, for what stands in the way
 constexpr int kBucketHistory = 8;                       // tables that somebody who was away can still read
 constexpr const char* kHoldsMessages = "it holds messages: do not delete it; give the setting back in the cluster file";
 constexpr const char* kOnlyTheTable = "it holds the route table only: it may be deleted, and is then made anew";
@@ -72,6 +75,14 @@ void note(RouteWork& work, Result<std::string> done) {
   }
 }
 
+/// What a stream captures now; nothing where there is none.
+Result<std::vector<std::string>> captured_by(Connection& app, const std::string& stream, Duration limit) {
+  const auto info = js_request(app, "$JS.API.STREAM.INFO." + stream, nullptr, limit);
+  if (!info) return tl::unexpected(info.error());
+  if (info->contains("config")) return (*info)["config"].value("subjects", std::vector<std::string>{});
+  return js_error_code(*info) == kNoSuchStream ? Result<std::vector<std::string>>() : fail(Remedy::kRetry, "look at stream " + stream + ": " + js_error_text(*info));
+}
+
 /// A durable consumer of work. Asking for one that is there as it is wanted changes nothing.
 Result<std::string> provision_consumer(Connection& app, const std::string& stream, const std::string& name, const std::string& filter, Duration limit) {
   const auto there = js_request(app, "$JS.API.CONSUMER.INFO." + stream + "." + name, nullptr, limit);
@@ -104,11 +115,37 @@ RouteWork apply_core_routes(Connection& app, const RoutePlan& plan, Duration lim
   return work;
 }
 
-RouteWork apply_edge_routes(Connection& app, const RoutePlan& plan, const NodeId& edge, const std::string& core_domain, Duration limit) {
+std::vector<std::string> in_the_way(Connection& app, const RoutePlan& plan, const std::string& core_domain, Duration limit) {
+  std::vector<std::string> out;
+  const auto end = std::chrono::steady_clock::now() + kLookFor;
+  const auto look = [&](const std::string& site, const std::string& domain, const std::vector<StreamPlan>& streams) {
+    std::vector<std::string> subjects;
+    std::set<std::string> own;
+    for (const StreamPlan& stream : streams) {
+      own.insert(stream.name);
+      subjects.insert(subjects.end(), stream.subjects.begin(), stream.subjects.end());
+    }
+    const auto others = std::chrono::steady_clock::now() < end ? captured_by_others(app, domain, subjects, own, limit) : fail(Remedy::kRetry, "others took too long");
+    if (!others) out.push_back("! " + site + " was not looked at: " + others.error().message);
+    else for (const std::string& other : *others) out.push_back("! " + site + ": stream " + other + ", which the rules are to: delete it, or take its subjects out of the rules");
+  };
+  look("core", core_domain, core_streams(plan));
+  for (const NodeId& edge : plan.edges) look(edge.value, edge.value, edge_streams(plan, edge));
+  return out;
+}
+
+RouteWork apply_edge_routes(Connection& app, const RoutePlan& plan, const NodeId& edge, const std::string& core_domain, Duration limit, bool links_deny) {
   RouteWork work;
   note(work, provision_stream(app, bucket_json(1), kOnlyTheTable, limit));
-  for (const StreamPlan& stream : edge_streams(plan, edge))
+  for (const StreamPlan& stream : edge_streams(plan, edge)) {
+    if (!links_deny && !stream.mirror)
+      if (const auto captures = captured_by(app, stream.name, limit); !captures || *captures != stream.subjects) {
+        note(work, captures ? fail(Remedy::kRetry, stream.name + " waits until the leaf link of " + edge.value + " denies what it captures; until then the core captures that")
+                            : tl::unexpected(captures.error()));
+        continue;
+      }
     note(work, provision_stream(app, edge_json(stream, edge, core_domain), stream.mirror ? kOnlyACopy : kHoldsMessages, limit));
+  }
   return work;
 }
 

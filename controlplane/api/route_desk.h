@@ -1,11 +1,13 @@
 // Where subjects go, as the API says it: resolutions, the route table, and what another cluster file would change. From the fold alone.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "controlplane/core/geo.h"
 #include "controlplane/core/resolve.h"
@@ -32,8 +34,8 @@ class RouteDesk {
   /// Where requests of a region should go, the best first; `from` is this node. Errors: kFixInput for an unknown service.
   Result<v1::GeoRoute> route(const State& state, const std::string& service, const std::string& region, const std::string& from, bool reads = false) const;
 
-  /// What the cluster file's text would change of the routes, or its findings where it has errors. Changes nothing.
-  static v1::RoutePlan plan(const State& state, const std::string& text);
+  /// What the cluster file's text would change of the routes, or its findings where it has errors; and what `in_the_way` finds of it. Changes nothing.
+  static v1::RoutePlan plan(const State& state, const std::string& text, const std::function<std::vector<std::string>(const RoutePlan&)>& in_the_way = {});
 
  private:
   Resolver& resolver_of(const State& state);  // with the lock

@@ -251,6 +251,10 @@ std::shared_ptr<RouteKeeper> make_routes(const Setup& setup, const Links& links)
       site, [](const State& state) { return to_json(route_table_of(state)); }, [](const std::string& done) { spdlog::info("routes: {}", done); });
 }
 
+std::function<std::vector<std::string>(const RoutePlan&)> in_the_way_of(const Links& links) {
+  return [app = links.app](const RoutePlan& plan) { return in_the_way(*app, plan, kCoreDomain, kLookLimit); };
+}
+
 DaemonPorts make_ports(const Setup& setup, const TopologySpec& spec, const Links& links) {
   DaemonPorts ports;
   ports.state_folder = setup.options.data + "/state";

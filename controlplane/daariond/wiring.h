@@ -48,6 +48,8 @@ Result<void> check_engines(const Setup& setup, const TopologySpec& spec, const L
 
 /// Keeps this node's site in step with the routes of the log.
 std::shared_ptr<RouteKeeper> make_routes(const Setup& setup, const Links& links);
+/// What stands in a plan's way on the running NATS, asked from this node.
+std::function<std::vector<std::string>(const RoutePlan&)> in_the_way_of(const Links& links);
 
 /// The resources whose engine elects by itself, that this software can observe, and of which this node runs a part.
 std::vector<ObservedSeat> observed_seats(const Setup& setup, const Links& links);

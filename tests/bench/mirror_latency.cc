@@ -124,7 +124,7 @@ class Bare {
       std::this_thread::sleep_for(milliseconds(100));
     }
   }
-  test::NatsServers servers_{{.size = 3, .edges = 1}};
+  test::NatsServers servers_{{.size = 3, .edges = 1, .cuttable = false}};  // as the whole cluster's: no proxy on the way
   Way way_;
 };
 

@@ -43,7 +43,7 @@ NatsServers::NatsServers(Options options) : options_(std::move(options)) {
   network_ = std::move(*network);
   for (const NatsServerPlan& plan : nats_plan(file()))
     servers_.push_back({.name = plan.name, .address = plan.address, .client = plan.client, .config = folder_ + "/" + plan.name + ".conf", .pid = -1});
-  for (int i = 0; options_.edges > 0 && i < linked(); ++i)
+  for (int i = 0; options_.edges > 0 && options_.cuttable && i < linked(); ++i)
     links_.push_back(std::make_unique<TcpLink>(link_address(i), servers_[static_cast<std::size_t>(i)].address + ":" + std::to_string(kLeaf)));
   for (int i = 0; i < size(); ++i) write_config(i);
   for (int i = 0; i < size(); ++i) start(i);
@@ -76,7 +76,7 @@ void NatsServers::write_config(int index) {
   const NatsServerPlan plan = nats_plan(file).at(static_cast<std::size_t>(index));
   std::string text = render_nats(file, plan, {.control = password_, .sys = "test-sys", .app = "test-app"}, folder_ + "/" + plan.name, "core", folder_);
   std::ofstream(folder_ + "/" + routes_file_of(plan)) << render_routes(plan_routes(file.spec), plan);
-  if (plan.kind == NatsServerPlan::Kind::kLeaf)
+  if (plan.kind == NatsServerPlan::Kind::kLeaf && options_.cuttable)
     for (int i = 0; i < linked(); ++i) {
       const std::string direct = servers_[static_cast<std::size_t>(i)].address + ":" + std::to_string(kLeaf);
       for (std::size_t at = text.find("@" + direct); at != std::string::npos; at = text.find("@" + direct, at + 1))
@@ -84,7 +84,7 @@ void NatsServers::write_config(int index) {
     }
   // nats-server 2.9.10 tells an edge of the core's other servers whatever `no_advertise` says: let those be links too, or a cut cuts nothing off.
   const std::string silent = "  no_advertise: true\n";
-  if (const std::size_t at = text.find(silent); options_.edges > 0 && at != std::string::npos)
+  if (const std::size_t at = text.find(silent); options_.edges > 0 && options_.cuttable && at != std::string::npos)
     text.replace(at, silent.size(), "  advertise: \"" + link_address(index) + "\"\n");
   if (login_limit_ > 0) text += "authorization { timeout: " + std::to_string(login_limit_) + " }\n";
   std::ofstream(servers_[static_cast<std::size_t>(index)].config) << text;

@@ -23,6 +23,7 @@ class NatsServers {
     int size = 3;
     int edges = 0;
     bool witness = false;  // the last of the core's servers stands beside the first edge, and serves no application
+    bool cuttable = true;  // the edges' links go through proxies that cut_edge() closes; else straight to the core
     std::vector<RouteRule> routes = {};
     std::string binary = {};  // empty: NATS_SERVER, else nats-server of the PATH
   };
@@ -47,7 +48,7 @@ class NatsServers {
   void set_password(const std::string& password);  // of CONTROL, in the files: for the next start()
   void set_login_limit(double seconds);  // what a client has for its greeting, in the files: for the next start(); 0: the server's own
   bool runs(int index) const;
-  void cut_edge();           // every edge's link to the core, while both sides live
+  void cut_edge();           // every edge's link to the core, while both sides live. Pre: cuttable
   void heal_edge();
   const std::string& version() const { return version_; }
   /// What a server warned of so far, its newest lines last. Source: its log.
@@ -74,7 +75,7 @@ class NatsServers {
   std::string password_ = kPassword;
   double login_limit_ = 0;
   std::vector<Server> servers_;
-  std::vector<std::unique_ptr<TcpLink>> links_;  // from the edges, one to each core server that they may use
+  std::vector<std::unique_ptr<TcpLink>> links_;  // from the edges, one to each core server that they may use; none: not cuttable
 };
 
 }  // namespace daarion::test

@@ -69,8 +69,17 @@ double Publisher::first_after_ms(Clock::time_point from) const {
   return first == done_.end() ? -1 : std::chrono::duration<double, std::milli>(*first - from).count();
 }
 
-SiteConsumer::SiteConsumer(std::unique_ptr<client::Client> client, std::string rule)
-    : client_(std::move(client)), rule_(std::move(rule)), thread_([this] { run(); }) {}
+double Publisher::longest_gap_ms(Clock::time_point from) const {
+  const std::lock_guard lock(mutex_);
+  Duration longest{};
+  for (auto at = std::ranges::upper_bound(done_, from); at != done_.end(); from = *at++) longest = std::max<Duration>(longest, *at - from);
+  return std::chrono::duration<double, std::milli>(std::max<Duration>(longest, Clock::now() - from)).count();
+}
+
+SiteConsumer::SiteConsumer(Open open) : open_(std::move(open)), thread_([this] { run(); }) {}
+
+SiteConsumer::SiteConsumer(std::unique_ptr<client::Client> client, const std::string& rule)
+    : client_(std::move(client)), open_([this, rule](const SitePosition& position) { return client_->read(rule, position); }), thread_([this] { run(); }) {}
 
 SiteConsumer::~SiteConsumer() {
   closed_ = true;
@@ -80,7 +89,7 @@ SiteConsumer::~SiteConsumer() {
 void SiteConsumer::run() {
   SitePosition position;
   while (!closed_) {
-    const auto reader = client_->read(rule_, position);
+    const auto reader = open_(position);
     for (int n = 0; n < kRestartEvery && !closed_;) {
       const auto message = reader->next(milliseconds(100));
       if (message && !*message) continue;
@@ -101,6 +110,11 @@ void SiteConsumer::run() {
 std::vector<std::string> SiteConsumer::given() const {
   const std::lock_guard lock(mutex_);
   return given_;
+}
+
+std::size_t SiteConsumer::count() const {
+  const std::lock_guard lock(mutex_);
+  return given_.size();
 }
 
 std::string SiteConsumer::trouble() const {

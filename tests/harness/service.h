@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -30,6 +31,8 @@ class Publisher {
   const std::string& origin() const { return origin_; }
   /// How long after `from` the first message was acknowledged; negative: none was yet.
   double first_after_ms(std::chrono::steady_clock::time_point from) const;
+  /// The longest that one message took until the next was acknowledged, from `from` on.
+  double longest_gap_ms(std::chrono::steady_clock::time_point from) const;
 
  private:
   void run(int least, const std::atomic<bool>& until);
@@ -43,19 +46,23 @@ class Publisher {
   std::thread thread_;
 };
 
-/// Reads a rule's messages at its node with the C++ client, from their beginning on; now and then it is restarted where it was.
+/// Reads a rule's messages at its node, from their beginning on; now and then it is restarted where it was.
 class SiteConsumer {
  public:
-  SiteConsumer(std::unique_ptr<client::Client> client, std::string rule);
+  using Open = std::function<std::unique_ptr<SiteReader>(const SitePosition&)>;
+  explicit SiteConsumer(Open open);
+  /// With the C++ client.
+  SiteConsumer(std::unique_ptr<client::Client> client, const std::string& rule);
   ~SiteConsumer();
   const client::Client& client() const { return *client_; }
+  std::size_t count() const;
   std::vector<std::string> given() const;  // ids, in the order of giving
   std::string trouble() const;             // what the server refused; empty: nothing
 
  private:
   void run();
   std::unique_ptr<client::Client> client_;
-  std::string rule_;
+  Open open_;
   std::atomic<bool> closed_ = false;
   mutable std::mutex mutex_;  // guards what follows
   std::vector<std::string> given_;

@@ -214,36 +214,6 @@ TEST_F(RoutingCopies, WhatAMirrorCannotTakeIsFoundByReadersOfItsEdge) {
 }
 
 // ---- replicas that differ
-/// The ids that each replica has of a stream.
-std::map<std::string, std::set<std::string>> held_by_each(Connection& at, const std::string& stream, std::size_t servers) {
-  std::map<std::string, std::set<std::string>> out;
-  for (int i = 0; i < 100 && out.size() < servers; ++i) {
-    const auto link = at.handles().link();
-    const std::string inbox = new_inbox();
-    natsSubscription* raw = nullptr;
-    if (natsConnection_SubscribeSync(&raw, link->nc, inbox.c_str()) != NATS_OK) continue;
-    natsSubscription_SetPendingLimits(raw, -1, -1);
-    Subscription subscription;
-    subscription.take(link, raw);
-    const Json config = {{"deliver_subject", inbox}, {"deliver_policy", "all"}, {"ack_policy", "none"}, {"headers_only", true},
-                         {"num_replicas", 1}, {"mem_storage", true}};
-    const auto made = js_request(at, "$JS.API.CONSUMER.CREATE." + stream, {{"stream_name", stream}, {"config", config}}, seconds(2));
-    if (!made || made->contains("error")) continue;
-    const std::string server = (*made)["cluster"].value("leader", "");
-    std::set<std::string> ids;
-    for (bool more = !out.contains(server) && made->value("num_pending", 0) > 0; more;) {
-      natsMsg* got = nullptr;
-      more = natsSubscription_NextMsg(&got, raw, 2000) == NATS_OK;
-      const MsgPtr message(got);
-      if (more) ids.insert(header_of(got, "Nats-Msg-Id"));
-      if (more && std::string_view(natsMsg_GetReply(got)).ends_with(".0")) more = false;
-    }
-    out.try_emplace(server, std::move(ids));
-    (void)js_request(at, "$JS.API.CONSUMER.DELETE." + stream + "." + made->value("name", ""), nullptr, seconds(2));
-  }
-  return out;
-}
-
 /// Frozen leaders are what makes replicas differ on nats-server 2.9.10: in every second round or so.
 class RoutingCopiesFull : public RoutingCopies {};
 TEST_F(RoutingCopiesFull, WhatAReplicaLacksIsPutAgainAndNothingIsLost) {
@@ -277,12 +247,11 @@ TEST_F(RoutingCopiesFull, WhatAReplicaLacksIsPutAgainAndNothingIsLost) {
   for (const auto& publisher : publishers)
     for (int n = 0; n < publisher->acked(); ++n) acked.insert(publisher->origin() + " message " + std::to_string(n));
   const auto lacking = [&] {
-    int most = 0, all = 0;
-    for (const auto& [server, ids] : held_by_each(*rig_.core, "MESSAGE", 3)) {
-      const auto lacks = static_cast<int>(std::ranges::count_if(acked, [&](const std::string& id) { return !ids.contains(id); }));
-      most = std::max(most, lacks);
+    int all = 0;
+    for (const auto& [server, held] : read_each_replica(*rig_.core, "MESSAGE", 3)) {
+      const auto lacks = static_cast<int>(std::ranges::count_if(acked, [&](const std::string& id) { return !held.seen.contains(id); }));
       all += lacks;
-      std::printf("  %s holds %zu ids, lacks %d of %zu acknowledged\n", server.c_str(), ids.size(), lacks, acked.size());
+      std::printf("  %s holds %zu ids, lacks %d of %zu acknowledged\n", server.c_str(), held.seen.size(), lacks, acked.size());
     }
     return all;
   };

@@ -1,5 +1,7 @@
 #include "tests/routing/route_rig.h"
 
+#include <charconv>
+
 #include "streams/js_request.h"
 #include "streams/route_streams.h"
 
@@ -11,7 +13,6 @@ using std::chrono::seconds;
 
 constexpr milliseconds kAgain(50);
 constexpr std::int64_t kReadWaitMs = 2000;
-constexpr std::chrono::seconds kConsumerWithin(30);
 
 RoutePlan plan_for(const NatsServers& servers) { return plan_routes(servers.file().spec); }
 
@@ -40,6 +41,12 @@ RouteRig::RouteRig(RouteWorld size)
     const auto there = until_done([&] { return apply_edge(i).left; });
     EXPECT_TRUE(there) << there.error().message;
   }
+}
+
+RoutePlan RouteRig::plan_with(const RouteRule& rule) const {
+  TopologySpec spec = servers.file().spec;
+  spec.routes.push_back(rule);
+  return plan_routes(spec);
 }
 
 std::vector<int> RouteRig::nodes() const {
@@ -108,8 +115,16 @@ void Ear::run() {
     const MsgPtr message(got);
     const std::string_view subject = natsMsg_GetSubject(got);
     if (subject.starts_with("_") || subject.starts_with("$")) continue;
+    int number = 0;
+    const std::string_view payload(natsMsg_GetData(got), static_cast<std::size_t>(natsMsg_GetDataLength(got)));
+    const bool counts = std::from_chars(payload.begin(), payload.end(), number).ec == std::errc{};
     const std::lock_guard lock(mutex_);
     ++heard_[std::string(subject)];
+    if (!counts) continue;
+    Count& count = counts_[std::string(subject)];
+    if (count.first < 0) count.first = number;
+    ++(number > count.newest ? count.came : count.repeats);
+    count.newest = std::max(count.newest, number);
   }
   all.reset();
   nats_ReleaseThreadMemory();
@@ -125,62 +140,59 @@ std::map<std::string, int> Ear::heard() const {
   return heard_;
 }
 
-Tally read_all(Connection& connection, const std::string& stream, const std::string& filter) {
-  Tally out;
-  const auto info = js_request(connection, "$JS.API.STREAM.INFO." + stream, nullptr, seconds(5));
-  if (!info || !info->contains("state")) {
-    out.note = "no answer of " + stream;
-    return out;
+Ear::Count Ear::count(const std::string& subject) const {
+  const std::lock_guard lock(mutex_);
+  const auto at = counts_.find(subject);
+  return at == counts_.end() ? Count{} : at->second;
+}
+
+void Tally::take(const std::string& id) {
+  if (!seen.insert(id).second) {
+    ++repeats;
+    return;
   }
-  const std::uint64_t last = (*info)["state"].value("last_seq", std::uint64_t{0});
-  // A consumer needs the meta leader, which may be in election after a kill although every stream has its own.
-  Subscription subscription;
-  std::string refusal;
-  const bool made = becomes([&] {
+  const std::size_t space = id.rfind(' ');
+  const int n = std::atoi(id.substr(space + 1).c_str());
+  const auto [newest, first] = newest_.try_emplace(id.substr(0, space), n);
+  if (!first && n < newest->second) {
+    if (out_of_order.empty()) note = id + " behind its number " + std::to_string(newest->second);
+    out_of_order.insert(id);
+  }
+  newest->second = std::max(newest->second, n);
+}
+
+/// A consumer of one replica is placed at any of the stream's: made until each had one.
+std::map<std::string, Tally> read_each_replica(Connection& connection, const std::string& stream, std::size_t replicas, Duration limit) {
+  std::map<std::string, Tally> out;
+  for (const auto end = std::chrono::steady_clock::now() + limit; out.size() < replicas && std::chrono::steady_clock::now() < end;) {
     const auto link = connection.handles().link();
-    if (!link) return false;
-    jsSubOptions options{};
-    jsSubOptions_Init(&options);
-    options.Stream = stream.c_str();
-    options.Ordered = true;
+    const std::string inbox = new_inbox();
     natsSubscription* raw = nullptr;
-    jsErrCode code{};
-    const natsStatus status = js_SubscribeSync(&raw, link->js, filter.c_str(), nullptr, &options, &code);
-    if (status == NATS_OK) subscription.take(link, raw);
-    else refusal = std::string(natsStatus_GetText(status)) + ", code " + std::to_string(code);
-    return status == NATS_OK;
-  }, kConsumerWithin);
-  if (!refusal.empty()) {
-    std::printf("a consumer of %s was refused: %s\n", stream.c_str(), refusal.c_str());
-    out.note += "; a consumer of " + stream + (made ? " was refused at first: " : " was refused: ") + refusal;
-  }
-  if (!made) return out;
-  std::map<std::string, int> newest;  // number, by origin
-  bool gap = false;
-  for (std::uint64_t at = 0; at < last;) {
-    natsMsg* got = nullptr;
-    if (natsSubscription_NextMsg(&got, subscription.get(), kReadWaitMs) != NATS_OK) {
-      out.note += "; " + stream + " gave " + std::to_string(at) + " of " + std::to_string(last);
-      break;
-    }
-    const MsgPtr message(got);
-    jsMsgMetaData* raw_meta = nullptr;
-    if (natsMsg_GetMetaData(&raw_meta, got) != NATS_OK) continue;
-    const MetaPtr meta(raw_meta);
-    at = meta->Sequence.Stream;
-    const std::string payload = data_of(got);
-    if (!out.seen.insert(payload).second) {
-      ++out.repeats;
+    if (natsConnection_SubscribeSync(&raw, link->nc, inbox.c_str()) != NATS_OK) continue;
+    natsSubscription_SetPendingLimits(raw, -1, -1);
+    Subscription subscription;
+    subscription.take(link, raw);
+    const nlohmann::json config = {{"deliver_subject", inbox}, {"deliver_policy", "all"}, {"ack_policy", "none"}, {"headers_only", true},
+                                   {"num_replicas", 1}, {"mem_storage", true}};
+    const auto made = js_request(connection, "$JS.API.CONSUMER.CREATE." + stream, {{"stream_name", stream}, {"config", config}}, seconds(2));
+    if (!made || made->contains("error")) {
+      std::this_thread::sleep_for(kAgain);
       continue;
     }
-    const std::string origin = payload.substr(0, payload.find(' '));
-    const int n = std::atoi(payload.substr(payload.rfind(' ') + 1).c_str());
-    ++out.first[origin];
-    const auto [last_of, first] = newest.try_emplace(origin, n);
-    if (!first && n < last_of->second && out.disorders++ == 0)
-      out.note += "; " + stream + ": " + payload + " at " + std::to_string(at) + ", behind its number " + std::to_string(last_of->second);
-    if (!first && n > last_of->second + 1 && !std::exchange(gap, true)) out.note += "; " + stream + ": " + payload + " at " + std::to_string(at) + " comes after number " + std::to_string(last_of->second);
-    last_of->second = std::max(last_of->second, n);
+    const std::string server = made->contains("cluster") ? (*made)["cluster"].value("leader", "") : "";
+    if (!out.contains(server)) {
+      Tally tally;
+      bool whole = made->value("num_pending", 0) == 0;
+      while (!whole) {
+        natsMsg* got = nullptr;
+        if (natsSubscription_NextMsg(&got, raw, kReadWaitMs) != NATS_OK) break;
+        const MsgPtr message(got);
+        tally.take(header_of(got, "Nats-Msg-Id"));
+        whole = std::string_view(natsMsg_GetReply(got)).ends_with(".0");  // nothing is pending behind it
+      }
+      if (whole) out.emplace(server, std::move(tally));
+    }
+    (void)js_request(connection, "$JS.API.CONSUMER.DELETE." + stream + "." + made->value("name", ""), nullptr, seconds(2));
   }
   return out;
 }

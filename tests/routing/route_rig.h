@@ -47,6 +47,8 @@ class RouteRig {
   std::vector<int> nodes() const;  // core_nodes, edge_nodes
   /// A service that publishes at these servers, the first one its own.
   std::unique_ptr<Publisher> publisher(const std::vector<int>& order, std::vector<std::string> subjects, int least, const std::atomic<bool>& until) const;
+  /// A plan that has this rule too.
+  RoutePlan plan_with(const RouteRule& rule) const;
   RouteWork apply_core() { return apply_core_routes(*core, plan, std::chrono::seconds(2)); }
   RouteWork apply_edge(std::size_t which = 0) { return apply_edge_routes(*edges[which], plan, node(edge_nodes[which]), "core", std::chrono::seconds(2)); }
 };
@@ -77,25 +79,36 @@ class Ear {
   explicit Ear(const NatsEndpoint& as);
   ~Ear();
   std::map<std::string, int> heard() const;
+  /// Of a subject whose payloads count up. repeats: how many were not above the newest before; missed: how many between the first and the newest did not come.
+  struct Count {
+    int first = -1, newest = -1, came = 0, repeats = 0;
+    int missed() const { return newest - first + 1 - came; }
+  };
+  Count count(const std::string& subject) const;
 
  private:
   void run();
   std::shared_ptr<Connection> connection_;
   std::atomic<bool> closed_ = false;
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // guards what follows
   std::map<std::string, int> heard_;
+  std::map<std::string, Count> counts_;
   std::thread thread_;
 };
 
-/// A deduplicating consumer's account of one stream: what came, what came again, and whether each origin's messages came in order.
+/// The ids that one replica of a stream has, or a reader was given, in their order. Ids are those of Publisher.
 struct Tally {
-  std::set<std::string> seen;        // payloads
-  std::map<std::string, int> first;  // origin -> messages, repeats apart
+  std::set<std::string> seen;
+  std::set<std::string> out_of_order;  // that first came behind a later one of their origin
   int repeats = 0;
-  int disorders = 0;                 // that came behind a later one of their origin
-  std::string note;                  // of the first disorder, and of the first gap in an origin's numbers
+  std::string note;                    // of the first that was out of order
+  void take(const std::string& id);
+
+ private:
+  std::map<std::string, int> newest_;  // number, by origin and subject
 };
-/// `filter`: what all of the stream's subjects match.
-Tally read_all(Connection& connection, const std::string& stream, const std::string& filter);
+
+/// Every replica of the stream by its server's name, or those that could be read within the limit.
+std::map<std::string, Tally> read_each_replica(Connection& connection, const std::string& stream, std::size_t replicas, Duration limit = std::chrono::seconds(60));
 
 }  // namespace daarion::test
