@@ -14,6 +14,7 @@
 #include "streams/js_request.h"
 #include "streams/nats_handles.h"
 #include "streams/route_copies.h"
+#include "streams/site_reader.h"
 
 namespace daarion {
 
@@ -22,8 +23,9 @@ inline constexpr const char* kId = "Nats-Msg-Id";
 
 /// The header that keeps a message from being copied; empty: none.
 std::string obstacle_in(natsMsg* message);
-/// The message as it is published by hand: without what says where it was to be, or came from. `id`: where it has none. Null: no memory.
-MsgPtr copy_of(natsMsg* from, const std::string& id);
+/// The message as it is published by hand: without what says where it was to be, or came from, and with when it was stored first. `id`: where it has none.
+/// Null: no memory.
+MsgPtr copy_of(natsMsg* from, const std::string& id, std::int64_t stored_ns);
 
 /// One message of a stream, its payload left out.
 struct Head {

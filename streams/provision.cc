@@ -49,7 +49,7 @@ std::string hint(Connection& connection, const Json& wanted, const Json& answer,
 Json external_of(const std::string& domain, const std::string& deliver) { return {{"api", js_api(domain)}, {"deliver", deliver}}; }
 
 Result<std::vector<std::string>> captured_by_others(Connection& connection, const std::string& domain, const std::vector<std::string>& subjects, const std::set<std::string>& own,
-                                                    Duration limit) {
+                                                    Duration limit, std::chrono::steady_clock::time_point end) {
   const std::string api = js_api(domain);
   std::vector<std::string> others, out;
   std::size_t seen = 0;
@@ -63,9 +63,11 @@ Result<std::vector<std::string>> captured_by_others(Connection& connection, cons
       if (++seen; name.is_string() && !own.contains(name)) others.push_back(name);
   }
   for (const std::string& name : others) {
+    if (std::chrono::steady_clock::now() > end) return fail(Remedy::kRetry, "it has too many streams for the time");
     const auto info = js_request(connection, api + ".STREAM.INFO." + name, nullptr, limit);
     if (!info) return tl::unexpected(info.error());
-    if (!info->contains("config")) continue;  // it was deleted meanwhile
+    if (js_error_code(*info) == kNoSuchStream) continue;  // it was deleted meanwhile
+    if (!info->contains("config")) return fail(Remedy::kRetry, "look at stream " + name + ": " + js_error_text(*info));
     std::string captures;
     for (const std::string& theirs : (*info)["config"].value("subjects", std::vector<std::string>{}))
       if (std::ranges::any_of(subjects, [&](const std::string& subject) { return overlap(theirs, subject); })) captures += (captures.empty() ? "" : ", ") + theirs;

@@ -1,6 +1,7 @@
 // One stream made or mended to its specification: what log and routes have in common. A stream is never deleted here.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -22,9 +23,9 @@ inline constexpr const char* kOnlyACopy = "it is a copy: delete it on this edge,
 Result<std::string> provision_stream(Connection& connection, const nlohmann::json& wanted, const char* if_refused, Duration limit);
 
 /// What other streams of a JetStream domain capture of these subjects, as "OTHER captures message.>": no stream can be made beside them. `own`: streams
-/// that may. Errors: kRetry: not all of them could be looked at.
+/// that may. `limit`: of one request; `end`: of all. Errors: kRetry: not all of them could be looked at.
 Result<std::vector<std::string>> captured_by_others(Connection& connection, const std::string& domain, const std::vector<std::string>& subjects, const std::set<std::string>& own,
-                                                    Duration limit);
+                                                    Duration limit, std::chrono::steady_clock::time_point end = std::chrono::steady_clock::time_point::max());
 
 /// Where a mirror or source finds its origin in another JetStream domain. `deliver`: messages come under it.
 nlohmann::json external_of(const std::string& domain, const std::string& deliver);

@@ -140,7 +140,7 @@ class MirrorCopies final : public Copies {
     for (const auto& [at, obstacle] : missing) {
       const LeadersMessage lost = message_of(there(view.origin), at);
       if (!lost.message) continue;
-      const MsgPtr message = copy_of(lost.message.get(), id_of(at));
+      const MsgPtr message = copy_of(lost.message.get(), id_of(at), natsMsg_GetTime(lost.message.get()));
       if (const auto stored = message ? put(message.get()) : Result<bool>(false); !stored) return left(stored.error());
       if (!obstacle.empty()) header = obstacle, subject = natsMsg_GetSubject(lost.message.get());
     }
@@ -209,7 +209,7 @@ std::string obstacle_in(natsMsg* message) {
   return {};
 }
 
-MsgPtr copy_of(natsMsg* from, const std::string& id) {
+MsgPtr copy_of(natsMsg* from, const std::string& id, std::int64_t stored_ns) {
   natsMsg* raw = nullptr;
   if (natsMsg_Create(&raw, natsMsg_GetSubject(from), nullptr, natsMsg_GetData(from), natsMsg_GetDataLength(from)) != NATS_OK) return nullptr;
   MsgPtr message(raw);
@@ -221,7 +221,9 @@ MsgPtr copy_of(natsMsg* from, const std::string& id) {
     for (int i = 0; i < count; ++i) natsMsgHeader_Add(raw, name.c_str(), values[i]);
     free(values);
   }
-  if (header_of(raw, kId).empty()) natsMsgHeader_Set(raw, kId, id.c_str());
+  const bool nameless = header_of(raw, kId).empty();
+  if (nameless) natsMsgHeader_Set(raw, kId, id.c_str());
+  if (header_of(raw, kFirstStored).empty()) natsMsgHeader_Set(raw, kFirstStored, std::to_string(nameless ? 0 : stored_ns).c_str());
   return message;
 }
 

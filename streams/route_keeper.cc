@@ -140,11 +140,10 @@ class NatsRouteKeeper final : public RouteKeeper {
       }
       if (!known || closed_ || !plan.is_member(site_.self)) continue;
       // Denies before streams: nothing is to be captured twice.
-      const ServerWork servers = site_.servers ? site_.servers(plan) : ServerWork();
+      const RouteWork servers = site_.servers ? site_.servers(plan) : RouteWork();
       for (const std::string& done : servers.done) say_(done);
       servers_trouble_.on(servers.left);
-      const RouteWork work = site_.edge ? apply_edge_routes(*site_.app, plan, site_.self, site_.core_domain, kLimit, servers.links_deny)
-                                        : apply_core_routes(*site_.app, plan, kLimit);
+      const RouteWork work = site_.edge ? apply_edge_routes(*site_.app, plan, site_.self, site_.core_domain, kLimit) : apply_core_routes(*site_.app, plan, kLimit);
       for (const std::string& done : work.done) say_(done);
       streams_trouble_.on(work.left);
       const RouteWork copies = copies_->tend(plan, kLimit);

@@ -26,7 +26,7 @@ struct RouteSite {
   NodeId self;
   bool edge = false;
   std::string core_domain;
-  std::function<ServerWork(const RoutePlan&)> servers = {};  // brings the servers' own configuration in step; null: somebody else does
+  std::function<RouteWork(const RoutePlan&)> servers = {};  // brings the servers' own configuration in step; null: somebody else does
   Duration verify_every = std::chrono::seconds(15);  // what somebody else changed or deleted is as it should be by then
 };
 

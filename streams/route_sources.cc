@@ -232,7 +232,7 @@ class SourceCopies final : public Copies {
   /// Whether it was stored; false: it was there already. Errors: kFixInput: the server does not let anybody say where a message came from.
   Result<bool> carry(natsMsg* from, const CopyView& view, std::uint64_t n, const Json& origin) {
     // So that a second try is no second message.
-    const MsgPtr message = copy_of(from, view.origin + "." + origin.value("created", "") + "." + std::to_string(n));
+    const MsgPtr message = copy_of(from, view.origin + "." + origin.value("created", "") + "." + std::to_string(n), natsMsg_GetTime(from));
     if (!message) return fail(Remedy::kRetry, "carry a message: no memory");
     natsMsg* const raw = message.get();
     natsMsgHeader_Set(raw, kSourceHeader, (source_index(view.origin, view.edge.value) + " " + std::to_string(n)).c_str());
@@ -279,7 +279,7 @@ class SourceCopies final : public Copies {
       const LeadersMessage old = message_of(here(name), sequence);
       if (!old.message || natsMsg_GetTime(old.message.get()) > old_enough_ns(window) || Clock::now() > end_) break;
       if (!same_everywhere(info, name, sequence, header_of(old.message.get(), kId))) break;
-      const MsgPtr message = copy_of(old.message.get(), name + "." + std::to_string(sequence));
+      const MsgPtr message = copy_of(old.message.get(), name + "." + std::to_string(sequence), natsMsg_GetTime(old.message.get()));
       const auto stored = message ? put(message.get()) : Result<bool>(false);
       if (!stored) return left(stored.error());
       if (!*stored) break;
@@ -372,7 +372,7 @@ class SourceCopies final : public Copies {
       const std::string& server = has(leader_) ? leader_ : *std::ranges::find_if(servers, has);
       MsgPtr message;
       const std::uint64_t at = held[server].at(id);
-      const auto take = [&](const Head& head) { return message = copy_of(head.message, id), true; };
+      const auto take = [&](const Head& head) { return message = copy_of(head.message, id, head.stored_ns), true; };
       if (!read(here(name), server, at, at, take, false) || !message) return std::nullopt;
       const auto stored_again = put(message.get());
       if (!stored_again) return left(stored_again.error()), std::nullopt;

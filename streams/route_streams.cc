@@ -75,14 +75,6 @@ void note(RouteWork& work, Result<std::string> done) {
   }
 }
 
-/// What a stream captures now; nothing where there is none.
-Result<std::vector<std::string>> captured_by(Connection& app, const std::string& stream, Duration limit) {
-  const auto info = js_request(app, "$JS.API.STREAM.INFO." + stream, nullptr, limit);
-  if (!info) return tl::unexpected(info.error());
-  if (info->contains("config")) return (*info)["config"].value("subjects", std::vector<std::string>{});
-  return js_error_code(*info) == kNoSuchStream ? Result<std::vector<std::string>>() : fail(Remedy::kRetry, "look at stream " + stream + ": " + js_error_text(*info));
-}
-
 /// A durable consumer of work. Asking for one that is there as it is wanted changes nothing.
 Result<std::string> provision_consumer(Connection& app, const std::string& stream, const std::string& name, const std::string& filter, Duration limit) {
   const auto there = js_request(app, "$JS.API.CONSUMER.INFO." + stream + "." + name, nullptr, limit);
@@ -125,7 +117,7 @@ std::vector<std::string> in_the_way(Connection& app, const RoutePlan& plan, cons
       own.insert(stream.name);
       subjects.insert(subjects.end(), stream.subjects.begin(), stream.subjects.end());
     }
-    const auto others = std::chrono::steady_clock::now() < end ? captured_by_others(app, domain, subjects, own, limit) : fail(Remedy::kRetry, "others took too long");
+    const auto others = std::chrono::steady_clock::now() < end ? captured_by_others(app, domain, subjects, own, limit, end) : fail(Remedy::kRetry, "others took too long");
     if (!others) out.push_back("! " + site + " was not looked at: " + others.error().message);
     else for (const std::string& other : *others) out.push_back("! " + site + ": stream " + other + ", which the rules are to: delete it, or take its subjects out of the rules");
   };
@@ -134,18 +126,11 @@ std::vector<std::string> in_the_way(Connection& app, const RoutePlan& plan, cons
   return out;
 }
 
-RouteWork apply_edge_routes(Connection& app, const RoutePlan& plan, const NodeId& edge, const std::string& core_domain, Duration limit, bool links_deny) {
+RouteWork apply_edge_routes(Connection& app, const RoutePlan& plan, const NodeId& edge, const std::string& core_domain, Duration limit) {
   RouteWork work;
   note(work, provision_stream(app, bucket_json(1), kOnlyTheTable, limit));
-  for (const StreamPlan& stream : edge_streams(plan, edge)) {
-    if (!links_deny && !stream.mirror)
-      if (const auto captures = captured_by(app, stream.name, limit); !captures || *captures != stream.subjects) {
-        note(work, captures ? fail(Remedy::kRetry, stream.name + " waits until the leaf link of " + edge.value + " denies what it captures; until then the core captures that")
-                            : tl::unexpected(captures.error()));
-        continue;
-      }
+  for (const StreamPlan& stream : edge_streams(plan, edge))
     note(work, provision_stream(app, edge_json(stream, edge, core_domain), stream.mirror ? kOnlyACopy : kHoldsMessages, limit));
-  }
   return work;
 }
 

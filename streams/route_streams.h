@@ -20,11 +20,6 @@ struct RouteWork {
   Result<void> left = {};
 };
 
-/// What was done to a site's own servers. `links_deny`: its leaf link, as it is in force, lets nothing pass that a stream on either side of it captures.
-struct ServerWork : RouteWork {
-  bool links_deny = true;
-};
-
 /// The core's streams, their consumers, and the bucket of the route table. `app`: account APP of a core server.
 RouteWork apply_core_routes(Connection& app, const RoutePlan& plan, Duration limit);
 
@@ -33,8 +28,7 @@ RouteWork apply_core_routes(Connection& app, const RoutePlan& plan, Duration lim
 std::vector<std::string> in_the_way(Connection& app, const RoutePlan& plan, const std::string& core_domain, Duration limit);
 
 /// An edge's own streams, its mirrors and its own bucket, on its own JetStream. `app`: account APP of its leaf server.
-/// A mirror is made only once its origin answers over the leaf link. A stream that captures subjects which it did not capture before waits until `links_deny`: each
-/// of its messages would be stored by the core too, and then come there once more. Until then the core alone captures them.
-RouteWork apply_edge_routes(Connection& app, const RoutePlan& plan, const NodeId& edge, const std::string& core_domain, Duration limit, bool links_deny = true);
+/// A mirror is made only once its origin answers over the leaf link.
+RouteWork apply_edge_routes(Connection& app, const RoutePlan& plan, const NodeId& edge, const std::string& core_domain, Duration limit);
 
 }  // namespace daarion

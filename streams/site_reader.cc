@@ -3,6 +3,8 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
+#include <limits>
 #include <thread>
 
 #include "streams/delivery.h"
@@ -25,6 +27,7 @@ constexpr std::int64_t kTurnMs = 3;                 // of two streams each is wa
 // made anew never will, and is read by its numbers in the end.
 constexpr std::array<std::uint64_t, 3> kBack = {Repeats::kOverlap, 4096, 65'536};
 constexpr Duration kFoundWithin = seconds(20);
+constexpr std::int64_t kClocksNs = 5'000'000'000;    // by how much the servers' may differ
 constexpr Duration kTableEvery = seconds(5);         // at the table, for announcements that were missed while nothing was connected
 
 /// One stream as it is read: by a consumer of its own, made anew whenever anything of it is missing.
@@ -45,7 +48,7 @@ struct Tail {
 
 class NatsSiteReader final : public SiteReader {
  public:
-  NatsSiteReader(std::shared_ptr<Connection> app, std::vector<std::string> streams, SitePosition from) : app_(std::move(app)), repeats_(std::move(from.owed), Repeats::kRemember, from.recent) {
+  NatsSiteReader(std::shared_ptr<Connection> app, std::vector<std::string> streams, SitePosition from) : app_(std::move(app)), repeats_(std::move(from.owed), Repeats::kRemember, from.recent, from.next.empty()) {
     for (std::string& stream : streams) {
       Tail& tail = tails_.emplace_back();
       if (const auto at = from.next.find(stream); at != from.next.end()) tail.next = at->second;
@@ -152,9 +155,12 @@ class NatsSiteReader final : public SiteReader {
     const bool over_again = delivery->sequence < tail.until;
     if (!over_again) tail.next = delivery->sequence + 1;
     tail.caught_up |= delivery->pending == 0;
-    if (!(id.empty() ? !over_again : repeats_.first(id, &tail == &tails_.back()))) return std::nullopt;
+    const std::string first_stored = header_of(raw, kFirstStored);
+    const std::int64_t first_ns = std::strtoll(first_stored.c_str(), nullptr, 10);
+    const bool redelivered = !first_stored.empty() && (first_ns <= 0 || !repeats_.reaches(first_ns - kClocksNs));
+    if (!(id.empty() ? !over_again : repeats_.first(id, &tail == &tails_.back(), delivery->stored_ns))) return std::nullopt;
     return SiteMessage{.subject = std::string(subject), .payload = data_of(raw), .id = std::move(id), .stream = tail.stream, .sequence = delivery->sequence,
-                       .stored_ns = delivery->stored_ns};
+                       .stored_ns = delivery->stored_ns, .redelivered = redelivered};
   }
 
   /// Whether the message is of what came last. What stands before that was given.
@@ -223,20 +229,29 @@ class NatsTableFollower final : public TableFollower {
 
 }  // namespace
 
-Repeats::Repeats(std::set<std::string> owed, std::size_t remember, const std::vector<std::string>& recent)
-    : owed_(std::move(owed)), recent_(recent.begin(), recent.end()), order_(recent.begin(), recent.end()), remember_(remember) {}
+Repeats::Repeats(std::set<std::string> owed, std::size_t remember, const std::vector<std::string>& recent, bool whole)
+    : owed_(std::move(owed)), recent_(recent.begin(), recent.end()), remember_(remember),
+      since_ns_(whole ? std::numeric_limits<std::int64_t>::min() : std::numeric_limits<std::int64_t>::max()) {
+  for (const std::string& id : recent) order_.emplace_back(id, 0);
+}
 
-std::vector<std::string> Repeats::recent() const { return {order_.end() - static_cast<std::ptrdiff_t>(overlap()), order_.end()}; }
+std::vector<std::string> Repeats::recent() const {
+  std::vector<std::string> out;
+  for (auto at = order_.end() - static_cast<std::ptrdiff_t>(overlap()); at != order_.end(); ++at) out.push_back(at->first);
+  return out;
+}
 
-bool Repeats::first(const std::string& id, bool final) {
+bool Repeats::first(const std::string& id, bool final, std::int64_t stored_ns) {
   if (id.empty()) return true;
   if (recent_.contains(id)) return false;
   if (!final) return owed_.insert(id).second;
   recent_.insert(id);
-  order_.push_back(id);
+  order_.emplace_back(id, stored_ns);
+  if (since_ns_ == std::numeric_limits<std::int64_t>::max()) since_ns_ = stored_ns;
   if (order_.size() > remember_) {
-    recent_.erase(order_.front());
+    recent_.erase(order_.front().first);
     order_.pop_front();
+    since_ns_ = std::max(since_ns_, order_.front().second);
   }
   return owed_.erase(id) == 0;
 }

@@ -13,6 +13,9 @@
 // 2.9.21 may count otherwise than the others after a cut (ADR 6): by numbers alone a message would be given twice, or never. So what is read anew
 // begins some messages back, and further back if need be, where ids are found that came last: what stands before those was given, and what stands
 // behind them and is none of them is new, whatever its number. Without ids, and where nothing of it is left, the number counts.
+//
+// PUT AGAIN. What a replica or a mirror lacked is put again minutes later, under its id (route_copies.h): a reader that had it knows the id, unless it
+// was restarted meanwhile, for a position holds the newest ids only. Such a message is given, and marked: to lose it would be worse.
 #pragma once
 
 #include <algorithm>
@@ -24,6 +27,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "controlplane/core/result.h"
@@ -31,6 +35,9 @@
 #include "streams/connection.h"
 
 namespace daarion {
+
+/// On a message that was put again: when it was stored first, ns since 1970; 0: it had no id before, so nobody knows it.
+inline constexpr const char* kFirstStored = "Daarion-First-Stored";
 
 /// Where a reader is: what it is given back after a restart.
 struct SitePosition {
@@ -43,10 +50,12 @@ struct SitePosition {
 /// Which messages come for the first time. Pure.
 class Repeats {
  public:
-  /// `remember`: ids that came by every stream, of which more repeats are known: those of publishers that tried again.
-  explicit Repeats(std::set<std::string> owed = {}, std::size_t remember = kRemember, const std::vector<std::string>& recent = {});
-  /// Whether it is to be given. `final`: it came by the stream that every message comes by.
-  bool first(const std::string& id, bool final);
+  /// `remember`: ids that came by every stream, of which more repeats are known: those of publishers that tried again. `whole`: nothing was given before.
+  explicit Repeats(std::set<std::string> owed = {}, std::size_t remember = kRemember, const std::vector<std::string>& recent = {}, bool whole = true);
+  /// Whether it is to be given. `final`: it came by the stream that every message comes by, which stored it then.
+  bool first(const std::string& id, bool final, std::int64_t stored_ns = 0);
+  /// Whether all that was stored from then on and given is remembered.
+  bool reaches(std::int64_t stored_ns) const { return stored_ns >= since_ns_; }
   const std::set<std::string>& owed() const { return owed_; }
   bool known(const std::string& id) const { return recent_.contains(id); }
   /// The newest that came by the stream that every message comes by, oldest first: at most kOverlap.
@@ -59,8 +68,9 @@ class Repeats {
  private:
   std::set<std::string> owed_;
   std::set<std::string> recent_;
-  std::deque<std::string> order_;  // of recent_, oldest first
+  std::deque<std::pair<std::string, std::int64_t>> order_;  // of recent_, oldest first, with when it was stored; 0: not known
   std::size_t remember_;
+  std::int64_t since_ns_;
 };
 
 struct SiteMessage {
@@ -68,6 +78,7 @@ struct SiteMessage {
   std::string stream;                // that it came by
   std::uint64_t sequence = 0;        // there
   std::int64_t stored_ns = 0;        // when it was captured at that stream's site
+  bool redelivered = false;          // it was put again, and may have been given before this reader was restarted: look its id up, if a repeat would hurt
 };
 
 /// Threads: one at a time.

@@ -24,6 +24,8 @@ const kRemember = 1 << 16;        // ids that came by every stream: repeats of p
 const kOverlap = 256;             // of those, how many a position holds
 const kBack = [kOverlap, 4096, 65_536]; // how far back what came last is looked for after a new beginning: first, and where it was not found
 const kFoundWithinMs = 20_000;    // a stream that was made anew never has it: then the numbers count
+const kFirstStored = "Daarion-First-Stored"; // on a message that was put again: when it was stored first, ns since 1970
+const kClocksNs = 5_000_000_000n; // by how much the servers' may differ
 const kNoSuchStream = 10059;
 const kWaiting = 4096;            // messages that may wait for whoever reads; beyond it a consumer is given up, and made anew later
 
@@ -132,14 +134,18 @@ class Table {
 
 /** Which messages come for the first time, by id. What has none cannot be told from a repeat. */
 class Repeats {
-  constructor(owed = [], recent = []) {
+  constructor(owed = [], recent = [], whole = true) {
+    this.since = whole ? -Infinity : Infinity; // what was stored from then on and given is remembered
     this.owed = new Set(owed);      // given, and to come again by the last stream
-    this.recent = new Set(recent);  // came by it; in the order of coming
+    this.recent = new Map(recent.map((id) => [id, 0]));  // came by it, and when that stored them; in the order of coming
+  }
+  reaches(storedNs) {
+    return storedNs >= this.since;
   }
   newest() {
-    return [...this.recent].slice(-kOverlap);
+    return [...this.recent.keys()].slice(-kOverlap);
   }
-  first(id, final) {
+  first(id, final, storedNs = 0) {
     if (!id) return true;
     if (this.recent.has(id)) return false;
     if (!final) {
@@ -147,8 +153,13 @@ class Repeats {
       this.owed.add(id);
       return true;
     }
-    this.recent.add(id);
-    if (this.recent.size > kRemember) this.recent.delete(this.recent.values().next().value);
+    this.recent.set(id, storedNs);
+    if (this.since === Infinity) this.since = storedNs;
+    if (this.recent.size > kRemember) {
+      this.recent.delete(this.recent.keys().next().value);
+      const oldest = this.recent.values().next().value;
+      if (oldest > this.since) this.since = oldest;
+    }
     return !this.owed.delete(id);
   }
 }
@@ -161,7 +172,7 @@ class Reader {
   constructor(nc, streams, position = {}, { deadLetters = false } = {}) {
     this._nc = nc;
     this._deadLetters = deadLetters;
-    this._repeats = new Repeats(position.owed, position.recent);
+    this._repeats = new Repeats(position.owed, position.recent, Object.keys(position.next ?? {}).length === 0);
     this._tails = streams.map((stream) => ({ stream, next: position.next?.[stream] ?? 1, from: 1, until: 0, searching: false, tries: 0, searched: 0, consumer: "", delivered: 0, caughtUp: false, heard: 0, again: 0, sub: null }));
     this._ready = [];
     this._next = Object.fromEntries(this._tails.map((t) => [t.stream, t.next])); // behind what was given
@@ -187,9 +198,12 @@ class Reader {
     try {
       for (;;) {
         while (this._ready.length > 0) {
-          const { tail, overAgain, message } = this._ready.shift();
+          const { tail, overAgain, waiting } = this._ready.shift();
+          const { firstStored, ...message } = waiting;
+          const firstNs = /^\d{1,19}$/.test(firstStored ?? "") ? BigInt(firstStored) : 0n;
+          message.redelivered = firstStored !== undefined && (firstNs === 0n || !this._repeats.reaches(firstNs - kClocksNs));
           if (!overAgain) this._next[tail.stream] = message.sequence + 1;
-          const fresh = message.id ? this._repeats.first(message.id, tail === this._tails.at(-1)) : !overAgain;
+          const fresh = message.id ? this._repeats.first(message.id, tail === this._tails.at(-1), message.storedNs) : !overAgain;
           if (fresh && isDeadLetter(message.subject) === this._deadLetters) yield message;
           if (this._closed) return;
         }
@@ -287,8 +301,8 @@ class Reader {
     const overAgain = sequence < tail.until;
     if (!overAgain) tail.next = sequence + 1;
     if (pending === 0) tail.caughtUp = true;
-    this._ready.push({ tail, overAgain, message: { subject: message.subject, data: message.data, id, stream: tail.stream, sequence,
-                                        storedNs: BigInt(tokens[at + 2]) } });
+    this._ready.push({ tail, overAgain, waiting: { subject: message.subject, data: message.data, id, stream: tail.stream, sequence,
+                                        storedNs: BigInt(tokens[at + 2]), firstStored: message.headers?.get(kFirstStored) || undefined } });
     this._wake();
   }
 }

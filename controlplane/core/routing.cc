@@ -251,7 +251,7 @@ std::vector<std::string> lines_of(const PlanDiff& diff) {
   for (const std::string& p : diff.leaf_removed) out.push_back("- leaf links deny " + p);
   for (const std::string& p : diff.route_added) out.push_back("+ routes deny " + p);
   for (const std::string& p : diff.route_removed) out.push_back("- routes deny " + p);
-  // A leaf link takes its denies up when its server starts: until then the edges capture nothing of a new rule (streams/route_streams.h).
+  // A leaf link takes its denies up when its server starts: until then both sites would store what the new rule takes.
   if (!diff.leaf_added.empty() || !diff.leaf_removed.empty()) out.push_back("! restart the edges' nats-servers for what leaf links deny; a reload does not take it up");
   if (diff.clients) out.push_back("~ what clients are denied that is local to another node");
   return out;

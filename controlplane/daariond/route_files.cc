@@ -92,9 +92,8 @@ Result<void> remember_denies(const std::string& path, const std::string& denies,
 }
 
 /// Has the server read its files if it did not since they were written, and says what it does not have all the same.
-std::string bring_up(const NatsServerPlan& server, const std::string& folder, const std::string& path, const std::string& remembered, bool fresh, std::string& done, bool& links_deny) {
+std::string bring_up(const NatsServerPlan& server, const std::string& folder, const std::string& path, const std::string& remembered, bool fresh, std::string& done) {
   const auto runs = running(server);
-  if (server.kind == NatsServerPlan::Kind::kLeaf && server.monitor != 0) links_deny = runs && runs->started_ns >= written_ns(remembered);
   std::string left;
   if (runs ? runs->read_ns < written_ns(path) : fresh) {
     const std::string pid_file = folder + "/" + pid_file_of(server);
@@ -105,28 +104,25 @@ std::string bring_up(const NatsServerPlan& server, const std::string& folder, co
     else if (runs) left = server.name + " has not read " + path + ", and " + pid_file + " names no process of it; reload it: systemctl reload, or nats-server --signal reload";
   }
   if (runs && runs->started_ns < written_ns(remembered))
-    left += (left.empty() ? "" : "; ") + ("the leaf link of " + server.name + " denies as before until that server is restarted: what a new rule stores is captured by the core alone");
+    left += (left.empty() ? "" : "; ") + ("the leaf link of " + server.name + " denies as before until that server is restarted: what a new rule stores may be stored twice");
   return left;
 }
 
 }  // namespace
 
-ServerWork keep_route_files(const ClusterFile& file, const NodeId& node, const std::string& folder, const RoutePlan& plan) {
-  ServerWork out;
+RouteWork keep_route_files(const ClusterFile& file, const NodeId& node, const std::string& folder, const RoutePlan& plan) {
+  RouteWork out;
   std::string left;
   for (const NatsServerPlan& server : nats_plan(file)) {
     if (server.node != node) continue;
     const std::string path = folder + "/" + routes_file_of(server), remembered = folder + "/" + server.name + ".leaf-denies", text = render_routes(plan, server), before = text_in(path);
     const bool fresh = before != text;
     std::string done;
-    if (server.kind == NatsServerPlan::Kind::kLeaf) {
-      out.links_deny = before.empty() || link_line(before) == link_line(text);
-      out.left = remember_denies(remembered, link_line(text), !out.links_deny);
-    }
+    if (server.kind == NatsServerPlan::Kind::kLeaf) out.left = remember_denies(remembered, link_line(text), !before.empty() && link_line(before) != link_line(text));
     if (out.left && fresh) out.left = write(path, text);
     if (!out.left) return out;
     if (fresh) done = "wrote " + path;
-    const std::string more = bring_up(server, folder, path, remembered, fresh, done, out.links_deny);
+    const std::string more = bring_up(server, folder, path, remembered, fresh, done);
     if (!more.empty()) left += (left.empty() ? "" : "; ") + more;
     if (!done.empty()) out.done.push_back(done);
   }

@@ -11,10 +11,9 @@ namespace daarion {
 
 /// Writes <folder>/<server>.routes.conf of each of `node`'s servers where the plan asks for another one, and has the server, whose process
 /// <folder>/<server>.pid names, read it, again each time that its monitor says that it read its configuration before. What a leaf link denies is taken
-/// up by a start alone: <folder>/<server>.leaf-denies is as old as its last change, and a server that started before, or does not say when, does not deny
-/// it yet. Left: what a running server does not have. A server that does not
+/// up by a start alone: <folder>/<server>.leaf-denies is as old as its last change. Left: what a running server does not have. A server that does not
 /// run reads it when it starts. Errors in what is left: kFixInput, naming the file that cannot be written; kRetry, naming what to do. Blocks for
 /// seconds where a monitor does not answer.
-ServerWork keep_route_files(const ClusterFile& file, const NodeId& node, const std::string& folder, const RoutePlan& plan);
+RouteWork keep_route_files(const ClusterFile& file, const NodeId& node, const std::string& folder, const RoutePlan& plan);
 
 }  // namespace daarion

@@ -246,6 +246,21 @@ Result<v1::Mutation> rejoin(const dev::LocalCluster& cluster, const NodeId& at, 
   return ask(cluster, at, "rejoin", &v1::Admin::Stub::Rejoin, request);
 }
 
+template <class Request>
+Result<v1::Mutation> intend(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason, const char* what,
+                            grpc::Status (v1::Admin::Stub::*method)(grpc::ClientContext*, const Request&, v1::Mutation*)) {
+  Request request;
+  request.set_node(node.value);
+  request.mutable_intent()->set_reason(reason);
+  return ask(cluster, at, what, method, request);
+}
+Result<v1::Mutation> drain(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason) {
+  return intend<v1::DrainRequest>(cluster, at, node, reason, "drain", &v1::Admin::Stub::Drain);
+}
+Result<v1::Mutation> undrain(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason) {
+  return intend<v1::UndrainRequest>(cluster, at, node, reason, "undrain", &v1::Admin::Stub::Undrain);
+}
+
 Result<v1::Explanation> explain(const dev::LocalCluster& cluster, const NodeId& at, Sequence sequence) {
   v1::ExplainRequest request;
   request.set_sequence(sequence.value);

@@ -89,6 +89,8 @@ const LogEvent* last_of(const std::vector<LogEvent>& events, Sequence from = {})
 // The admin API of one node. Errors: kRetry with the status's text.
 Result<v1::Mutation> switchover(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& to, const std::string& reason, const std::string& resource = "postgres");
 Result<v1::Mutation> rejoin(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason, const std::string& resource = "postgres");
+Result<v1::Mutation> drain(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason);
+Result<v1::Mutation> undrain(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason);
 Result<v1::Explanation> explain(const dev::LocalCluster& cluster, const NodeId& at, Sequence sequence);
 Result<v1::ReplayProgress> replay(const dev::LocalCluster& cluster, const NodeId& at, Sequence to);
 

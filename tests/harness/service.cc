@@ -99,8 +99,9 @@ void SiteConsumer::run() {
         closed_ = true;
         break;
       }
-      given_.push_back((*message)->id);
       ++n;
+      if ((*message)->redelivered && std::ranges::find(given_, (*message)->id) != given_.end()) ++known_again_;
+      else given_.push_back((*message)->id);
     }
     position = reader->position();
   }

@@ -46,7 +46,8 @@ class Publisher {
   std::thread thread_;
 };
 
-/// Reads a rule's messages at its node, from their beginning on; now and then it is restarted where it was.
+/// Reads a rule's messages at its node, from their beginning on; now and then it is restarted where it was. What comes marked as put again it looks up in
+/// all that it was given, as a service does that keeps its ids.
 class SiteConsumer {
  public:
   using Open = std::function<std::unique_ptr<SiteReader>(const SitePosition&)>;
@@ -57,6 +58,7 @@ class SiteConsumer {
   const client::Client& client() const { return *client_; }
   std::size_t count() const;
   std::vector<std::string> given() const;  // ids, in the order of giving
+  int known_again() const { return known_again_; }  // messages that came marked, and that it had
   std::string trouble() const;             // what the server refused; empty: nothing
 
  private:
@@ -64,6 +66,7 @@ class SiteConsumer {
   std::unique_ptr<client::Client> client_;
   Open open_;
   std::atomic<bool> closed_ = false;
+  std::atomic<int> known_again_ = 0;
   mutable std::mutex mutex_;  // guards what follows
   std::vector<std::string> given_;
   std::string trouble_;

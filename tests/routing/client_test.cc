@@ -30,6 +30,8 @@ const std::string kMessage = "message.received.helion";
 const std::vector<std::string> kAsked = {kMessage, "message.created", "attachment.failed.dlq", "agent.run.requested.x", "agent.runs.created", "node.node1.local.gpu.temp",
                                          "node.edge.local.x", "node.metrics.cpu", "cache.invalidate.user.42", "message.*", "message..x"};
 
+std::int64_t wall_ns() { return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+
 // ---- which messages are repeats
 TEST(ClientRepeats, GiveEachIdOnceWhicheverStreamIsQuicker) {
   Repeats repeats({}, 2);
@@ -67,6 +69,17 @@ TEST(ClientRepeats, ARestartKnowsTheNewestOfWhatCame) {
   EXPECT_EQ(Repeats({"x"}).overlap(), 0u) << "a position of before says nothing of what came";
 }
 
+TEST(ClientRepeats, HowFarTheyReachIsKnown) {
+  Repeats whole({}, 2);
+  EXPECT_TRUE(whole.reaches(0)) << "nothing was given before";
+  for (const auto& [id, stored_ns] : {std::pair("a", 10), std::pair("b", 20), std::pair("c", 30)}) EXPECT_TRUE(whole.first(id, true, stored_ns));
+  EXPECT_TRUE(whole.reaches(20) && !whole.reaches(19)) << "a is forgotten";
+  Repeats resumed({}, 1000, {"x", "y"}, false);
+  EXPECT_FALSE(resumed.reaches(1'000'000)) << "when x was stored is not known";
+  EXPECT_TRUE(resumed.first("z", true, 40));
+  EXPECT_TRUE(resumed.reaches(40) && !resumed.reaches(39));
+}
+
 /// A stream whose messages are put there, and put there otherwise while a reader is away: what a consumer at another replica of it may find.
 class SiteReplica : public testing::Test {
  protected:
@@ -84,8 +97,9 @@ class SiteReplica : public testing::Test {
       ASSERT_EQ(js_Publish(nullptr, link->js, "message.x", id.data(), static_cast<int>(id.size()), &options, nullptr), NATS_OK) << i;
     }
   }
-  void make() {
-    const auto made = js_request(*app_, "$JS.API.STREAM.CREATE.MESSAGE", Json{{"name", "MESSAGE"}, {"subjects", {"message.>"}}, {"storage", "file"}, {"num_replicas", 1}}, seconds(5));
+  void make(Duration window = seconds(120)) {
+    const Json config = {{"name", "MESSAGE"}, {"subjects", {"message.>"}}, {"storage", "file"}, {"num_replicas", 1}, {"duplicate_window", window.count()}};
+    const auto made = js_request(*app_, "$JS.API.STREAM.CREATE.MESSAGE", config, seconds(5));
     ASSERT_TRUE(made && !made->contains("error")) << (made ? made->dump() : "");
   }
   void make_otherwise() {
@@ -178,6 +192,47 @@ TEST_F(SiteReplica, WithoutIdsGoesByNumbers) {
   EXPECT_EQ(given(2), "11 12");
   put(13, 14, -1, false);
   EXPECT_EQ(given(), "13 14") << "the two with ids are read again and known, the others are not new by their numbers";
+}
+
+/// As a keeper puts again what a replica lacked. A reader that was restarted since it gave the message remembers the newest alone.
+TEST_F(SiteReplica, WhereAMessageIsPutAgainItIsGivenOnceOrMarked) {
+  constexpr milliseconds kWindow(100);
+  make(kWindow);
+  put(1, 300);
+  const std::int64_t first_ns = wall_ns();
+  const auto put_again = [&](const std::string& id, std::int64_t stored_ns) {
+    natsMsg* raw = nullptr;
+    ASSERT_EQ(natsMsg_Create(&raw, "message.x", nullptr, id.data(), static_cast<int>(id.size())), NATS_OK);
+    const MsgPtr message(raw);
+    natsMsgHeader_Set(raw, "Nats-Msg-Id", id.c_str());
+    natsMsgHeader_Set(raw, kFirstStored, std::to_string(stored_ns).c_str());
+    ASSERT_EQ(js_PublishMsg(nullptr, app_->handles().link()->js, raw, nullptr, nullptr), NATS_OK);
+  };
+  const auto reader = read_site(app_, {"MESSAGE"});
+  for (int n = 1; n <= 300; ++n) ASSERT_TRUE(reader->next(seconds(5)).value().has_value()) << n;
+  const auto resumed = read_site(app_, {"MESSAGE"}, reader->position());
+  std::this_thread::sleep_for(2 * kWindow);
+  put_again("1", first_ns);
+  put(301, 301);
+  const auto next = [](SiteReader& from) {
+    const auto message = from.next(seconds(2));
+    return message && *message ? (*message)->payload + ((*message)->redelivered ? " again" : "") : "nothing";
+  };
+  EXPECT_EQ(next(*reader), "301");
+  EXPECT_EQ(next(*resumed), "1 again");
+  EXPECT_EQ(next(*resumed), "301");
+  // What it gave since it was restarted it knows; of what was stored before that, or about then by another server's clock, it cannot tell.
+  put_again("2", first_ns - 10'000'000'000);
+  put_again("3", wall_ns());
+  put_again("4", 0);
+  for (const char* id : {"2 again", "3 again", "4 again"}) EXPECT_EQ(next(*resumed), id);
+  EXPECT_EQ(next(*reader), "nothing") << "it knows them all";
+  put_again("new", wall_ns() + 60'000'000'000);
+  EXPECT_EQ(next(*reader), "new");
+  EXPECT_EQ(next(*resumed), "new") << "stored after it was restarted: what it gave since it knows";
+  const auto fresh = read_site(app_, {"MESSAGE"});
+  for (int n = 1; n <= 301; ++n) EXPECT_EQ(next(*fresh), std::to_string(n)) << "nothing was given before";
+  EXPECT_EQ(next(*fresh), "new");
 }
 
 // ---- the table

@@ -30,8 +30,10 @@ class Ears {
  public:
   explicit Ears(const RouteRig& rig);
   /// Whether each ear at that node heard of number `from` or a later one, of both that are the node's own.
-  bool hear(int node, int from) const;
-  /// That node's server was away: so many may be missed, of what was said meanwhile.
+  bool hear(int node, int from) const { return newest(node) >= from; }
+  /// The newest number that each ear at that node heard of both that are the node's own.
+  int newest(int node) const;
+  /// That node's server was away: so many may be missed, of what was said since each had heard last.
   void may_miss(int node, int count) { may_miss_[node] += count; }
   /// What came where it may not come; and that what may come did, once each. Returns how many messages leaked.
   int leaks() const;
@@ -78,6 +80,7 @@ struct Wrong {
   int lacking = 0;      // acknowledged, and not at a replica of the core, or neither in an edge's mirror nor beside it
   int lost = 0;         // acknowledged, and not given by a reader
   int given_twice = 0;
+  int known_again = 0;  // given marked as put again, and known to the service
   int never_sent = 0;   // there or given, and never acknowledged
   int behind = 0;       // of what a replica has, ids that first stand behind a later one of their origin: what was put again
   int disorders = 0;    // given behind a later one of its origin, where each replica has it in its place

@@ -214,55 +214,6 @@ TEST(RoutingFiles, AServerThatDidNotReadThemIsToldAgainAndWhatItLacksIsNamed) {
   EXPECT_TRUE(has_it(RouteRig::kEdge, more));
 }
 
-/// A leaf link takes up what it denies only when its server starts: until then an edge captures nothing of a new rule, and the core all of it.
-TEST(RoutingFiles, WhatANewRuleStoresIsStoredOnceBeforeAndAfterTheEdgeIsRestarted) {
-  RouteRig rig;
-  const ClusterFile file = rig.servers.file();
-  const NodeId edge = rig.node(RouteRig::kEdge);
-  ASSERT_TRUE(becomes([&] { return keep_route_files(file, edge, rig.servers.folder(), rig.plan).left.has_value(); }, seconds(20)));
-  const RoutePlan more = rig.plan_with({.name = "more", .subjects = {"more.*"}, .max_age_s = 600});
-  RouteWork made;
-  const auto tend = [&] {
-    const ServerWork servers = keep_route_files(file, edge, rig.servers.folder(), more);
-    (void)apply_core_routes(*rig.core, more, seconds(2));
-    made = apply_edge_routes(*rig.edge, more, edge, "core", seconds(2), servers.links_deny);
-    return servers.links_deny;
-  };
-  const auto captures = [&](const std::string& stream) { return js_request(*rig.edge, "$JS.API.STREAM.INFO." + stream, nullptr, seconds(2))->contains("config"); };
-  const auto core_service = connect(rig.servers, {0}, NatsServers::Account::kApp), edge_service = connect(rig.servers, {RouteRig::kEdge}, NatsServers::Account::kApp);
-  int sent = 0;
-  const auto publish = [&] {
-    for (int n = 0; n < 10; ++n)
-      for (Connection* at : {core_service.get(), edge_service.get()}) {
-        const auto stored = js_request(*at, "more.x", Json{{"n", n}}, seconds(2));
-        ASSERT_TRUE(stored && stored->contains("stream")) << (stored ? stored->dump() : stored.error().message);
-        ++sent;
-      }
-  };
-  const auto once_each = [&] {
-    EXPECT_TRUE(becomes([&] { return last_sequence_of(*rig.edge, "MORE_MIRROR") == static_cast<unsigned>(sent); })) << last_sequence_of(*rig.edge, "MORE_MIRROR") << " of " << sent;
-    std::this_thread::sleep_for(milliseconds(500));  // for whatever would come again
-    EXPECT_EQ(last_sequence_of(*rig.core, "MORE"), static_cast<unsigned>(sent));
-  };
-  EXPECT_FALSE(tend());
-  ASSERT_TRUE(becomes([&] { return tend(), captures("MORE_MIRROR"); }));
-  EXPECT_FALSE(captures("MORE_edge"));
-  ASSERT_FALSE(made.left);
-  EXPECT_EQ(made.left.error().message, "MORE_edge waits until the leaf link of edge denies what it captures; until then the core captures that");
-  publish();
-  once_each();
-  rig.servers.kill(RouteRig::kEdge);
-  rig.servers.start(RouteRig::kEdge);
-  ASSERT_TRUE(becomes([&] { return tend() && made.left && captures("MORE_edge"); })) << (made.left ? "" : made.left.error().message);
-  ASSERT_TRUE(becomes([&] {
-    const auto stored = js_request(*edge_service, "more.x", Json{{"n", -1}}, seconds(2));
-    sent += stored && stored->contains("stream") ? 1 : 0;
-    return stored && stored->value("stream", "") == "MORE_edge";
-  }));
-  publish();
-  once_each();
-}
-
 /// Members that come and go change every server's file: services on all of them publish on meanwhile.
 TEST(RoutingFiles, PublishersGoOnWhileServersReadTheirFiles) {
   constexpr int kChanges = 10;
