@@ -50,11 +50,13 @@ Json external_of(const std::string& domain, const std::string& deliver) { return
 
 Result<std::vector<std::string>> captured_by_others(Connection& connection, const std::string& domain, const std::vector<std::string>& subjects, const std::set<std::string>& own,
                                                     Duration limit, std::chrono::steady_clock::time_point end) {
-  const std::string api = js_api(domain);
+  const auto ask = [&](const std::string& what, const Json& body) {
+    return std::chrono::steady_clock::now() > end ? fail(Remedy::kRetry, "the time for it is over") : js_request(connection, js_api(domain) + what, body, limit);
+  };
   std::vector<std::string> others, out;
   std::size_t seen = 0;
   for (std::size_t total = 1; seen < total;) {
-    const auto page = js_request(connection, api + ".STREAM.NAMES", {{"offset", seen}}, limit);
+    const auto page = ask(".STREAM.NAMES", {{"offset", seen}});
     if (!page) return tl::unexpected(page.error());
     if (page->contains("error")) return fail(Remedy::kRetry, "list streams: " + js_error_text(*page));
     if (!page->contains("streams") || !(*page)["streams"].is_array() || (*page)["streams"].empty()) break;
@@ -63,8 +65,7 @@ Result<std::vector<std::string>> captured_by_others(Connection& connection, cons
       if (++seen; name.is_string() && !own.contains(name)) others.push_back(name);
   }
   for (const std::string& name : others) {
-    if (std::chrono::steady_clock::now() > end) return fail(Remedy::kRetry, "it has too many streams for the time");
-    const auto info = js_request(connection, api + ".STREAM.INFO." + name, nullptr, limit);
+    const auto info = ask(".STREAM.INFO." + name, nullptr);
     if (!info) return tl::unexpected(info.error());
     if (js_error_code(*info) == kNoSuchStream) continue;  // it was deleted meanwhile
     if (!info->contains("config")) return fail(Remedy::kRetry, "look at stream " + name + ": " + js_error_text(*info));

@@ -146,7 +146,7 @@ class AdminService final : public v1::Admin::Service {
     return Status::OK;
   }
   Status PlanRoutes(ServerContext*, const v1::PlanRoutesRequest* in, v1::RoutePlan* out) override {
-    *out = RouteDesk::plan(*ports_.view()->state, in->text(), ports_.in_the_way);
+    *out = ports_.routes->plan(*ports_.view()->state, in->text());
     return Status::OK;
   }
 

@@ -5,13 +5,11 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "controlplane/api/operator.h"
 #include "controlplane/api/route_desk.h"
 #include "controlplane/api/status.h"
 #include "controlplane/core/result.h"
-#include "controlplane/core/routing.h"
 #include "streams/event_log.h"
 
 namespace daarion {
@@ -21,7 +19,6 @@ struct AdminPorts {
   std::shared_ptr<Operator> operations;
   std::function<Result<std::unique_ptr<LogReader>>(Sequence from)> reader;
   std::shared_ptr<RouteDesk> routes = std::make_shared<RouteDesk>();
-  std::function<std::vector<std::string>(const RoutePlan&)> in_the_way = {};  // of that plan, on the running NATS; null: nobody looks
   std::map<std::string, NodeId> aliases;  // of nodes, from the cluster file; names of requests are folded with them
 };
 

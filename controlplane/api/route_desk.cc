@@ -143,7 +143,7 @@ Result<v1::GeoRoute> RouteDesk::route(const State& state, const std::string& ser
   return out;
 }
 
-v1::RoutePlan RouteDesk::plan(const State& state, const std::string& text, const std::function<std::vector<std::string>(const RoutePlan&)>& in_the_way) {
+v1::RoutePlan RouteDesk::plan(const State& state, const std::string& text) const {
   v1::RoutePlan out;
   const v1::LintResponse found = lint_view(text, false);
   for (const v1::LintFinding& finding : found.findings())
@@ -152,8 +152,8 @@ v1::RoutePlan RouteDesk::plan(const State& state, const std::string& text, const
   const ParsedFile parsed = parse_cluster_file(text);
   const RoutePlan planned = plan_routes(parsed.file.spec, retired_in(state));
   for (const std::string& line : lines_of(diff_of(plan_of(state), planned))) out.add_changes(line);
-  if (in_the_way)
-    for (const std::string& line : in_the_way(planned)) out.add_changes(line);
+  if (in_the_way_)
+    for (const std::string& line : in_the_way_(planned)) out.add_changes(line);
   return out;
 }
 

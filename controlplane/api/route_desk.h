@@ -1,4 +1,4 @@
-// Where subjects go, as the API says it: resolutions, the route table, and what another cluster file would change. From the fold alone.
+// Where subjects go, as the API says it: resolutions and the route table, from the fold alone, and what another cluster file would change.
 #pragma once
 
 #include <functional>
@@ -24,7 +24,9 @@ v1::RouteTable route_table_of(const State& state);
 /// Threads: any. The compiled rules and the cache are kept for as long as the log's topology and members are the same.
 class RouteDesk {
  public:
-  explicit RouteDesk(std::map<std::string, NodeId> aliases = {}) : aliases_(std::move(aliases)) {}
+  /// What stands in a plan's way on the running NATS, a line for each; null: nobody looks.
+  using InTheWay = std::function<std::vector<std::string>(const RoutePlan&)>;
+  explicit RouteDesk(std::map<std::string, NodeId> aliases = {}, InTheWay in_the_way = {}) : aliases_(std::move(aliases)), in_the_way_(std::move(in_the_way)) {}
 
   /// `from`: the node that publishes it, by any of its names; the service's nodes are those nearest to it first, as by route(). Errors: kFixInput for an unknown node, or a text that is no subject.
   Result<v1::Resolution> resolve(const State& state, const std::string& subject, const std::string& from);
@@ -34,13 +36,14 @@ class RouteDesk {
   /// Where requests of a region should go, the best first; `from` is this node. Errors: kFixInput for an unknown service.
   Result<v1::GeoRoute> route(const State& state, const std::string& service, const std::string& region, const std::string& from, bool reads = false) const;
 
-  /// What the cluster file's text would change of the routes, or its findings where it has errors; and what `in_the_way` finds of it. Changes nothing.
-  static v1::RoutePlan plan(const State& state, const std::string& text, const std::function<std::vector<std::string>(const RoutePlan&)>& in_the_way = {});
+  /// What the cluster file's text would change of the routes, and what stands in the way of that, or its findings where it has errors. Changes nothing.
+  v1::RoutePlan plan(const State& state, const std::string& text) const;
 
  private:
   Resolver& resolver_of(const State& state);  // with the lock
 
   const std::map<std::string, NodeId> aliases_;
+  const InTheWay in_the_way_;
   mutable std::mutex mutex_;  // guards what follows
   RoundTrips round_trips_;
   std::string file_hash_;

@@ -98,7 +98,7 @@ void add_routes(CLI::App& app, const Globals& globals, ExitCode& code) {
   one->add_option("subject", *subject, "As it is published: message.created")->required()->type_name("SUBJECT");
   one->add_option("--from", *from, "The node that publishes it; default: the node that is asked")->type_name("NODE");
   one->callback([subject, from, &globals, &code] { code = resolve(globals, *subject, *from); });
-  CLI::App* all = app.add_subcommand("routes", "The route table of the log. With --plan: what a cluster file would change of it. Changes nothing.");
+  CLI::App* all = app.add_subcommand("routes", "The route table of the log. With --plan: what a cluster file would change of it, and what stands in its way. Changes nothing.");
   all->add_option("--plan", *file, "A cluster file")->type_name("FILE");
   all->callback([file, &globals, &code] { code = file->empty() ? routes(globals) : plan(globals, *file); });
 }

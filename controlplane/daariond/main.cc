@@ -193,7 +193,7 @@ int serve(const Setup& setup, const sigset_t& ending) {
     observed->folded(state);
     services->folded(std::move(state));
   };
-  const auto routes = std::make_shared<RouteDesk>(setup.file.aliases);
+  const auto routes = std::make_shared<RouteDesk>(setup.file.aliases, in_the_way_of(*links));
   std::vector<std::pair<NodeId, std::string>> others;
   for (const NodeSpec& other : spec.nodes)
     if (other.id != setup.self) others.emplace_back(other.id, other.address);
@@ -227,7 +227,7 @@ int serve(const Setup& setup, const sigset_t& ending) {
   std::unique_ptr<ApiResponder> replies;
   if (box.await(kFirstLook)) {
     auto admin = GrpcServer::start(bind, setup.file.grpc_port, {.view = view, .operations = operations, .reader = [links = *links](Sequence from) { return open_reader(links, from); },
-                                                                  .routes = routes, .in_the_way = in_the_way_of(*links), .aliases = setup.file.aliases});
+                                                                  .routes = routes, .aliases = setup.file.aliases});
     auto web = HttpServer::start(bind, setup.file.http_port, view, routes);
     if (!admin) return refuse(admin.error().message, kFailed);
     if (!web) return refuse(web.error().message, kFailed);

@@ -91,6 +91,16 @@ Result<Answer> ask(const dev::LocalCluster& cluster, const NodeId& at, const cha
   return ask<Answer>(cluster, at, what, [&](v1::Admin::Stub& stub, grpc::ClientContext& context, Answer& answer) { return (stub.*method)(&context, request, &answer); });
 }
 
+/// A change of a node's intent.
+template <class Request>
+Result<v1::Mutation> intend(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason, const char* what,
+                            grpc::Status (v1::Admin::Stub::*method)(grpc::ClientContext*, const Request&, v1::Mutation*)) {
+  Request request;
+  request.set_node(node.value);
+  request.mutable_intent()->set_reason(reason);
+  return ask(cluster, at, what, method, request);
+}
+
 /// A change that is asked for with this reason.
 template <class Request>
 Request request_of(const std::string& resource, const std::string& reason) {
@@ -246,14 +256,6 @@ Result<v1::Mutation> rejoin(const dev::LocalCluster& cluster, const NodeId& at, 
   return ask(cluster, at, "rejoin", &v1::Admin::Stub::Rejoin, request);
 }
 
-template <class Request>
-Result<v1::Mutation> intend(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason, const char* what,
-                            grpc::Status (v1::Admin::Stub::*method)(grpc::ClientContext*, const Request&, v1::Mutation*)) {
-  Request request;
-  request.set_node(node.value);
-  request.mutable_intent()->set_reason(reason);
-  return ask(cluster, at, what, method, request);
-}
 Result<v1::Mutation> drain(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason) {
   return intend<v1::DrainRequest>(cluster, at, node, reason, "drain", &v1::Admin::Stub::Drain);
 }

@@ -12,6 +12,7 @@
 #include "controlplane/core/resolve.h"
 #include "controlplane/core/subject.h"
 #include "controlplane/dev/processes.h"
+#include "controlplane/node/ids.h"
 #include "streams/js_request.h"
 #include "streams/route_keeper.h"
 #include "tests/harness/figures.h"
@@ -29,8 +30,6 @@ constexpr Duration kClientsAgree = seconds(60);
 const std::string kMessage = "message.received.helion";
 const std::vector<std::string> kAsked = {kMessage, "message.created", "attachment.failed.dlq", "agent.run.requested.x", "agent.runs.created", "node.node1.local.gpu.temp",
                                          "node.edge.local.x", "node.metrics.cpu", "cache.invalidate.user.42", "message.*", "message..x"};
-
-std::int64_t wall_ns() { return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 // ---- which messages are repeats
 TEST(ClientRepeats, GiveEachIdOnceWhicheverStreamIsQuicker) {
@@ -199,7 +198,7 @@ TEST_F(SiteReplica, WhereAMessageIsPutAgainItIsGivenOnceOrMarked) {
   constexpr milliseconds kWindow(100);
   make(kWindow);
   put(1, 300);
-  const std::int64_t first_ns = wall_ns();
+  const std::int64_t first_ns = wall_time_ns();
   const auto put_again = [&](const std::string& id, std::int64_t stored_ns) {
     natsMsg* raw = nullptr;
     ASSERT_EQ(natsMsg_Create(&raw, "message.x", nullptr, id.data(), static_cast<int>(id.size())), NATS_OK);
@@ -223,11 +222,11 @@ TEST_F(SiteReplica, WhereAMessageIsPutAgainItIsGivenOnceOrMarked) {
   EXPECT_EQ(next(*resumed), "301");
   // What it gave since it was restarted it knows; of what was stored before that, or about then by another server's clock, it cannot tell.
   put_again("2", first_ns - 10'000'000'000);
-  put_again("3", wall_ns());
+  put_again("3", wall_time_ns());
   put_again("4", 0);
   for (const char* id : {"2 again", "3 again", "4 again"}) EXPECT_EQ(next(*resumed), id);
   EXPECT_EQ(next(*reader), "nothing") << "it knows them all";
-  put_again("new", wall_ns() + 60'000'000'000);
+  put_again("new", wall_time_ns() + 60'000'000'000);
   EXPECT_EQ(next(*reader), "new");
   EXPECT_EQ(next(*resumed), "new") << "stored after it was restarted: what it gave since it knows";
   const auto fresh = read_site(app_, {"MESSAGE"});

@@ -82,7 +82,7 @@ struct Wrong {
   int given_twice = 0;
   int known_again = 0;  // given marked as put again, and known to the service
   int never_sent = 0;   // there or given, and never acknowledged
-  int behind = 0;       // of what a replica has, ids that first stand behind a later one of their origin: what was put again
+  int behind = 0;       // of what a replica has, ids that first stand behind a later one of their origin, or in another edge's own stream: what was put again
   int disorders = 0;    // given behind a later one of its origin, where each replica has it in its place
   std::string note;
 };
