@@ -8,7 +8,8 @@
 //
 // A SOURCE is brought on by whoever's server leads the core's stream. nats-server finds where it was by the newest message that says in
 // Nats-Stream-Source where it came from. So what it cannot take is put there by hand, as it would have put it, without the header that stopped it; then
-// the source is taken out and in again, and goes on behind that. Later servers refuse that header, and know an origin that was made anew.
+// the source is taken out and in again, and goes on behind that. Later servers refuse that header, and know an origin that was made anew. What it passed by
+// is found by the numbers in that header (source_numbers.h), and put under its id.
 //
 // A MIRROR that counts otherwise than its origin lacks what it passed by: that is found by ids, and published on its edge, where readers find it, once
 // each. One that stands still is a copy: it is deleted, and made again. So is one whose origin was made anew, and since what it has may be nowhere else,

@@ -9,6 +9,7 @@
 #include <unordered_set>
 
 #include "streams/copy_handles.h"
+#include "streams/source_numbers.h"
 
 namespace daarion {
 namespace {
@@ -20,6 +21,7 @@ constexpr int kSourceHeaderRefused = 10227;
 constexpr std::uint64_t kFirstLook = 10'000;  // newest messages whose replicas are compared after a start: what happened before it, nobody saw
 constexpr std::uint64_t kCountOtherwise = 1'000;  // by how much replicas may count otherwise
 constexpr Duration kCompareEvery = std::chrono::hours(1);  // of replicas, where nothing was seen to happen
+constexpr int kGapsEvery = 4;              // times what counts as standing still, between two looks at what sources passed by
 constexpr Duration kClocks = std::chrono::seconds(5);  // by how much the servers' may differ
 
 /// As nats-server names a source of another domain where it writes down what came from it.
@@ -72,6 +74,7 @@ class SourceCopies final : public Copies {
     tend_replicas(*info, name, mine(plan, *info));
     if (!mine(plan, *info)) {
       scanned_.erase(name);
+      passed_.erase(name);
       std::erase_if(sources_, [&](const auto& source) { return source.first.first == name; });
       return saw_nothing(name);
     }
@@ -79,6 +82,7 @@ class SourceCopies final : public Copies {
       if (Clock::now() < end_) one(*info, name, edge);
     for (const NodeId& edge : plan.edges)
       if (Clock::now() < end_ && !away_.contains(edge.value)) push(*info, rule, edge);
+    if (Clock::now() < end_) tend_gaps(*info, name, plan);
   }
 
   /// The leader's node looks after a stream; where the witness leads, which no application can ask, the first node that has a replica in step.
@@ -258,6 +262,69 @@ class SourceCopies final : public Copies {
     return true;
   }
 
+  /// A source may pass messages by: 2.9.10 does so where it is begun anew while the one before still sends. The number of the newest says nothing of that.
+  void tend_gaps(const Json& info, const std::string& name, const RoutePlan& plan) {
+    const std::uint64_t last = number_in(info, "last_seq");
+    const std::string created = info.value("created", "");
+    const auto [at, fresh] = passed_.try_emplace(name);
+    Passed& passed = at->second;
+    if (fresh || passed.created != created || passed.numbers.next() > last + 1)
+      passed = {.created = created, .leader = leader_, .numbers = SourceNumbers(last > kFirstLook ? last - kFirstLook : 1)};
+    if (passed.leader != leader_) {
+      const std::uint64_t next = passed.numbers.next();
+      passed.numbers = SourceNumbers(next > kCountOtherwise ? next - kCountOtherwise : 1);
+      passed.leader = leader_;
+    }
+    if (Clock::now() < passed.due) return;
+    passed.due = Clock::now() + kGapsEvery * still_;
+    const std::uint64_t next = passed.numbers.next();
+    const bool all = read(here(name), leader_, next, std::min(last, next + kScan), [&](const Head& head) {
+      const auto source = source_in(header_of(head.message, kSourceHeader));
+      passed.numbers.take(head.sequence, source ? source->first : "", source ? source->second : 0);
+      return true;
+    });
+    if (!all || passed.numbers.gaps().empty()) return;
+    std::unordered_set<std::size_t> ids;
+    if (!read(here(name), leader_, begin_of(info), last, [&](const Head& head) { return ids.insert(std::hash<std::string>{}(header_of(head.message, kId))), true; })) return;
+    for (const NodeId& edge : plan.edges)
+      if (Clock::now() < end_ && !away_.contains(edge.value)) fill_gaps(name, edge, passed.numbers, ids);
+  }
+
+  /// Puts what the origin still has of it, and what is not here by its id.
+  void fill_gaps(const std::string& name, const NodeId& edge, SourceNumbers& numbers, const std::unordered_set<std::size_t>& ids) {
+    const StreamAt origin{app_, edge_stream_of(name, edge), edge.value};
+    const auto of_it = numbers.gaps().find(origin.name);
+    if (of_it == numbers.gaps().end()) return;
+    const auto info = ask(info_of(origin));
+    if (!info || !info->contains("state")) return;
+    std::size_t filled = 0;
+    for (const auto& [_, gap] : std::map(of_it->second)) {
+      const std::uint64_t first = std::max(gap.first, begin_of(*info)), last = std::min(gap.last, number_in(*info, "last_seq"));
+      std::vector<std::uint64_t> missing;
+      const auto note = [&](const Head& head) {
+        const std::string id = header_of(head.message, kId);
+        if (!id.empty() && !ids.contains(std::hash<std::string>{}(id))) missing.push_back(head.sequence);
+        return missing.size() + filled < kCarry;
+      };
+      if (!read(origin, {}, first, last, note)) break;
+      bool all = missing.size() + filled < kCarry;
+      for (const std::uint64_t n : missing) {
+        const LeadersMessage lost = message_of(origin, n);
+        if (static_cast<int>(lost.error) == kNoMessage) continue;
+        const MsgPtr message = lost.message ? copy_of(lost.message.get(), "", natsMsg_GetTime(lost.message.get())) : nullptr;
+        const auto stored = message ? put(message.get()) : Result<bool>(false);
+        if (!stored) left(stored.error());
+        // Refused as a repeat of what is not here: it is taken once it is older.
+        all &= stored.value_or(false);
+        filled += stored.value_or(false) ? 1 : 0;
+        if (!stored || Clock::now() > end_) break;
+      }
+      if (all && Clock::now() <= end_) numbers.forget(origin.name, gap);
+      else break;
+    }
+    if (filled > 0) done(name + ": put " + std::to_string(filled) + " messages of " + origin.name + " that it had passed by");
+  }
+
   /// A mirror that stands still before a message that it cannot take: the message is put again without its header, once nobody would take that for a
   /// repeat, and then deleted in its old place, which the mirror passes by.
   void push(const Json& info, const RouteRule& rule, const NodeId& edge) {
@@ -382,6 +449,11 @@ class SourceCopies final : public Copies {
     return put_again;
   }
 
+  struct Passed {
+    std::string created, leader;  // of the stream, when its messages were read
+    SourceNumbers numbers;
+    Clock::time_point due{};
+  };
   struct Replicas {
     std::string seen;         // who led and who was in step at the last look
     std::uint64_t quiet = 0;  // the stream's end then; 0: none yet
@@ -394,6 +466,7 @@ class SourceCopies final : public Copies {
   std::map<std::string, Replicas> replicas_;
   std::map<std::pair<std::string, NodeId>, Progress> mirrors_;  // of the edges
   std::map<std::string, Scanned> scanned_;
+  std::map<std::string, Passed> passed_;
   std::map<std::pair<std::string, NodeId>, Source> sources_;
 };
 

@@ -26,7 +26,7 @@ constexpr std::int64_t kTurnMs = 3;                 // of two streams each is wa
 // How far back what came last is looked for: first, and where it was not found. A replica that is behind may not have it yet; a stream that was
 // made anew never will, and is read by its numbers in the end.
 constexpr std::array<std::uint64_t, 3> kBack = {Repeats::kOverlap, 4096, 65'536};
-constexpr Duration kFoundWithin = seconds(20);
+constexpr int kRounds = 80;  // of looking all the way back, kConsumerAgain apart; while no consumer can be made none is over
 constexpr std::int64_t kClocksNs = 5'000'000'000;    // by how much the servers' may differ
 constexpr Duration kTableEvery = seconds(5);         // at the table, for announcements that were missed while nothing was connected
 
@@ -37,8 +37,8 @@ struct Tail {
   std::uint64_t from = 1;       // where the present consumer was told to begin
   std::uint64_t until = 0;      // below it messages without an id are not new; 0: the present consumer reads nothing over again
   bool searching = false;       // it has not met yet what came last
-  std::size_t tries = 0;        // consumers that did not
-  Clock::time_point searched{}; // since when it is looked for; none: it is not
+  std::size_t tries = 0;        // consumers that did not, of this round
+  int rounds = 0;               // that found nothing of it
   Subscription subscription;    // of the present consumer's messages; none: there is no consumer
   std::string inbox;            // that it sends to, new for each: what an earlier one still sends goes nowhere
   std::uint64_t delivered = 0;  // by it
@@ -48,7 +48,7 @@ struct Tail {
 
 class NatsSiteReader final : public SiteReader {
  public:
-  NatsSiteReader(std::shared_ptr<Connection> app, std::vector<std::string> streams, SitePosition from) : app_(std::move(app)), repeats_(std::move(from.owed), Repeats::kRemember, from.recent, from.next.empty()) {
+  NatsSiteReader(std::shared_ptr<Connection> app, std::vector<std::string> streams, SitePosition from) : app_(std::move(app)), repeats_(from) {
     for (std::string& stream : streams) {
       Tail& tail = tails_.emplace_back();
       if (const auto at = from.next.find(stream); at != from.next.end()) tail.next = at->second;
@@ -74,7 +74,8 @@ class NatsSiteReader final : public SiteReader {
   }
 
   SitePosition position() const override {
-    SitePosition out{.next = {}, .owed = repeats_.owed(), .recent = repeats_.recent()};
+    SitePosition out{.next = {}, .owed = repeats_.owed()};
+    repeats_.add_to(out);
     for (const Tail& tail : tails_) out.next[tail.stream] = tail.next;
     return out;
   }
@@ -103,8 +104,7 @@ class NatsSiteReader final : public SiteReader {
     // The subject itself: nats-server 2.9 does not see a wildcard as somebody who listens.
     if (natsConnection_SubscribeSync(&raw, link_->nc, tail.inbox.c_str()) != NATS_OK) return {};
     tail.subscription.take(link_, raw);
-    if (tail.searched == Clock::time_point{}) tail.searched = Clock::now();
-    tail.searching = &tail == &tails_.back() && repeats_.overlap() > 0 && tail.next > 1 && Clock::now() < tail.searched + kFoundWithin;
+    tail.searching = &tail == &tails_.back() && repeats_.overlap() > 0 && tail.next > 1 && tail.rounds < kRounds;
     tail.until = tail.searching ? tail.next : 0;
     tail.from = !tail.searching ? tail.next : tail.next > kBack[tail.tries] ? tail.next - kBack[tail.tries] : 1;
     const Json config = {{"deliver_subject", tail.inbox}, {"deliver_policy", "by_start_sequence"}, {"opt_start_seq", tail.from}, {"ack_policy", "none"},
@@ -151,7 +151,7 @@ class NatsSiteReader final : public SiteReader {
     }
     std::string id = header_of(raw, "Nats-Msg-Id");
     if (tail.searching && !find(tail, id, *delivery)) return std::nullopt;
-    tail.searched = {};
+    tail.rounds = 0;
     const bool over_again = delivery->sequence < tail.until;
     if (!over_again) tail.next = delivery->sequence + 1;
     tail.caught_up |= delivery->pending == 0;
@@ -165,7 +165,7 @@ class NatsSiteReader final : public SiteReader {
 
   /// Whether the message is of what came last. What stands before that was given.
   bool find(Tail& tail, const std::string& id, const Delivery& at) {
-    if (repeats_.known(id)) {
+    if (repeats_.came(id, at.stored_ns)) {
       tail.searching = false;
       tail.tries = 0;
       return true;
@@ -180,6 +180,7 @@ class NatsSiteReader final : public SiteReader {
     tail.tries = further ? tail.tries + 1 : 0;
     tail.subscription.reset();
     if (further) tail.again = {};
+    else ++tail.rounds;
   }
 
   std::shared_ptr<Connection> app_;
@@ -229,16 +230,22 @@ class NatsTableFollower final : public TableFollower {
 
 }  // namespace
 
-Repeats::Repeats(std::set<std::string> owed, std::size_t remember, const std::vector<std::string>& recent, bool whole)
-    : owed_(std::move(owed)), recent_(recent.begin(), recent.end()), remember_(remember),
-      since_ns_(whole ? std::numeric_limits<std::int64_t>::min() : std::numeric_limits<std::int64_t>::max()) {
-  for (const std::string& id : recent) order_.emplace_back(id, 0);
+Repeats::Repeats(const SitePosition& from, std::size_t remember)
+    : owed_(from.owed), recent_(from.recent.begin(), from.recent.end()), remember_(remember), since_ns_(from.since_ns) {
+  if (from.next.empty()) since_ns_ = std::numeric_limits<std::int64_t>::min();
+  else if (from.since_ns == 0) since_ns_ = std::numeric_limits<std::int64_t>::max();
+  for (const std::string& id : from.recent) order_.emplace_back(id, from.since_ns);
 }
 
-std::vector<std::string> Repeats::recent() const {
-  std::vector<std::string> out;
-  for (auto at = order_.end() - static_cast<std::ptrdiff_t>(overlap()); at != order_.end(); ++at) out.push_back(at->first);
-  return out;
+void Repeats::add_to(SitePosition& position) const {
+  const auto begin = order_.end() - static_cast<std::ptrdiff_t>(overlap());
+  for (auto at = begin; at != order_.end(); ++at) position.recent.push_back(at->first);
+  if (begin != order_.end()) position.since_ns = begin->second;
+}
+
+bool Repeats::came(const std::string& id, std::int64_t stored_ns) const {
+  const bool from_when = since_ns_ != std::numeric_limits<std::int64_t>::max();
+  return recent_.contains(id) && (!from_when || since_ns_ <= stored_ns + kClocksNs);
 }
 
 bool Repeats::first(const std::string& id, bool final, std::int64_t stored_ns) {

@@ -15,7 +15,8 @@
 // behind them and is none of them is new, whatever its number. Without ids, and where nothing of it is left, the number counts.
 //
 // PUT AGAIN. What a replica or a mirror lacked is put again minutes later, under its id (route_copies.h): a reader that had it knows the id, unless it
-// was restarted meanwhile, for a position holds the newest ids only. Such a message is given, and marked: to lose it would be worse.
+// was restarted meanwhile, for a position holds the newest ids only. Such a message is given, and marked: to lose it would be worse. Where it stands first,
+// it is not what came last: an id counts as found only where it was stored since.
 #pragma once
 
 #include <algorithm>
@@ -44,22 +45,24 @@ struct SitePosition {
   std::map<std::string, std::uint64_t> next;  // stream -> the next sequence; one that is not in it is read from its first message
   std::set<std::string> owed;                 // ids that were given and come again by another stream
   std::vector<std::string> recent = {};       // ids that came last by the stream that every message comes by, oldest first, kOverlap of them
+  std::int64_t since_ns = 0;                  // when that stream stored the oldest of them, ns since 1970; 0: not known
   bool operator==(const SitePosition&) const = default;
 };
 
 /// Which messages come for the first time. Pure.
 class Repeats {
  public:
-  /// `remember`: ids that came by every stream, of which more repeats are known: those of publishers that tried again. `whole`: nothing was given before.
-  explicit Repeats(std::set<std::string> owed = {}, std::size_t remember = kRemember, const std::vector<std::string>& recent = {}, bool whole = true);
+  /// `from`: where a reader was before. `remember`: ids that came by every stream, of which more repeats are known: those of publishers that tried again.
+  explicit Repeats(const SitePosition& from = {}, std::size_t remember = kRemember);
   /// Whether it is to be given. `final`: it came by the stream that every message comes by, which stored it then.
   bool first(const std::string& id, bool final, std::int64_t stored_ns = 0);
   /// Whether all that was stored from then on and given is remembered.
   bool reaches(std::int64_t stored_ns) const { return stored_ns >= since_ns_; }
   const std::set<std::string>& owed() const { return owed_; }
-  bool known(const std::string& id) const { return recent_.contains(id); }
-  /// The newest that came by the stream that every message comes by, oldest first: at most kOverlap.
-  std::vector<std::string> recent() const;
+  /// Whether a message of that id and time is one that came, and not an older one of the same id, behind which something else came that is not remembered.
+  bool came(const std::string& id, std::int64_t stored_ns) const;
+  /// The newest that came by the stream that every message comes by, oldest first: at most kOverlap. And since when.
+  void add_to(SitePosition& position) const;
   std::size_t overlap() const { return std::min(order_.size(), kOverlap); }
 
   static constexpr std::size_t kOverlap = 256;

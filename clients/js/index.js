@@ -23,7 +23,7 @@ const kLookEveryMs = 5000;        // at the table, for announcements that were m
 const kRemember = 1 << 16;        // ids that came by every stream: repeats of publishers that tried again
 const kOverlap = 256;             // of those, how many a position holds
 const kBack = [kOverlap, 4096, 65_536]; // how far back what came last is looked for after a new beginning: first, and where it was not found
-const kFoundWithinMs = 20_000;    // a stream that was made anew never has it: then the numbers count
+const kRounds = 80;               // of looking all the way back, kAgainMs apart: a stream that was made anew never has it, and its numbers count then
 const kFirstStored = "Daarion-First-Stored"; // on a message that was put again: when it was stored first, ns since 1970
 const kClocksNs = 5_000_000_000n; // by how much the servers' may differ
 const kNoSuchStream = 10059;
@@ -134,18 +134,24 @@ class Table {
 
 /** Which messages come for the first time, by id. What has none cannot be told from a repeat. */
 class Repeats {
-  constructor(owed = [], recent = [], whole = true) {
-    this.since = whole ? -Infinity : Infinity; // what was stored from then on and given is remembered
+  constructor({ next = {}, owed = [], recent = [], sinceNs } = {}) {
+    const oldest = BigInt(sinceNs || 0);
+    this.since = Object.keys(next).length === 0 ? -Infinity : oldest || Infinity; // what was stored from then on and given is remembered
     this.owed = new Set(owed);      // given, and to come again by the last stream
-    this.recent = new Map(recent.map((id) => [id, 0]));  // came by it, and when that stored them; in the order of coming
+    this.recent = new Map(recent.map((id) => [id, oldest]));  // came by it, and when that stored them; in the order of coming
   }
   reaches(storedNs) {
     return storedNs >= this.since;
   }
-  newest() {
-    return [...this.recent.keys()].slice(-kOverlap);
+  /** Whether a message of that id and time is one that came, and not an older one of the same id, behind which something else came that is forgotten. */
+  came(id, storedNs) {
+    return this.recent.has(id) && (this.since === Infinity || storedNs + kClocksNs >= this.since);
   }
-  first(id, final, storedNs = 0) {
+  newest() {
+    const last = [...this.recent].slice(-kOverlap);
+    return { recent: last.map(([id]) => id), sinceNs: String(last[0]?.[1] ?? 0) };
+  }
+  first(id, final, storedNs = 0n) {
     if (!id) return true;
     if (this.recent.has(id)) return false;
     if (!final) {
@@ -172,8 +178,8 @@ class Reader {
   constructor(nc, streams, position = {}, { deadLetters = false } = {}) {
     this._nc = nc;
     this._deadLetters = deadLetters;
-    this._repeats = new Repeats(position.owed, position.recent, Object.keys(position.next ?? {}).length === 0);
-    this._tails = streams.map((stream) => ({ stream, next: position.next?.[stream] ?? 1, from: 1, until: 0, searching: false, tries: 0, searched: 0, consumer: "", delivered: 0, caughtUp: false, heard: 0, again: 0, sub: null }));
+    this._repeats = new Repeats(position);
+    this._tails = streams.map((stream) => ({ stream, next: position.next?.[stream] ?? 1, from: 1, until: 0, searching: false, tries: 0, rounds: 0, consumer: "", delivered: 0, caughtUp: false, heard: 0, again: 0, sub: null }));
     this._ready = [];
     this._next = Object.fromEntries(this._tails.map((t) => [t.stream, t.next])); // behind what was given
     this._closed = false;
@@ -184,7 +190,7 @@ class Reader {
 
   /** Behind what was given last: give it to read() after a restart. */
   position() {
-    return { next: { ...this._next }, owed: [...this._repeats.owed], recent: this._repeats.newest() };
+    return { next: { ...this._next }, owed: [...this._repeats.owed], ...this._repeats.newest() };
   }
 
   close() {
@@ -245,8 +251,7 @@ class Reader {
     // A replica that counts otherwise (nats-server before 2.9.21, after a cut) is seen by the ids of what was given last.
     this._ready = this._ready.filter((waiting) => waiting.tail !== tail);
     tail.next = this._next[tail.stream];
-    tail.searched ||= Date.now();
-    tail.searching = tail === this._tails.at(-1) && this._repeats.recent.size > 0 && tail.next > 1 && Date.now() < tail.searched + kFoundWithinMs;
+    tail.searching = tail === this._tails.at(-1) && this._repeats.recent.size > 0 && tail.next > 1 && tail.rounds < kRounds;
     tail.until = tail.searching ? tail.next : 0;
     tail.from = tail.searching ? Math.max(1, tail.next - kBack[tail.tries]) : tail.next;
     const config = { deliver_subject: inbox, deliver_policy: "by_start_sequence", opt_start_seq: tail.from, ack_policy: "none", max_deliver: 1,
@@ -276,6 +281,7 @@ class Reader {
     const further = tail.from > 1 && tail.tries + 1 < kBack.length;
     tail.tries = further ? tail.tries + 1 : 0;
     if (further) tail.again = 0;
+    else ++tail.rounds;
     this._drop(tail);
   }
 
@@ -292,17 +298,18 @@ class Reader {
     const sequence = Number(tokens[at]), nth = Number(tokens[at + 1]), pending = Number(tokens[at + 3]);
     if (nth !== ++tail.delivered || this._ready.length >= kWaiting) return this._drop(tail);
     const id = message.headers?.get("Nats-Msg-Id") ?? "";
+    const storedNs = BigInt(tokens[at + 2]);
     if (tail.searching) {
-      if (!this._repeats.recent.has(id)) return pending === 0 ? this._notFound(tail) : undefined; // it stands before what came last
+      if (!this._repeats.came(id, storedNs)) return pending === 0 ? this._notFound(tail) : undefined; // it stands before what came last
       tail.searching = false;
       tail.tries = 0;
     }
-    tail.searched = 0;
+    tail.rounds = 0;
     const overAgain = sequence < tail.until;
     if (!overAgain) tail.next = sequence + 1;
     if (pending === 0) tail.caughtUp = true;
     this._ready.push({ tail, overAgain, waiting: { subject: message.subject, data: message.data, id, stream: tail.stream, sequence,
-                                        storedNs: BigInt(tokens[at + 2]), firstStored: message.headers?.get(kFirstStored) || undefined } });
+                                        storedNs, firstStored: message.headers?.get(kFirstStored) || undefined } });
     this._wake();
   }
 }

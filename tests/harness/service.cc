@@ -88,7 +88,7 @@ SiteConsumer::~SiteConsumer() {
 
 void SiteConsumer::run() {
   SitePosition position;
-  while (!closed_) {
+  for (int starts = 1; !closed_; ++starts) {
     const auto reader = open_(position);
     for (int n = 0; n < kRestartEvery && !closed_;) {
       const auto message = reader->next(milliseconds(100));
@@ -100,12 +100,24 @@ void SiteConsumer::run() {
         break;
       }
       ++n;
-      if ((*message)->redelivered && std::ranges::find(given_, (*message)->id) != given_.end()) ++known_again_;
-      else given_.push_back((*message)->id);
+      take(**message, starts);
     }
     position = reader->position();
   }
   nats_ReleaseThreadMemory();
+}
+
+void SiteConsumer::take(const SiteMessage& message, int starts) {
+  const std::string where = message.stream + " " + std::to_string(message.sequence) + " stored " + std::to_string(message.stored_ns) + " after " + std::to_string(starts) + " starts";
+  const auto [before, fresh] = where_.try_emplace(message.id, where);
+  if (!fresh && message.redelivered) return void(++known_again_);
+  if (!fresh && first_repeat_.empty()) first_repeat_ = "\"" + message.id + "\" at " + before->second + ", then at " + where;
+  given_.push_back(message.id);
+}
+
+std::string SiteConsumer::first_repeat() const {
+  const std::lock_guard lock(mutex_);
+  return first_repeat_;
 }
 
 std::vector<std::string> SiteConsumer::given() const {

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -60,16 +61,19 @@ class SiteConsumer {
   std::vector<std::string> given() const;  // ids, in the order of giving
   int known_again() const { return known_again_; }  // messages that came marked, and that it had
   std::string trouble() const;             // what the server refused; empty: nothing
+  std::string first_repeat() const;        // the first that was given again unmarked, and where; empty: none was
 
  private:
   void run();
+  void take(const SiteMessage& message, int starts);  // mutex_ is held
   std::unique_ptr<client::Client> client_;
   Open open_;
   std::atomic<bool> closed_ = false;
   std::atomic<int> known_again_ = 0;
   mutable std::mutex mutex_;  // guards what follows
   std::vector<std::string> given_;
-  std::string trouble_;
+  std::map<std::string, std::string> where_;  // id -> where it was given
+  std::string trouble_, first_repeat_;
   std::thread thread_;
 };
 

@@ -43,7 +43,7 @@ TEST(ClientRepeats, GiveEachIdOnceWhicheverStreamIsQuicker) {
   EXPECT_FALSE(repeats.first("a", false));
   EXPECT_FALSE(repeats.first("b", true));
   EXPECT_TRUE(repeats.first("", false) && repeats.first("", true)) << "what has no id cannot be told from a repeat";
-  Repeats resumed({"x"});
+  Repeats resumed({.next = {}, .owed = {"x"}});
   EXPECT_FALSE(resumed.first("x", true)) << "given before the restart";
 }
 
@@ -57,15 +57,16 @@ TEST(ClientRepeats, WhatIsOwedIsNeverForgottenAndTheRestIsBounded) {
 
 TEST(ClientRepeats, ARestartKnowsTheNewestOfWhatCame) {
   Repeats repeats;
-  for (int i = 0; i < 300; ++i) EXPECT_TRUE(repeats.first("m" + std::to_string(i), true));
-  const std::vector<std::string> recent = repeats.recent();
-  ASSERT_EQ(recent.size(), Repeats::kOverlap);
-  EXPECT_EQ(recent.front() + " " + recent.back(), "m44 m299");
-  Repeats resumed({}, 1000, recent);
+  for (int i = 0; i < 300; ++i) EXPECT_TRUE(repeats.first("m" + std::to_string(i), true, 10 * i));
+  SitePosition position{.next = {{"S", 301}}, .owed = {}};
+  repeats.add_to(position);
+  ASSERT_EQ(position.recent.size(), Repeats::kOverlap);
+  EXPECT_EQ(position.recent.front() + " " + position.recent.back(), "m44 m299");
+  Repeats resumed(position, 1000);
   EXPECT_EQ(resumed.overlap(), Repeats::kOverlap);
   EXPECT_FALSE(resumed.first("m44", true));
   EXPECT_TRUE(resumed.first("m43", true)) << "too long ago";
-  EXPECT_EQ(Repeats({"x"}).overlap(), 0u) << "a position of before says nothing of what came";
+  EXPECT_EQ(Repeats({.next = {}, .owed = {"x"}}).overlap(), 0u) << "a position of before says nothing of what came";
 }
 
 TEST(ClientRepeats, HowFarTheyReachIsKnown) {
@@ -73,10 +74,21 @@ TEST(ClientRepeats, HowFarTheyReachIsKnown) {
   EXPECT_TRUE(whole.reaches(0)) << "nothing was given before";
   for (const auto& [id, stored_ns] : {std::pair("a", 10), std::pair("b", 20), std::pair("c", 30)}) EXPECT_TRUE(whole.first(id, true, stored_ns));
   EXPECT_TRUE(whole.reaches(20) && !whole.reaches(19)) << "a is forgotten";
-  Repeats resumed({}, 1000, {"x", "y"}, false);
-  EXPECT_FALSE(resumed.reaches(1'000'000)) << "when x was stored is not known";
-  EXPECT_TRUE(resumed.first("z", true, 40));
-  EXPECT_TRUE(resumed.reaches(40) && !resumed.reaches(39));
+  SitePosition position{.next = {{"S", 3}}, .owed = {}, .recent = {"x", "y"}};
+  Repeats older(position, 1000);
+  EXPECT_FALSE(older.reaches(1'000'000)) << "when x was stored is not known";
+  EXPECT_TRUE(older.came("x", 0)) << "nor that it was not then";
+  EXPECT_TRUE(older.first("z", true, 40));
+  EXPECT_TRUE(older.reaches(40) && !older.reaches(39));
+  constexpr std::int64_t kMinute = 60'000'000'000;
+  position.since_ns = 2 * kMinute;
+  Repeats resumed(position, 1000);
+  EXPECT_TRUE(resumed.reaches(2 * kMinute) && !resumed.reaches(2 * kMinute - 1));
+  EXPECT_TRUE(resumed.came("y", 2 * kMinute - 1) && !resumed.came("z", 2 * kMinute)) << "another server's clock";
+  EXPECT_FALSE(resumed.came("y", kMinute)) << "one of before, that was put again since";
+  SitePosition next;
+  resumed.add_to(next);
+  EXPECT_EQ(next.since_ns, 2 * kMinute) << "nothing newer came";
 }
 
 /// A stream whose messages are put there, and put there otherwise while a reader is away: what a consumer at another replica of it may find.
@@ -232,6 +244,21 @@ TEST_F(SiteReplica, WhereAMessageIsPutAgainItIsGivenOnceOrMarked) {
   const auto fresh = read_site(app_, {"MESSAGE"});
   for (int n = 1; n <= 301; ++n) EXPECT_EQ(next(*fresh), std::to_string(n)) << "nothing was given before";
   EXPECT_EQ(next(*fresh), "new");
+}
+
+/// What was put again came last, and stands further back too: behind that, everything was given.
+TEST_F(SiteReplica, WhereWhatCameLastWasPutAgainItIsNotTakenForTheFirstTime) {
+  constexpr milliseconds kWindow(100);
+  make(kWindow);
+  put(1, 1000);
+  EXPECT_FALSE(given(1000).empty());
+  std::this_thread::sleep_for(seconds(1));
+  put(1, 300);
+  EXPECT_FALSE(given(300).empty()) << "too long ago to be known, and not marked by whoever put it";
+  put(1001, 1002);
+  position_.next["MESSAGE"] += 600;         // of a replica that counts otherwise: it is looked for further back
+  position_.since_ns += 4'500'000'000;      // instead of waiting for as long as clocks may differ
+  EXPECT_EQ(given(), "1001 1002");
 }
 
 // ---- the table

@@ -3,6 +3,7 @@
 
 #include "streams/js_request.h"
 #include "streams/route_copies.h"
+#include "streams/source_numbers.h"
 #include "tests/harness/figures.h"
 #include "tests/routing/route_rig.h"
 
@@ -148,6 +149,61 @@ TEST_F(RoutingCopies, AnEdgeThatLostItsNewestMessagesLosesNoOthers) {
   const std::string core = held(*rig_.core, "MESSAGE");
   for (int i = 1; i <= 20; ++i) EXPECT_EQ(times(core, "old" + std::to_string(i)), 1) << i << ": " << core;
   for (int i = 16; i <= 25; ++i) EXPECT_EQ(times(core, "new" + std::to_string(i)), 1) << i << ": " << core;
+}
+
+/// As a source that begins too late: nothing of it says that messages are missing.
+TEST_F(RoutingCopies, WhatASourcePassedByIsFoundByItsNumbersAndPut) {
+  const auto config_of = [&] { return (*js_request(*rig_.core, "$JS.API.STREAM.INFO.MESSAGE", nullptr, seconds(2)))["config"]; };
+  const auto update = [&](const Json& config) { ASSERT_FALSE(js_request(*rig_.core, "$JS.API.STREAM.UPDATE.MESSAGE", config, seconds(5))->contains("error")); };
+  const Json whole = config_of();
+  Json changed = whole;
+  changed["sources"] = Json::array();
+  update(changed);
+  put(*rig_.edge, "edge", 1, 5);
+  put(*rig_.core, "core", 1, 2);
+  changed["sources"] = whole["sources"];
+  changed["sources"][0]["opt_start_seq"] = 4;
+  update(changed);
+  ASSERT_TRUE(becomes([&] { return both_have("edge5"); }));
+  EXPECT_EQ(held(*rig_.core, "MESSAGE"), "core1 core2 edge4 edge5");
+  ASSERT_TRUE(tended_until([&] { return both_have("edge3"); })) << all_said();
+  EXPECT_EQ(held(*rig_.core, "MESSAGE"), "core1 core2 edge4 edge5 edge1 edge2 edge3");
+  EXPECT_TRUE(said("MESSAGE: put 3 messages of MESSAGE_edge that it had passed by")) << all_said();
+  const LeadersMessage put_there = leaders_message(rig_.core->handles().link()->js, "MESSAGE", 5, seconds(2));
+  EXPECT_GT(std::stoll(header_of(put_there.message.get(), kFirstStored)), 0) << "a restarted reader cannot know whether it gave it";
+  // What somebody deletes stays deleted, and what is published meanwhile is left where it is.
+  ASSERT_FALSE(js_request(*rig_.core, "$JS.API.STREAM.MSG.DELETE.MESSAGE", {{"seq", 4}}, seconds(5))->contains("error"));
+  put(*rig_.edge, "edge", 6, 8);
+  ASSERT_TRUE(becomes([&] { return both_have("edge8"); }));
+  for (const auto end = std::chrono::steady_clock::now() + 6 * kStill; std::chrono::steady_clock::now() < end;) tend();
+  EXPECT_EQ(held(*rig_.core, "MESSAGE"), "core1 core2 edge4 edge1 edge2 edge3 edge6 edge7 edge8") << all_said();
+}
+
+TEST(RoutingSourceNumbers, SayWhatDidNotComeButForWhatWasDeleted) {
+  using Gaps = std::map<std::string, std::map<std::uint64_t, NumberGap>>;
+  SourceNumbers numbers;
+  numbers.take(1, "A", 3);
+  numbers.take(2, "", 0);
+  numbers.take(3, "B", 1);
+  numbers.take(4, "A", 4);
+  EXPECT_EQ(numbers.gaps(), (Gaps{{"A", {{1, {1, 2}}}}})) << "of the first message of all it is known that none came before";
+  numbers.take(5, "B", 7);
+  EXPECT_EQ(numbers.gaps().at("B"), (std::map<std::uint64_t, NumberGap>{{2, {2, 6}}}));
+  numbers.forget("A", {1, 2});
+  EXPECT_FALSE(numbers.gaps().contains("A"));
+  numbers.take(7, "A", 6);
+  EXPECT_FALSE(numbers.gaps().contains("A")) << "number 6 of the stream may have been A's 5";
+  numbers.take(8, "A", 8);
+  EXPECT_TRUE(numbers.gaps().contains("A")) << "a hole counts once";
+  numbers.take(9, "B", 2);
+  numbers.take(10, "B", 3);
+  EXPECT_EQ(numbers.gaps().at("B").size(), 1u) << "B was made anew";
+  SourceNumbers later(100);
+  later.take(100, "A", 50);
+  EXPECT_TRUE(later.gaps().empty()) << "nobody knows what came before";
+  later.take(101, "A", 52);
+  EXPECT_EQ(later.gaps(), (Gaps{{"A", {{51, {51, 51}}}}}));
+  EXPECT_EQ(later.next(), 102u);
 }
 
 TEST_F(RoutingCopies, AMessageThatASourceCannotTakeHoldsUpNobody) {

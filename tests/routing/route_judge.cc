@@ -16,6 +16,16 @@ constexpr Duration kStill = seconds(2);
 
 std::vector<std::string> own_subjects(const std::string& node) { return {"node." + node + ".local.gpu.temp", "cache.invalidate." + node}; }
 
+/// From which to which number each origin's are lacking, in words.
+std::string some_of(const std::set<std::string>& sent, const std::set<std::string>& seen) {
+  std::map<std::string, std::set<int>> lacking;
+  for (const std::string& id : sent)
+    if (!seen.contains(id)) lacking[id.substr(0, id.rfind(' '))].insert(std::atoi(id.substr(id.rfind(' ') + 1).c_str()));
+  std::string out;
+  for (const auto& [origin, numbers] : lacking) out += (out.empty() ? " (" : ", ") + origin + " " + std::to_string(*numbers.begin()) + " to " + std::to_string(*numbers.rbegin());
+  return out.empty() ? out : out + ")";
+}
+
 }  // namespace
 
 Whisperer::Whisperer(RouteRig& rig, milliseconds pace) {
@@ -126,7 +136,7 @@ Wrong judge(RouteRig& rig, const Readers& readers, const std::vector<std::unique
     const auto hold = [&](const std::set<std::string>& seen, const std::string& where, int& lacks) {
       const auto lacking = std::ranges::count_if(sent, [&](const std::string& id) { return !seen.contains(id); });
       const auto unsent = std::ranges::count_if(seen, [&](const std::string& id) { return !sent.contains(id); });
-      if (lacking + unsent > 0) wrong.note += where + " lacks " + std::to_string(lacking) + " of " + std::to_string(sent.size()) + ", has " + std::to_string(unsent) + " others; ";
+      if (lacking + unsent > 0) wrong.note += where + " lacks " + std::to_string(lacking) + " of " + std::to_string(sent.size()) + some_of(sent, seen) + ", has " + std::to_string(unsent) + " others; ";
       lacks += static_cast<int>(lacking), wrong.never_sent += static_cast<int>(unsent);
     };
     const auto replicas = read_each_replica(*rig.core, kStreams[s], 3);
@@ -158,7 +168,7 @@ Wrong judge(RouteRig& rig, const Readers& readers, const std::vector<std::unique
       const auto own = std::ranges::count_if(given.out_of_order, [&](const std::string& id) { return !behind.contains(id); });
       wrong.disorders += static_cast<int>(own);
       if (const std::string trouble = reader.consumer->trouble(); own + given.repeats > 0 || !trouble.empty())
-        wrong.note += reader.who + " gave " + std::to_string(given.repeats) + " twice, " + std::to_string(own) + " out of order (" + given.note + ") " + trouble + "; ";
+        wrong.note += reader.who + " gave " + std::to_string(given.repeats) + " twice, " + std::to_string(own) + " out of order (" + given.note + ") " + reader.consumer->first_repeat() + " " + trouble + "; ";
     }
     wrong.behind += static_cast<int>(behind.size());
   }
