@@ -262,7 +262,7 @@ class SourceCopies final : public Copies {
     return true;
   }
 
-  /// A source may pass messages by: 2.9.10 does so where it is begun anew while the one before still sends. The number of the newest says nothing of that.
+  /// A source may pass messages by (seen with 2.9.10 where it had been begun anew). The number of the newest says nothing of that.
   void tend_gaps(const Json& info, const std::string& name, const RoutePlan& plan) {
     const std::uint64_t last = number_in(info, "last_seq");
     const std::string created = info.value("created", "");
