@@ -14,7 +14,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kPace(4);   // between a publisher's messages: it is the faults that are tested, not the rate
 constexpr milliseconds kTry(500);  // one try's wait for an ack: what finds no leader is not answered, and not kept for the next one
 constexpr milliseconds kAgain(50);
 constexpr int kRestartEvery = 700;  // messages of a consumer
@@ -27,8 +26,8 @@ bool full_size_is_asked_for() {
   return std::getenv("ROUTING_FULL") != nullptr || words.find("routing-full") != std::string::npos;
 }
 
-Publisher::Publisher(const NatsEndpoint& as, std::string origin, std::vector<std::string> subjects, int least, const std::atomic<bool>& until)
-    : connection_(Connection::open(as).value()), origin_(std::move(origin)), subjects_(std::move(subjects)), thread_([this, least, &until] { run(least, until); }) {}
+Publisher::Publisher(const NatsEndpoint& as, std::string origin, std::vector<std::string> subjects, int least, const std::atomic<bool>& until, milliseconds pace)
+    : connection_(Connection::open(as).value()), origin_(std::move(origin)), subjects_(std::move(subjects)), thread_([this, least, &until, pace] { run(least, until, pace); }) {}
 
 Publisher::~Publisher() { join(); }
 
@@ -48,7 +47,7 @@ bool Publisher::put(const std::string& subject, const std::string& payload) {
   return s == NATS_OK;
 }
 
-void Publisher::run(int least, const std::atomic<bool>& until) {
+void Publisher::run(int least, const std::atomic<bool>& until, milliseconds pace) {
   for (int n = 0; n < least || !until; ++n) {
     for (const std::string& subject : subjects_) {
       const std::string payload = origin_ + " " + subject.substr(0, subject.find('.')) + " " + std::to_string(n);
@@ -57,7 +56,7 @@ void Publisher::run(int least, const std::atomic<bool>& until) {
       const std::lock_guard lock(mutex_);
       done_.push_back(Clock::now());
     }
-    std::this_thread::sleep_for(kPace);
+    std::this_thread::sleep_for(pace);
   }
   nats_ReleaseThreadMemory();
 }

@@ -24,8 +24,9 @@ inline constexpr const char* kFullSize = "full size: make routing-full, or ROUTI
 /// <n>", n from 0 in each subject.
 class Publisher {
  public:
+  static constexpr std::chrono::milliseconds kPace{4};  // between one message of each subject and the next: it is the faults that are tested, not the rate
   /// `until`: it stops after `least` messages of each subject once this is true.
-  Publisher(const NatsEndpoint& as, std::string origin, std::vector<std::string> subjects, int least, const std::atomic<bool>& until);
+  Publisher(const NatsEndpoint& as, std::string origin, std::vector<std::string> subjects, int least, const std::atomic<bool>& until, std::chrono::milliseconds pace = kPace);
   ~Publisher();
   void join();
   int acked() const { return acked_; }
@@ -36,7 +37,7 @@ class Publisher {
   double longest_gap_ms(std::chrono::steady_clock::time_point from) const;
 
  private:
-  void run(int least, const std::atomic<bool>& until);
+  void run(int least, const std::atomic<bool>& until, std::chrono::milliseconds pace);
   bool put(const std::string& subject, const std::string& payload);
   std::shared_ptr<Connection> connection_;
   std::string origin_;

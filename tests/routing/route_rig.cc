@@ -55,8 +55,9 @@ std::vector<int> RouteRig::nodes() const {
   return out;
 }
 
-std::unique_ptr<Publisher> RouteRig::publisher(const std::vector<int>& order, std::vector<std::string> subjects, int least, const std::atomic<bool>& until) const {
-  return std::make_unique<Publisher>(servers.endpoint(order, "service", NatsServers::Account::kApp), servers.name(order.front()), std::move(subjects), least, until);
+std::unique_ptr<Publisher> RouteRig::publisher(const std::vector<int>& order, std::vector<std::string> subjects, int least, const std::atomic<bool>& until,
+                                               milliseconds pace) const {
+  return std::make_unique<Publisher>(servers.endpoint(order, "service", NatsServers::Account::kApp), servers.name(order.front()), std::move(subjects), least, until, pace);
 }
 
 CopyKeepers::CopyKeepers(RouteRig& rig, Duration still) : rig_(rig) {

@@ -46,7 +46,8 @@ class RouteRig {
   NodeId node(int index) const { return NodeId(servers.name(index)); }
   std::vector<int> nodes() const;  // core_nodes, edge_nodes
   /// A service that publishes at these servers, the first one its own.
-  std::unique_ptr<Publisher> publisher(const std::vector<int>& order, std::vector<std::string> subjects, int least, const std::atomic<bool>& until) const;
+  std::unique_ptr<Publisher> publisher(const std::vector<int>& order, std::vector<std::string> subjects, int least, const std::atomic<bool>& until,
+                                       std::chrono::milliseconds pace = Publisher::kPace) const;
   /// A plan that has this rule too.
   RoutePlan plan_with(const RouteRule& rule) const;
   RouteWork apply_core() { return apply_core_routes(*core, plan, std::chrono::seconds(2)); }

@@ -75,14 +75,18 @@ void tell_warnings(const RouteRig& rig) {
   }
 }
 
+/// As many messages altogether as three nodes send at that pace: the machine is the same for more of them, and each has a server on it.
+milliseconds at_one_rate(const RouteWorld& world, milliseconds of_three) { return of_three * std::max(world.nodes(), 3) / 3; }
+
 std::vector<std::unique_ptr<Publisher>> publishers_of(const RouteRig& rig, int least, const std::atomic<bool>& done) {
   std::vector<std::unique_ptr<Publisher>> out;
+  const milliseconds pace = at_one_rate(rig.world, Publisher::kPace);
   for (std::size_t i = 0; i < rig.core_nodes.size(); ++i) {
     std::vector<int> order = rig.core_nodes;
     std::ranges::rotate(order, order.begin() + static_cast<std::ptrdiff_t>(i));
-    out.push_back(rig.publisher(order, kSubjects, least, done));
+    out.push_back(rig.publisher(order, kSubjects, least, done, pace));
   }
-  for (const int i : rig.edge_nodes) out.push_back(rig.publisher({i}, kSubjects, least, done));
+  for (const int i : rig.edge_nodes) out.push_back(rig.publisher({i}, kSubjects, least, done, pace));
   return out;
 }
 
@@ -139,7 +143,7 @@ void through_cuts_and_kills(const RouteWorld& world, int least) {
   const Readers readers(rig);
   const Keepers keepers(rig);
   Ears ears(rig);
-  Whisperer whisperer(rig, full ? milliseconds(4) : milliseconds(20));
+  Whisperer whisperer(rig, full ? at_one_rate(world, milliseconds(4)) : milliseconds(20));
   EXPECT_TRUE(becomes([&] { return std::ranges::all_of(rig.nodes(), [&](int i) { return ears.hear(i, 0); }); })) << "nothing is heard";
   std::vector<double> caught_up_ms, again_ms;
   for (int cut = 0; cut < kCuts; ++cut) {
