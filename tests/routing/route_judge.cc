@@ -110,7 +110,7 @@ bool Readers::gave(std::size_t count) const {
   return std::ranges::all_of(all_, [&](const Reader& reader) { return reader.consumer->count() >= count; });
 }
 
-Keepers::Keepers(RouteRig& rig) : keepers_(rig, kStill), thread_([this] { run(); }) {}
+Keepers::Keepers(RouteRig& rig) : every_(kTendEvery * rig.world.load()), keepers_(rig, kStill * rig.world.load()), thread_([this] { run(); }) {}
 
 Keepers::~Keepers() {
   closed_ = true;
@@ -121,7 +121,7 @@ void Keepers::run() {
   while (!closed_) {
     for (const RouteWork& work : keepers_.tend())
       for (const std::string& done : work.done) ++mends_, std::printf("%s\n", done.c_str());
-    std::this_thread::sleep_for(kTendEvery);
+    std::this_thread::sleep_for(every_);
   }
   nats_ReleaseThreadMemory();
 }

@@ -69,6 +69,7 @@ class Keepers {
 
  private:
   void run();
+  const Duration every_;
   CopyKeepers keepers_;
   std::atomic<bool> closed_ = false;
   std::atomic<int> mends_ = 0;

@@ -1,6 +1,7 @@
 // A core and edges with the users' rules applied, and what publishes, listens and counts on them.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <map>
 #include <mutex>
@@ -28,6 +29,8 @@ struct RouteWorld {
   int edges = 1;
   std::string binary = {};  // as NatsServers::Options
   int nodes() const { return core - (witness ? 1 : 0) + edges; }
+  /// How many times the work of three nodes at two sites it makes at the same pace: each message goes to every site. The machine is the same.
+  int load() const { return std::max(1, nodes() * (edges + 1) / 6); }
 };
 
 /// Servers with the plan in place: node1, ... in the core, and the nodes "edge", "edge2", ...

@@ -75,13 +75,9 @@ void tell_warnings(const RouteRig& rig) {
   }
 }
 
-/// The pace at which they make the work that three nodes at two sites make at that one: the machine is the same, and each message goes to every site's readers
-/// and ears.
-milliseconds at_one_load(const RouteWorld& world, milliseconds of_three) { return of_three * std::max(world.nodes(), 3) * (world.edges + 1) / 6; }
-
 std::vector<std::unique_ptr<Publisher>> publishers_of(const RouteRig& rig, int least, const std::atomic<bool>& done) {
   std::vector<std::unique_ptr<Publisher>> out;
-  const milliseconds pace = at_one_load(rig.world, Publisher::kPace);
+  const milliseconds pace = Publisher::kPace * rig.world.load();
   for (std::size_t i = 0; i < rig.core_nodes.size(); ++i) {
     std::vector<int> order = rig.core_nodes;
     std::ranges::rotate(order, order.begin() + static_cast<std::ptrdiff_t>(i));
@@ -144,7 +140,7 @@ void through_cuts_and_kills(const RouteWorld& world, int least) {
   const Readers readers(rig);
   const Keepers keepers(rig);
   Ears ears(rig);
-  Whisperer whisperer(rig, full ? at_one_load(world, milliseconds(4)) : milliseconds(20));
+  Whisperer whisperer(rig, full ? milliseconds(4) * world.load() : milliseconds(20));
   EXPECT_TRUE(becomes([&] { return std::ranges::all_of(rig.nodes(), [&](int i) { return ears.hear(i, 0); }); })) << "nothing is heard";
   std::vector<double> caught_up_ms, again_ms;
   for (int cut = 0; cut < kCuts; ++cut) {
