@@ -49,7 +49,7 @@ void describe(A& a, Is<LeaseState> auto& x) {
 template <class A>
 void describe(A& a, Is<ReplicaState> auto& x) {
   a(1, x.version); a(2, x.status); a(3, x.method); a(4, x.source); a(5, x.position); a(6, x.changed); a(7, x.changed_ns);
-  a(8, x.asked); a(9, x.asked_event); a(10, x.asked_epoch);
+  a(8, x.asked); a(9, x.asked_event); a(10, x.asked_epoch); a(11, x.asked_restart);
 }
 template <class A>
 void describe(A& a, Is<SwitchoverState> auto& x) {

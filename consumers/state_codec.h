@@ -10,7 +10,7 @@
 
 namespace daarion {
 
-inline constexpr std::uint32_t kStateSchema = 4;  // of proto/daarion/v1/state.proto; digests compare only at equal schema
+inline constexpr std::uint32_t kStateSchema = 5;  // of proto/daarion/v1/state.proto; digests compare only at equal schema
 
 /// The value under `key`, or nothing if the state has none there.
 std::optional<std::string> encode_part(const State& state, const StateKey& key);

@@ -137,6 +137,10 @@ void describe(A& a, Is<SlotDropped> auto& x) { a(1, x.slot); }
 template <class A>
 void describe(A& a, Is<RejoinRequested> auto& x) { a(1, x.request); }
 template <class A>
+void describe(A& a, Is<RestartRequested> auto& x) { a(1, x.request); }
+template <class A>
+void describe(A& a, Is<ReplicaRestarted> auto& x) { a(1, x.position); }
+template <class A>
 void describe(A& a, Is<RouteTableChanged> auto& x) { a(1, x.rules); }
 template <class A>
 void describe(A& a, Is<ProviderEvidence> auto& x) { a(1, x.provider); a(2, x.usable); a(3, x.known); a(4, x.cause); }

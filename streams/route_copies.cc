@@ -21,6 +21,10 @@ constexpr Duration kAsideLimit = seconds(20);       // until what a mirror alone
 constexpr int kMends = 6;                           // what was mended without any progress is mended again after twice as long each time, up to half an hour
 constexpr int kTriesForServer = 20;                 // consumers made to have one at the server that is asked for, of three
 constexpr std::uint64_t kOverlap = 4096;            // of a mirror that counts otherwise: messages before, where ids are looked for too
+// A mirror that stands still is made again, which copies all of it once more. nats-server from 2.10 on tries again by itself less and less often, every 2 minutes
+// in the end: a large one is left to that for longer.
+constexpr std::uint64_t kCheapCopy = 16 << 20;
+constexpr int kPatience = 6;
 constexpr const char* kExpected = "Nats-Expected-";
 
 std::vector<std::string> header_names(natsMsg* message) {
@@ -62,7 +66,7 @@ class MirrorCopies final : public Copies {
     }
     Mirror& mirror = mirrors_.try_emplace(name, Mirror{CopyJudge(here(name), there(origin)), {}}).first->second;
     view.behind = static_cast<std::uint64_t>(std::max<std::int64_t>(0, static_cast<std::int64_t>(range->last - last) - mirror.shift));
-    view.stands_still = mirror.progress.stands_still(last, view.behind == 0u, still_);
+    view.stands_still = mirror.progress.stands_still(last, view.behind == 0u, still_ * (number_in(*info, "bytes") > kCheapCopy ? kPatience : 1));
     (void)mirror.judge.is_copy(last, limit_);
     saw(origin, view);
     if ((view.stands_still || mirror.judge.other()) && Clock::now() >= mirror.progress.again) mend(mirror, view, number_in(*info, "first_seq"), last);

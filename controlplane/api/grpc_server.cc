@@ -134,6 +134,11 @@ class AdminService final : public v1::Admin::Service {
       return give(ports_.operations->rejoin(resource, node, intent_of(in->intent())), out);
     });
   }
+  Status Restart(ServerContext*, const v1::RestartRequest* in, v1::Mutation* out) override {
+    return with(in->resource(), "", in->node(), [&](const ResourceId& resource, const NodeId&, const NodeId& node) {
+      return give(ports_.operations->restart(resource, node, intent_of(in->intent())), out);
+    });
+  }
   Status Resolve(ServerContext*, const v1::ResolveRequest* in, v1::Resolution* out) override {
     const auto view = ports_.view();
     auto found = ports_.routes->resolve(*view->state, in->subject(), in->from().empty() ? view->status->node() : in->from());

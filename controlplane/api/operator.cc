@@ -254,25 +254,44 @@ Result<OperatorAnswer> Operator::grant_override(const std::vector<NodeId>& left,
                     " and hear each other, two nodes write until they hear of this, and what one of them took is lost"), known(gone, ","));
 }
 
-Result<OperatorAnswer> Operator::rejoin(const ResourceId& resource, const NodeId& node, const OperatorIntent& intent) {
-  if (auto taken = taken_before(intent)) return *taken;
-  const std::string what = "rejoin " + resource.value + " " + node.value;
-  const auto spec = resource_of(resource, "rejoin");
+Result<NodeId> Operator::holder_beside(const ResourceId& resource, const NodeId& node, const char* verb, const std::string& at_holder) const {
+  const std::string what = std::string(verb) + " " + resource.value + " " + node.value;
+  const auto spec = resource_of(resource, verb);
   if (!spec) return tl::unexpected(spec.error());
   if (!(*spec)->has_member(node)) return fail(Remedy::kFixInput, what + ": " + node.value + " does not run it; see `daarionctl resources`");
   const auto view = ports_.view();
   const LeaseState* lease = view->state->lease(resource);
-  if (lease == nullptr || !lease->has_holder()) return fail(Remedy::kStepDown, what + " refused: nobody holds " + resource.value + " now, so there is nobody to copy from");
+  if (lease == nullptr || !lease->has_holder()) return fail(Remedy::kStepDown, what + " refused: nobody holds " + resource.value + " now, so there is nobody to follow");
   const NodeId& holder = lease->completed.node;
-  if (node == holder) return fail(Remedy::kStepDown, what + " refused: " + node.value + " is its holder, others copy from it; first: daarionctl switchover " + resource.value + " --reason TEXT");
+  if (node == holder) return fail(Remedy::kStepDown, what + " refused: " + node.value + " is its holder" + at_holder);
   if (lease->holder == node) return fail(Remedy::kStepDown, what + " refused: " + node.value + " is being promoted");
   const auto heard = std::ranges::find(view->status->nodes(), node.value, [](const v1::NodeStatus& n) { return n.id(); });
   if (heard == view->status->nodes().end() || heard->state() != "reachable") return fail(Remedy::kStepDown, what + " refused: " + node.value + " is not heard; see `daarionctl nodes`");
+  return holder;
+}
+
+bool Operator::another_could(const ResourceId& resource, const NodeId& holder, const NodeId& node) const {
+  const auto view = ports_.view();
   const auto& verdicts = view->if_holder_dies.at(resource).decision.verdicts;
-  const bool another = std::ranges::any_of(verdicts, [&](const Verdict& v) { return v.eligible && v.node != holder && v.node != node; });
+  return std::ranges::any_of(verdicts, [&](const Verdict& v) { return v.eligible && v.node != holder && v.node != node; });
+}
+
+Result<OperatorAnswer> Operator::rejoin(const ResourceId& resource, const NodeId& node, const OperatorIntent& intent) {
+  if (auto taken = taken_before(intent)) return *taken;
+  const auto holder = holder_beside(resource, node, "rejoin", ", others copy from it; first: daarionctl switchover " + resource.value + " --reason TEXT");
+  if (!holder) return tl::unexpected(holder.error());
   return append(RejoinRequested{.request = intent.request}, node, resource, intent,
-                node.value + " copies all of " + holder.value + "'s data anew, and cannot be promoted before that is done" +
-                    (another ? "" : ": until then nobody could take over from " + holder.value) + "; void if another node is promoted first");
+                node.value + " copies all of " + holder->value + "'s data anew, and cannot be promoted before that is done" +
+                    (another_could(resource, *holder, node) ? "" : ": until then nobody could take over from " + holder->value) + "; void if another node is promoted first");
+}
+
+Result<OperatorAnswer> Operator::restart(const ResourceId& resource, const NodeId& node, const OperatorIntent& intent) {
+  if (auto taken = taken_before(intent)) return *taken;
+  const auto holder = holder_beside(resource, node, "restart", ": hand it over, and its engine starts anew as a replica's: daarionctl switchover " + resource.value + " --reason TEXT");
+  if (!holder) return tl::unexpected(holder.error());
+  return append(RestartRequested{.request = intent.request}, node, resource, intent,
+                node.value + " stops and starts its engine of " + resource.value +
+                    (another_could(resource, *holder, node) ? "" : ": until it runs again nobody could take over from " + holder->value) + "; void if another node is promoted first");
 }
 
 namespace {

@@ -51,6 +51,8 @@ class Operator {
   Result<OperatorAnswer> failover(const ResourceId& resource, const NodeId& to, bool allow_data_loss, const OperatorIntent& intent);
   /// A replica's data are copied anew from the holder, whole. Errors: kStepDown: it is the holder, is not heard, or nobody holds.
   Result<OperatorAnswer> rejoin(const ResourceId& resource, const NodeId& node, const OperatorIntent& intent);
+  /// A replica's engine is stopped and started. Errors: as of rejoin.
+  Result<OperatorAnswer> restart(const ResourceId& resource, const NodeId& node, const OperatorIntent& intent);
   Result<OperatorAnswer> pause(const ResourceId& resource, const OperatorIntent& intent);   // empty: the cluster
   Result<OperatorAnswer> resume(const ResourceId& resource, const OperatorIntent& intent);
   /// The word that the holder writes no more, which alone ends promises without an end. Empty `holder` or `session`: whoever is waited
@@ -63,6 +65,10 @@ class Operator {
   Result<OperatorAnswer> set_member_intent(const NodeId& node, MemberIntent wanted, const OperatorIntent& intent);
 
  private:
+  /// Who holds the resource, where `node` is a replica of it that hears what it is asked. `asked`: in words; `first`: what to do first with a holder.
+  Result<NodeId> holder_beside(const ResourceId& resource, const NodeId& node, const char* verb, const std::string& at_holder) const;
+  /// Whether another than these two could take over.
+  bool another_could(const ResourceId& resource, const NodeId& holder, const NodeId& node) const;
   /// The members of leased resources that are not heard: an override says of them too that they are off.
   std::vector<NodeId> off_by_override(const StatusView& view) const;
   /// Who would be promoted once the resource's lease has ended, if all of these voted, and what that may lose; for a sentence.

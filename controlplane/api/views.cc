@@ -77,6 +77,8 @@ struct Summary {
   std::string operator()(const ReplicaRemoved&) const { return {}; }
   std::string operator()(const SlotDropped& p) const { return p.slot; }
   std::string operator()(const RejoinRequested&) const { return "its data are to be copied anew"; }
+  std::string operator()(const RestartRequested&) const { return "its engine is to be stopped and started"; }
+  std::string operator()(const ReplicaRestarted& p) const { return "at " + position_text(p.position); }
   std::string operator()(const RouteTableChanged& p) const { return number(p.rules.size()) + " rules"; }
   std::string operator()(const CapabilityMoved& p) const { return p.capability + " to " + (p.provider.empty() ? "nobody" : p.provider); }
   std::string operator()(const ServiceHealthChanged& p) const {

@@ -122,6 +122,7 @@ class Client final : public AdminClient {
   Answer<v1::Mutation> call(const v1::UndrainRequest& in) override { return unary(&Stub::Undrain, in); }
   Answer<v1::Mutation> call(const v1::RetireRequest& in) override { return unary(&Stub::Retire, in); }
   Answer<v1::Mutation> call(const v1::RejoinRequest& in) override { return unary(&Stub::Rejoin, in); }
+  Answer<v1::Mutation> call(const v1::RestartRequest& in) override { return unary(&Stub::Restart, in); }
   Answer<v1::Explanation> call(const v1::ExplainRequest& in) override { return unary(&Stub::Explain, in); }
   Answer<v1::Explanation> call(const v1::ExplainNowRequest& in) override { return unary(&Stub::ExplainNow, in); }
   Answer<v1::Incident> call(const v1::GetIncidentRequest& in) override { return unary(&Stub::GetIncident, in); }

@@ -48,6 +48,7 @@ class AdminClient {
   virtual Answer<v1::Mutation> call(const v1::UndrainRequest&) = 0;
   virtual Answer<v1::Mutation> call(const v1::RetireRequest&) = 0;
   virtual Answer<v1::Mutation> call(const v1::RejoinRequest&) = 0;
+  virtual Answer<v1::Mutation> call(const v1::RestartRequest&) = 0;
   virtual Answer<v1::Explanation> call(const v1::ExplainRequest&) = 0;
   virtual Answer<v1::Explanation> call(const v1::ExplainNowRequest&) = 0;
   virtual Answer<v1::Incident> call(const v1::GetIncidentRequest&) = 0;

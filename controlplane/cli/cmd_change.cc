@@ -57,7 +57,7 @@ struct Change {
   }
 };
 
-enum class Awaits { kFold, kPromotion, kCopy };
+enum class Awaits { kFold, kPromotion, kReplica };
 
 /// How the wait ended: with the event that is the outcome, or without.
 struct Outcome {
@@ -118,14 +118,16 @@ Ends promotion_ends(const Change& change, const v1::Mutation& asked, Clock::time
   };
 }
 
-/// The copy that names the request as its cause, or another primary, which makes the request void.
-Ends copy_ends(const v1::Mutation& asked, Clock::time_point begin) {
+/// The replica's answer that names the request as its cause, or another primary, which makes the request void.
+Ends replica_ends(const v1::Mutation& asked, Clock::time_point begin) {
   return [&asked, begin](const v1::EventView& event) -> std::optional<Outcome> {
     const std::string& resource = asked.event().resource();
-    if (event.type() == "ReplicaRejoined" && event.cause() == asked.event().id())
-      return Outcome{event, ExitCode::kOk, event.node() + " has its data of " + resource + " anew, " + took_since(begin) + " after the request"};
+    const bool answers = event.cause() == asked.event().id();
+    const std::string after = took_since(begin) + " after the request";
+    if (answers && event.type() == "ReplicaRejoined") return Outcome{event, ExitCode::kOk, event.node() + " has its data of " + resource + " anew, " + after};
+    if (answers && event.type() == "ReplicaRestarted") return Outcome{event, ExitCode::kOk, event.node() + " runs its engine of " + resource + " again, " + after};
     if (event.type() == "PromotionDecided" && event.epoch() > asked.event().epoch())
-      return Outcome{event, ExitCode::kFailed, "another primary was decided before the copy was there, and the request is void: see `daarionctl resource " + resource + "`, and ask again if it is still wanted"};
+      return Outcome{event, ExitCode::kFailed, "another primary was decided before it was done, and the request is void: see `daarionctl resource " + resource + "`, and ask again if it is still wanted"};
     return std::nullopt;
   };
 }
@@ -161,7 +163,7 @@ ExitCode ask(const Globals& globals, const Change& change, const Request& reques
     if (table) print(event_line(event));
   };
   if (wait && awaits == Awaits::kFold) outcome = await_fold(**client, *asked, until);
-  else if (wait) outcome = await_event(**client, *asked, begin, until, shown, awaits == Awaits::kCopy ? copy_ends(*asked, begin) : promotion_ends(change, *asked, begin));
+  else if (wait) outcome = await_event(**client, *asked, begin, until, shown, awaits == Awaits::kReplica ? replica_ends(*asked, begin) : promotion_ends(change, *asked, begin));
   if (!table) {
     Json out = Json::parse(to_json(*asked));
     out["waited"] = wait;
@@ -223,6 +225,7 @@ ExitCode grant_override(const Globals& globals, const Change& change) {
 
 constexpr const char* kWaitsForPromotion = "Wait until the promotion completed or failed (the default), at most --timeout; exit code 7 if neither is seen";
 constexpr const char* kWaitsForCopy = "Wait until the copy is there (the default), at most --timeout; exit code 7 if it is not: it goes on";
+constexpr const char* kWaitsForRestart = "Wait until the engine runs again (the default), at most --timeout; exit code 7 if it does not";
 constexpr const char* kWaitsForFold = "Wait until the node has folded the event (the default)";
 
 template <class Request>
@@ -289,7 +292,20 @@ void add_change(CLI::App& app, const Globals& globals, ExitCode& code) {
     auto request = again->request<v1::RejoinRequest>();
     request.set_resource(again->name);
     request.set_node(again->to);
-    code = ask(globals, *again, request, Awaits::kCopy);
+    code = ask(globals, *again, request, Awaits::kReplica);
+  });
+
+  auto anew = std::make_shared<Change>();
+  CLI::App* restart = add(app, anew, "restart", "Stop and start a replica's engine, as after a setting that needs it.", kWaitsForRestart);
+  restart->add_option("resource", anew->name, "Its name, as in `daarionctl resources`")->required();
+  restart->add_option("node", anew->to, "Whose engine; not the holder's: after a switchover that one starts anew as a replica's")->required()->type_name("NODE");
+  restart->footer("`status` and `resource` show whose restart is pending. Settings that need no restart: see \"Settings, reload and restart\" in docs/operator-guide.md.\n"
+                  "If another node is promoted before it began, nothing is done.");
+  restart->callback([anew, &globals, &code] {
+    auto request = anew->request<v1::RestartRequest>();
+    request.set_resource(anew->name);
+    request.set_node(anew->to);
+    code = ask(globals, *anew, request, Awaits::kReplica);
   });
 
   add_for_resource(app, globals, code, "pause", "No automatic failover until resume; holders keep writing.", true);

@@ -307,7 +307,7 @@ void add_dev(CLI::App& app, ExitCode& code) {
   CLI::App* start = dev->add_subcommand("up", "Start a cluster, or what is down of the one that is there.");
   start->add_option("--nodes", o->nodes, "1, 2, 3 (default) or 4")->check(CLI::Range(1, dev::kMostNodes));
   start->add_flag("--netns", o->netns, "Each node in a network namespace of its own, so that links can be cut (root only)");
-  start->add_option("--engine", o->engines, "The data systems: postgres (default), redis (the lease decides) or redis-sentinel, qdrant, neo4j or neo4j-community (stand-ins of ours); several with a comma between them")->delimiter(',');
+  start->add_option("--engine", o->engines, "The data systems: postgres (default), postgres-billing (a second PostgreSQL cluster, whose primary is node2), redis (the lease decides) or redis-sentinel, qdrant, neo4j or neo4j-community (stand-ins of ours); several with a comma between them")->delimiter(',');
   start->callback([o, &code] { code = up(o->nodes, o->netns, o->engines); });
   dev->add_subcommand("status", "Which processes run, and who writes.")->callback([&code] { code = status(); });
   const auto add = [&](const char* name, const char* text, const char* done, std::function<Result<void>(LocalCluster&, const NodeId&, Part)> act) {

@@ -121,6 +121,7 @@ void Agent::advance(const AgentContext& c, Instant now, AgentOutput& out) {
   move_engine(c, lease, now, out);
   keep_sync(c, lease, now, out);
   report_replica(c, out);
+  report_restart(c, out);
   report_slots(c, out);
 }
 

@@ -90,7 +90,7 @@ class Agent {
     Verb verb = Verb::kObserve;
     NodeId upstream;
     Instant since{};
-    EventId asked;  // the RejoinRequested that it answers
+    EventId asked;  // the RejoinRequested or RestartRequested that it answers
   };
 
   void follow_guard(const AgentContext& c, Instant now, AgentOutput& out);
@@ -110,6 +110,7 @@ class Agent {
   void keep_sync(const AgentContext& c, const LeaseState* lease, Instant now, AgentOutput& out);
   std::vector<NodeId> present_followers(const AgentContext& c, const std::vector<NodeId>& declared, Instant now);
   void report_replica(const AgentContext& c, AgentOutput& out);
+  void report_restart(const AgentContext& c, AgentOutput& out);
   void report_slots(const AgentContext& c, AgentOutput& out) const;
   void retire(std::string why, AgentOutput& out);
   void retire_again(Instant now, AgentOutput& out);
@@ -123,7 +124,7 @@ class Agent {
   NodeId writer_of(const AgentContext& context, const LeaseState& lease) const;
   const PrimaryTrack* opened_untold(const AgentContext& c, const LeaseState& lease) const;
   bool must_rejoin(const AgentContext& c, const LeaseState& lease) const;
-  bool asked_to_rejoin(const AgentContext& c, const LeaseState& lease) const;
+  const ReplicaState* asked_for(const AgentContext& c, const LeaseState& lease) const;
   void note_failed_copy(const NodeId& from, const std::string& why, Instant now);
   bool copy_waits(const NodeId& from, Instant now);
   const ReplicaState* own_replica(const AgentContext& c) const;
@@ -156,6 +157,7 @@ class Agent {
   std::optional<DriverResult> replica_news_;  // a provision or rejoin to be put in the log
   NodeId replica_source_;                     // from whom
   EventId replica_asked_;                     // the RejoinRequested that it answers
+  EventId stopped_for_;                       // the newest RestartRequested that the engine was stopped for, or found stopped
   Instant copy_again_at_{};                   // after a copy that was asked for and failed: meanwhile the node goes on with what it has
   Duration copy_backoff_{};
   std::string copy_failure_;

@@ -70,12 +70,13 @@ void Agent::on_done(const DriverResult& result, Instant now) {
     failure_.clear();
     if (result.verb == Verb::kProvision || result.verb == Verb::kRejoin) replica_news_ = result, replica_source_ = upstream, replica_asked_ = asked;
     if (result.verb == Verb::kProvision || result.verb == Verb::kRejoin) failed_copies_ = {};
-    if (!asked.empty()) copy_backoff_ = {};
+    if (!asked.empty() && result.verb == Verb::kRejoin) copy_backoff_ = {};
+    if (!asked.empty() && result.verb == Verb::kStop) stopped_for_ = asked;
     if (result.verb == Verb::kStop && stopping_engine_) final_ = result.position;
     return;
   }
   if (result.diverged) return;
-  if (!asked.empty()) {
+  if (!asked.empty() && result.verb == Verb::kRejoin) {
     if (replica_asked_ != asked) copy_backoff_ = {};
     replica_asked_ = asked;
     copy_backoff_ = longer(copy_backoff_, kFirstCopyBackoff, kMaxCopyBackoff);
@@ -113,7 +114,7 @@ bool Agent::may_promote(Instant now) const { return confirmed() && holder_.held(
 void Agent::run(Verb verb, Epoch epoch, NodeId upstream, Instant now, AgentOutput& out, const EventId& asked) {
   op_ = Op{next_op_++, verb, upstream, now, asked};
   const SessionId session = verb == Verb::kPromote && guard_.taken ? guard_.taken->session : SessionId{};
-  out.drive = DriverCommand{op_->id, resource_, verb, epoch, std::move(upstream), session, !asked.empty()};
+  out.drive = DriverCommand{op_->id, resource_, verb, epoch, std::move(upstream), session, verb == Verb::kRejoin && !asked.empty()};
 }
 
 /// Moves the engine one step towards the role that log and lease give it.
@@ -246,14 +247,14 @@ const ReplicaState* Agent::own_replica(const AgentContext& c) const {
   return it == c.cluster.state.replicas.end() ? nullptr : &it->second;
 }
 
-/// By a person, under the epoch that is still the newest, and not done yet, by a fold that is at the log's end. Not while a session of this node is named:
+/// What is asked of this node's replica: by a person, under the epoch that is still the newest, and not done yet, by a fold that is at the log's end. Not while a session of this node is named:
 /// it is to be promoted. And only while the holder was heard writing under that epoch and nobody under a newer one: a fold that lags, after a restart or a lost tail, may show a request that
 /// was done long ago, and the newest data may be this node's own.
-bool Agent::asked_to_rejoin(const AgentContext& c, const LeaseState& lease) const {
+const ReplicaState* Agent::asked_for(const AgentContext& c, const LeaseState& lease) const {
   const ReplicaState* known = own_replica(c);
-  if (!c.cluster.caught_up || !known || known->asked.value == 0 || known->asked_epoch != lease.epoch || !lease.has_holder() || lease.holder == self_ || replica_news_) return false;
+  if (!c.cluster.caught_up || !known || known->asked.value == 0 || known->asked_epoch != lease.epoch || !lease.has_holder() || lease.holder == self_ || replica_news_) return nullptr;
   const PrimaryTrack* writer = c.cluster.peers.primary(resource_);
-  return writer != nullptr && writer->node == lease.holder && writer->epoch == lease.epoch;
+  return writer != nullptr && writer->node == lease.holder && writer->epoch == lease.epoch ? known : nullptr;
 }
 
 /// Whom to follow: the holder in the log, or the one decided if its beats show it writing and only the log is late.
@@ -300,10 +301,16 @@ void Agent::move_follower(const AgentContext& c, const LeaseState& lease, Instan
       return run(Verb::kProvision, lease.completed.epoch, upstream, now, out);
     case EngineState::kStopped:
     case EngineState::kStandby:
-      if (asked_to_rejoin(c, lease)) {
-        if (now >= copy_again_at_ || replica_asked_ != own_replica(c)->asked_event) {
+      if (const ReplicaState* request = asked_for(c, lease); request && request->asked_restart) {
+        if (engine_.state == EngineState::kStopped) stopped_for_ = request->asked_event;
+        if (stopped_for_ != request->asked_event) {
+          MARK(kRestartsAsked);
+          return run(Verb::kStop, lease.completed.epoch, {}, now, out, request->asked_event);
+        }
+      } else if (request) {
+        if (now >= copy_again_at_ || replica_asked_ != request->asked_event) {
           MARK(kRejoinsAsked);
-          return run(Verb::kRejoin, lease.completed.epoch, upstream, now, out, own_replica(c)->asked_event);
+          return run(Verb::kRejoin, lease.completed.epoch, upstream, now, out, request->asked_event);
         }
         next_ = std::min(next_, copy_again_at_);
         waits("another attempt at the whole copy that was asked for: " + copy_failure_, "daarionctl events", now);
@@ -346,6 +353,14 @@ void Agent::report_replica(const AgentContext& c, AgentOutput& out) {
   else
     out.appends.push_back({ReplicaProvisioned{replica_news_->method, source, replica_news_->position}, epoch, {},
                            source.empty() ? "made from empty" : "copied from " + source.value, {}});
+}
+
+/// The engine runs again after it was stopped for a request: put in the log, until it stands there.
+void Agent::report_restart(const AgentContext& c, AgentOutput& out) {
+  const ReplicaState* known = own_replica(c);
+  if (!known || !known->asked_restart || stopped_for_ != known->asked_event || !engine_known_ || !runs(engine_.state)) return;
+  const LeaseState* lease = c.cluster.state.lease(resource_);
+  out.appends.push_back({ReplicaRestarted{engine_.position}, lease ? lease->completed.epoch : Epoch{}, known->asked_event, "its engine was stopped and started", {}});
 }
 
 void Agent::report_slots(const AgentContext& c, AgentOutput& out) const {

@@ -11,14 +11,15 @@ constexpr const char* kNames[] = {"LogCreated",         "LogRegressed",        "
                                   "ReplicaRemoved",     "SlotDropped",         "RouteTableChanged",  "CapabilityMoved",
                                   "Paused",             "Resumed",             "SwitchoverRequested", "FencingConfirmed",
                                   "OverrideGranted",    "ReplicaLagReported",  "HealthReported",     "ServiceHealthChanged",
-                                  "ServiceMoved",       "ResourceObserved",    "RejoinRequested",    "SyncSetChanged"};
+                                  "ServiceMoved",       "ResourceObserved",    "RejoinRequested",    "SyncSetChanged",
+                                  "RestartRequested",   "ReplicaRestarted"};
 static_assert(std::size(kNames) == std::variant_size_v<Payload>);
 
 constexpr const char* kKinds[] = {"cluster",  "cluster",  "cluster",  "cluster",  "topology", "member",   "member",
                                   "member",   "member",   "lease",    "lease",    "lease",    "lease",    "replica",
                                   "replica",  "replica",  "replica",  "replica",  "route",    "route",    "operator",
                                   "operator", "operator", "operator", "operator", "lag",      "health",   "service",
-                                  "service",  "resource", "replica",  "lease"};
+                                  "service",  "resource", "replica",  "lease",    "replica",  "replica"};
 static_assert(std::size(kKinds) == std::variant_size_v<Payload>);
 
 }  // namespace

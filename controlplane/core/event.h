@@ -163,6 +163,16 @@ struct RejoinRequested {
   std::string request;
   bool operator==(const RejoinRequested&) const = default;
 };
+/// A person asks that a replica's engine be stopped and started, as after a setting that needs it. Void once another epoch is decided.
+struct RestartRequested {
+  std::string request;
+  bool operator==(const RestartRequested&) const = default;
+};
+/// The engine that runs now was started after the request that caused this event.
+struct ReplicaRestarted {
+  Position position;
+  bool operator==(const ReplicaRestarted&) const = default;
+};
 
 // ---- route.table, route.<capability>
 struct RouteTableChanged {
@@ -291,7 +301,8 @@ using Payload =
                  MemberReturned, MemberIntentChanged, PromotionDecided, PromotionCompleted, PromotionFailed, LeaseReleased,
                  ReplicaProvisioned, ReplicaRejoined, ReplicaDiverged, ReplicaRemoved, SlotDropped, RouteTableChanged,
                  CapabilityMoved, Paused, Resumed, SwitchoverRequested, FencingConfirmed, OverrideGranted, ReplicaLagReported,
-                 HealthReported, ServiceHealthChanged, ServiceMoved, ResourceObserved, RejoinRequested, SyncSetChanged>;
+                 HealthReported, ServiceHealthChanged, ServiceMoved, ResourceObserved, RejoinRequested, SyncSetChanged,
+                 RestartRequested, ReplicaRestarted>;
 
 /// What orders the events of one thing: CLUSTER_LOG has at most one event per (kind, name, version).
 struct Aggregate {

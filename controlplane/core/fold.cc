@@ -185,7 +185,7 @@ struct Step {
     ReplicaState& r = *found;
     // A copy that was under way when it was asked for is not the one that was asked for.
     const bool answers = status != ReplicaState::Status::kDiverged && (status != ReplicaState::Status::kRejoined || h.cause == r.asked_event);
-    if (answers) r.asked = {}, r.asked_event = {}, r.asked_epoch = {};
+    if (answers) r.asked = {}, r.asked_event = {}, r.asked_epoch = {}, r.asked_restart = false;
     r.status = status;
     r.method = std::move(method);
     r.source = source;
@@ -198,14 +198,22 @@ struct Step {
   void on(const ReplicaDiverged& p) { replica(ReplicaState::Status::kDiverged, {}, p.source, p.position); }
   void on(const ReplicaRemoved&) { replica(ReplicaState::Status::kRemoved, {}, {}, {}); }
   void on(const SlotDropped&) {}
-  void on(const RejoinRequested& p) {
+  void asked_of_replica(const std::string& request, bool restart) {
     ReplicaState* r = replica_of(h.aggregate.name);
     if (r == nullptr) return ignore();
     const LeaseState* l = s.lease(h.resource);
     r->asked = log.sequence;
     r->asked_event = h.id;
     r->asked_epoch = l ? l->epoch : Epoch{};
-    remember(p.request);
+    r->asked_restart = restart;
+    remember(request);
+  }
+  void on(const RejoinRequested& p) { asked_of_replica(p.request, false); }
+  void on(const RestartRequested& p) { asked_of_replica(p.request, true); }
+  void on(const ReplicaRestarted&) {
+    ReplicaState* r = replica_of(h.aggregate.name);
+    if (r == nullptr) return ignore();
+    if (h.cause == r->asked_event) r->asked = {}, r->asked_event = {}, r->asked_epoch = {}, r->asked_restart = false;
   }
 
   // ---- route.*

@@ -132,6 +132,7 @@
   X(kObservesAgain, "agent: asks for another observation, its own is old", 200)                                             \
   X(kRejoins, "agent: has its data rejoined", 200)                                                                          \
   X(kRejoinsAsked, "agent: has its data copied anew, as a person asked", 1000)                                              \
+  X(kRestartsAsked, "agent: has its engine restarted, as a person asked", 1000)                                             \
   X(kFollowsDecided, "agent: follows a writer whose completion is late", 1000)                                              \
   X(kUpstreamSilent, "agent: whom it should follow is silent", 200)                                                         \
   X(kEarlierInstance, "agent: waits for the session of an earlier instance of its node", 1000)                              \

@@ -175,9 +175,10 @@ struct ReplicaState {
   Position position;
   Sequence changed;
   std::int64_t changed_ns = 0;
-  Sequence asked;       // the newest RejoinRequested that was not answered yet; 0: none
+  Sequence asked;       // the newest RejoinRequested or RestartRequested that was not answered yet; 0: none
   EventId asked_event;
   Epoch asked_epoch;    // of the lease then
+  bool asked_restart = false;
   bool operator==(const ReplicaState&) const = default;
 };
 

@@ -10,7 +10,7 @@ std::string number(std::uint32_t n) { return std::to_string(n); }
 }  // namespace
 
 std::vector<Ports::Use> Ports::uses() {
-  return {{"gRPC", &grpc, false}, {"HTTP", &http, false}, {"PostgreSQL", &postgres, false}, {"Redis", &redis, false}, {"Sentinel", &sentinel, false}, {"Qdrant", &qdrant, false},
+  return {{"gRPC", &grpc, false}, {"HTTP", &http, false}, {"PostgreSQL", &postgres, false}, {"PostgreSQL of billing", &billing, false}, {"Redis", &redis, false}, {"Sentinel", &sentinel, false}, {"Qdrant", &qdrant, false},
           {"Neo4j", &neo4j, false}, {"Neo4j HTTP", &neo4j_http, false},
           {"NATS client", &nats.client, false},
           {"NATS route", &nats.route, false}, {"NATS leaf", &nats.leaf, false}, {"NATS monitor", &nats.monitor, false},
@@ -46,6 +46,9 @@ std::string cluster_text(const Shape& shape) {
   if (postgres)
     s += "  PostgreSQL:\n    mode: primary-replica\n    primary: NODE1                      # bootstrap only: then the log wins\n" + replicas +
          "    sync: async (streaming)\n";
+  if (shape.engines.contains("postgres-billing"))
+    s += std::string("  billing:\n    engine: postgresql                  # a second cluster on the same nodes, the other way round\n    mode: primary-replica\n") +
+         (has(2) ? "    primary: NODE2\n    replicas: [NODE1]\n" : "    primary: NODE1\n    replicas: []\n");
   if (sentinel) s += "  Redis:\n    mode: sentinel                      # Sentinel decides who is the primary\n    master: NODE1\n" + replicas + "    sentinels: 3\n";
   if (redis) s += "  Redis:\n    mode: managed                       # lease and epoch decide, no sentinel\n    master: NODE1\n" + replicas;
   if (has(3)) {
@@ -65,6 +68,7 @@ std::string cluster_text(const Shape& shape) {
   };
   s += "\nresources:\n";
   if (postgres) resource("postgres", p.postgres, shape.data_dir);
+  if (shape.engines.contains("postgres-billing")) resource("billing", p.billing, "billing");
   if (redis || sentinel) resource("redis", p.redis, "redis");
   if (sentinel) s += "    sentinel_port: " + number(p.sentinel) + "\n    down_after: 1s                      # Sentinel's own default is 30s\n";
   if (shape.engines.contains("qdrant")) s += "  qdrant: {port: " + number(p.qdrant) + "}\n";
@@ -88,7 +92,7 @@ Ports ports_of(const ClusterFile& file) {
   for (const DataSystem& s : file.systems)
     if (s.engine == "neo4j") out.neo4j_http = s.http_port;
   for (const ResourceSpec& r : file.spec.resources)
-    if (r.engine == "postgresql") out.postgres = r.port;
+    if (r.engine == "postgresql") (r.id.value == "billing" ? out.billing : out.postgres) = r.port;
     else if (r.engine == "neo4j") out.neo4j = r.port;
     else if (r.engine == "redis") out.redis = r.port;
     else if (r.engine == "qdrant") out.qdrant = r.port;

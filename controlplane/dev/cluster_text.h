@@ -11,7 +11,7 @@ namespace daarion::dev {
 
 /// Which ports a local cluster listens on; the same on every node, as the nodes' addresses differ.
 struct Ports {
-  std::uint32_t grpc = 9350, http = 9351, postgres = 5432, redis = 6379, sentinel = 26379, qdrant = 6333, neo4j = 7687, neo4j_http = 7474;
+  std::uint32_t grpc = 9350, http = 9351, postgres = 5432, billing = 5433, redis = 6379, sentinel = 26379, qdrant = 6333, neo4j = 7687, neo4j_http = 7474;
   NatsPorts nats;
   struct Use {
     std::string name;
@@ -28,7 +28,7 @@ struct Shape {
   Ports ports;
   std::string max_promotions;  // empty: the default
   std::string data_dir = "postgres";  // PostgreSQL's, below a node's folder
-  std::set<std::string> engines{"postgres"};  // postgres, redis, redis-sentinel, qdrant, neo4j, neo4j-community: which data systems there are
+  std::set<std::string> engines{"postgres"};  // postgres, postgres-billing, redis, redis-sentinel, qdrant, neo4j, neo4j-community: which data systems there are
   std::uint32_t dump_at = 0;  // s of each ten minutes, when neo4j-community is dumped
 };
 

@@ -148,8 +148,8 @@ std::string LocalCluster::default_folder() {
 Result<LocalCluster> LocalCluster::create(const LocalOptions& o) {
   if (o.nodes < 1 || o.nodes > kMostNodes) return fail(Remedy::kFixInput, "make a local cluster of " + std::to_string(o.nodes) + " nodes: 1 to 4 are possible");
   for (const std::string& engine : o.engines)
-    if (engine != "postgres" && engine != "redis" && engine != "redis-sentinel" && engine != "qdrant" && engine != "neo4j" && engine != "neo4j-community")
-      return fail(Remedy::kFixInput, "make a local cluster with " + engine + ": postgres, redis or redis-sentinel, qdrant, and neo4j or neo4j-community are possible");
+    if (engine != "postgres" && engine != "postgres-billing" && engine != "redis" && engine != "redis-sentinel" && engine != "qdrant" && engine != "neo4j" && engine != "neo4j-community")
+      return fail(Remedy::kFixInput, "make a local cluster with " + engine + ": postgres, postgres-billing, redis or redis-sentinel, qdrant, and neo4j or neo4j-community are possible");
   if (o.engines.contains("redis") && o.engines.contains("redis-sentinel"))
     return fail(Remedy::kFixInput, "make a local cluster with redis and redis-sentinel: either the lease decides or Sentinel; name one of them");
   if (o.netns)
@@ -233,7 +233,7 @@ bool LocalCluster::leads(const std::string& resource) const {
 }
 bool LocalCluster::runs(const std::string& engine) const {
   if (const DataSystem* system = neo4j_system(); engine.starts_with("neo4j")) return system != nullptr && (system->mode == "single") == (engine == "neo4j-community");
-  return engine == "redis-sentinel" ? sentinel_system() != nullptr : engine == "qdrant" ? qdrant_system() != nullptr : leads(engine);
+  return engine == "redis-sentinel" ? sentinel_system() != nullptr : engine == "qdrant" ? qdrant_system() != nullptr : leads(engine == "postgres-billing" ? "billing" : engine);
 }
 bool LocalCluster::is_electing(Part part) const {
   return std::ranges::find(kElecting, part) != std::end(kElecting) && (part == Part::kQdrant ? qdrant_system() : part == Part::kNeo4j ? neo4j_system() : sentinel_system()) != nullptr;

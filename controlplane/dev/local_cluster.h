@@ -42,7 +42,7 @@ struct LocalOptions {
   bool netns = false;               // each node in a network namespace of its own: prefix is of a private network, e.g. "10.83.0."
   std::string max_promotions;       // "64 per 1s" for those who lose nodes all day; empty: the default
   std::string data_dir = "postgres";  // PostgreSQL's, below a node's folder
-  std::set<std::string> engines{"postgres"};  // postgres, redis or redis-sentinel, qdrant, neo4j or neo4j-community
+  std::set<std::string> engines{"postgres"};  // postgres, postgres-billing, redis or redis-sentinel, qdrant, neo4j or neo4j-community
 };
 
 class LocalCluster {
@@ -126,7 +126,7 @@ class LocalCluster {
   // ---- PostgreSQL
   std::string data_dir_of(const NodeId& node) const;
   /// The superuser, over the node's UNIX socket. Errors: kRetry.
-  Result<std::unique_ptr<postgres::Connection>> superuser(const NodeId& node, Duration limit) const;
+  Result<std::unique_ptr<postgres::Connection>> superuser(const NodeId& node, Duration limit, const std::string& resource = "postgres") const;
   /// How an application reaches the node's PostgreSQL: over TCP, its own user and database.
   postgres::Target application(const NodeId& node) const;
   /// Makes that user and database on the primary; idempotent.

@@ -137,12 +137,14 @@ Result<LeadersView> LocalCluster::await_leaders_off(const std::vector<NodeId>& o
   return fail(Remedy::kRetry, done.error().message + "; log led by " + (last.log.empty() ? "nobody" : last.log) + ", meta by " + (last.meta.empty() ? "nobody" : last.meta));
 }
 
-Result<std::unique_ptr<postgres::Connection>> LocalCluster::superuser(const NodeId& node, Duration limit) const {
-  const std::string socket = ".s.PGSQL." + std::to_string(ports_of(file_).postgres);
+Result<std::unique_ptr<postgres::Connection>> LocalCluster::superuser(const NodeId& node, Duration limit, const std::string& resource) const {
+  const ResourceSpec* spec = file_.spec.resource(ResourceId(resource));
+  if (spec == nullptr) return fail(Remedy::kFixInput, "connect to " + resource + " of " + node.value + ": this cluster has no such resource");
+  const std::string socket = ".s.PGSQL." + std::to_string(spec->port);
   std::error_code error;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(node_folder(node) + "/run", error))
     if (entry.path().filename() == socket)
-      return postgres::Connection::open({.host = entry.path().parent_path().string(), .port = ports_of(file_).postgres, .user = "postgres", .password = ""}, limit);
+      return postgres::Connection::open({.host = entry.path().parent_path().string(), .port = spec->port, .user = "postgres", .password = ""}, limit);
   return fail(Remedy::kRetry, "connect to PostgreSQL of " + node.value + ": no socket " + socket + " in " + node_folder(node) + "/run");
 }
 

@@ -45,6 +45,25 @@ TEST_F(GrpcTest, RejoinIsForReplicasThatAreHeard) {
   EXPECT_TRUE(mutation.outcome().starts_with("node2 copies all of node1's data anew")) << mutation.outcome();
 }
 
+TEST_F(GrpcTest, RestartIsForReplicasThatAreHeard) {
+  const auto ask = [&](const std::string& node, v1::Mutation* mutation) {
+    grpc::ClientContext context;
+    v1::RestartRequest request;
+    request.set_resource("postgres");
+    request.set_node(node);
+    request.mutable_intent()->set_reason("max_connections");
+    return stub->Restart(&context, request, mutation);
+  };
+  v1::Mutation mutation;
+  const std::string at_holder = ask("node1", &mutation).error_message();
+  EXPECT_NE(at_holder.find("restart postgres node1 refused: node1 is its holder: hand it over"), std::string::npos) << at_holder;
+  EXPECT_NE(ask("node3", &mutation).error_message().find("node3 does not run it"), std::string::npos);
+  const grpc::Status asked = ask("NODE2", &mutation);
+  ASSERT_TRUE(asked.ok()) << asked.error_message();
+  EXPECT_EQ(mutation.event().type(), "RestartRequested");
+  EXPECT_TRUE(mutation.outcome().starts_with("node2 stops and starts its engine of postgres: until it runs again nobody could take over from node1; void")) << mutation.outcome();
+}
+
 TEST_F(GrpcTest, ResolvesForAnyNameOfANode) {
   cluster.route();
   v1::ResolveRequest request;

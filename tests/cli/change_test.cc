@@ -80,6 +80,18 @@ TEST_F(ChangeTest, RejoinWaitsForTheCopyThatNamesIt) {
   EXPECT_NE(ran.out.find("node2 has its data of postgres anew, "), std::string::npos) << ran.out;
 }
 
+TEST_F(ChangeTest, RestartWaitsForTheAnswerThatNamesIt) {
+  cluster.after = [this](const LogEvent& event) {
+    if (!std::holds_alternative<RestartRequested>(event.event.payload)) return;
+    cluster.add(ReplicaRestarted{}, node(2), kPostgres, Epoch{1}, "of an earlier request");
+    cluster.add(ReplicaRestarted{}, node(2), kPostgres, Epoch{1}, "its engine was stopped and started", event.event.header.id);
+  };
+  const Ran ran = ctl({"restart", "postgres", "node2", "--reason", "max_connections"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_NE(ran.out.find("its engine is to be stopped and started"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("node2 runs its engine of postgres again, "), std::string::npos) << ran.out;
+}
+
 TEST_F(ChangeTest, RejoinIsVoidOnceAnotherIsDecided) {
   cluster.after = [this](const LogEvent& event) {
     if (std::holds_alternative<RejoinRequested>(event.event.payload))

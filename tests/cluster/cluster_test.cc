@@ -379,6 +379,53 @@ TEST(Cluster, OfOneNodeWritesStopsInOrderAndComesBack) {
   EXPECT_EQ(again->log_id, view->log_id);
 }
 
+/// Each has its own lease, data, ports and slots: what one node's loss moves is what that node held.
+TEST(Cluster, TwoPostgresClustersOnTheSameNodesMoveEachForItself) {
+  const std::string kBilling = "billing";
+  auto made = test::ScratchCluster::make(3, {}, "", false, "postgres", {kPostgres, "postgres-billing"});
+  ASSERT_OK(made);
+  dev::LocalCluster& cluster = **made;
+  ASSERT_OK(cluster.start_all());
+  const auto view = cluster.await_settled(seconds(60));
+  ASSERT_OK(view);
+  EXPECT_EQ(view->holder_of(kPostgres), "node1");
+  EXPECT_EQ(view->holder_of(kBilling), "node2");
+  const auto sql = [&](const std::string& resource, const NodeId& at, const std::string& text) -> std::string {
+    const auto c = cluster.superuser(at, seconds(2), resource);
+    const auto rows = c ? (*c)->query(text, seconds(5)) : tl::unexpected(c.error());
+    return !rows ? rows.error().message : rows->empty() ? "" : (*rows)[0][0];
+  };
+  for (const auto& [resource, at] : {std::pair(std::string(kPostgres), kOne), std::pair(kBilling, kTwo)}) EXPECT_EQ(sql(resource, at, "create table t (n int)"), "");
+  const auto put = [&](const std::string& resource, const NodeId& at, const std::string& n) { return sql(resource, at, "insert into t values (" + n + ") returning n") == n; };
+  EXPECT_TRUE(put(kPostgres, kOne, "1") && put(kBilling, kTwo, "2"));
+  EXPECT_EQ(sql(kPostgres, kOne, "select count(*) from t where n = 2"), "0") << "one cluster's rows in the other";
+  const auto has = [&](const std::string& resource, const NodeId& at, const std::string& n) { return sql(resource, at, "select count(*) from t where n = " + n) == "1"; };
+  ASSERT_OK(cluster.await_that("each row at its replica", seconds(10), "", [&] { return has(kPostgres, kTwo, "1") && has(kBilling, kOne, "2"); }));
+
+  ASSERT_OK(cluster.kill(kOne));
+  EXPECT_TRUE(put(kBilling, kTwo, "3")) << "its primary was not on the node that was lost";
+  ASSERT_OK(cluster.await_that("a write of postgres at node2", seconds(30), cluster.log_of(kTwo, Part::kDaemon), [&] { return put(kPostgres, kTwo, "4"); }));
+  ASSERT_OK(cluster.start(kOne));
+  const auto both = cluster.await(kTwo, "node1 streaming of both", seconds(60), [&](const dev::ClusterView& v) { return v.streams(kPostgres, "node1") && v.streams(kBilling, "node1"); });
+  ASSERT_OK(both);
+  EXPECT_EQ(both->resource(kPostgres)->epoch, 2u);
+  EXPECT_EQ(both->resource(kBilling)->epoch, 1u);
+
+  ASSERT_OK(cluster.await_settled(seconds(30)));
+  ASSERT_OK(cluster.kill(kTwo));
+  ASSERT_OK(cluster.await_that("a write of each at node1", seconds(30), cluster.log_of(kOne, Part::kDaemon), [&] { return put(kPostgres, kOne, "5") && put(kBilling, kOne, "6"); }));
+  for (const auto& [resource, rows] : {std::pair(std::string(kPostgres), "1,4,5"), std::pair(kBilling, "2,3,6")})
+    EXPECT_EQ(sql(resource, kOne, "select string_agg(distinct n::text, ',' order by n::text) from t"), rows) << resource;
+  const auto after = cluster.await(kOne, "both held by node1", seconds(30), [&](const dev::ClusterView& v) { return v.holder_of(kPostgres) == "node1" && v.holder_of(kBilling) == "node1"; });
+  ASSERT_OK(after);
+  auto log = test::read_log(cluster, Sequence{1}, Sequence{after->sequence}, kTwo);
+  ASSERT_OK(log);
+  std::map<std::string, int> promoted;
+  for (const LogEvent& e : log->events)
+    if (const auto* decided = std::get_if<PromotionDecided>(&e.event.payload); decided && decided->kind == DecisionKind::kFailover) ++promoted[e.event.header.resource.value];
+  EXPECT_EQ(promoted, (std::map<std::string, int>{{kPostgres, 2}, {kBilling, 1}}));
+}
+
 TEST(Cluster, OfTwoNodesReplicatesAndNeverElects) {
   auto made = test::ScratchCluster::make(2);
   ASSERT_OK(made);
@@ -393,6 +440,22 @@ TEST(Cluster, OfTwoNodesReplicatesAndNeverElects) {
   ASSERT_FALSE(refused);
   EXPECT_NE(refused.error().message.find("node1 is its holder"), std::string::npos) << refused.error().message;
   ASSERT_OK(cluster.await(kTwo, "node2 streaming", seconds(30), [](const dev::ClusterView& v) { return v.streams(kPostgres, "node2"); }));
+  const auto started = [&]() -> std::string {
+    const auto c = cluster.superuser(kTwo, seconds(2));
+    const auto rows = c ? (*c)->query("select pg_postmaster_start_time()", seconds(2)) : tl::unexpected(c.error());
+    return rows ? (*rows)[0][0] : rows.error().message;
+  };
+  const std::string before = started();
+  const auto restart = test::restart(cluster, kTwo, kTwo, "test");
+  ASSERT_OK(restart);
+  ASSERT_OK(cluster.await_that("node2's engine started anew", seconds(30), cluster.log_of(kTwo, Part::kDaemon), [&] {
+    const auto now = cluster.view(kOne);
+    const auto log = now ? test::read_log(cluster, Sequence{restart->sequence()}, Sequence{now->sequence}, NodeId()) : fail(Remedy::kRetry, "");
+    const LogEvent* done = log ? test::last_of<ReplicaRestarted>(log->events) : nullptr;
+    return done && to_text(done->event.header.cause) == restart->event().id() && now->streams(kPostgres, "node2");
+  }));
+  EXPECT_NE(started(), before);
+
   const auto asked = test::rejoin(cluster, kTwo, kTwo, "test");
   ASSERT_OK(asked);
   ASSERT_OK(cluster.await_that("node2's data copied anew", seconds(40), cluster.log_of(kTwo, Part::kDaemon), [&] {

@@ -77,7 +77,7 @@ TEST(ClusterText, HasNeo4jAsAClusterOrAsOneInstanceWithItsDumps) {
 }
 
 TEST(ClusterText, KeepsPortsThatWereReplaced) {
-  Shape shape{.nodes = 3, .prefix = "127.80.1.", .folder = "/x", .ports = {}, .max_promotions = "9 per 1h", .data_dir = "postgres", .engines = {"postgres", "redis-sentinel", "qdrant", "neo4j"}};
+  Shape shape{.nodes = 3, .prefix = "127.80.1.", .folder = "/x", .ports = {}, .max_promotions = "9 per 1h", .data_dir = "postgres", .engines = {"postgres", "postgres-billing", "redis-sentinel", "qdrant", "neo4j"}};
   std::uint32_t next = 20'000;
   for (const Ports::Use& use : shape.ports.uses()) *use.port = next++;
   const ParsedFile parsed = parse_cluster_file(cluster_text(shape));

@@ -256,6 +256,12 @@ Result<v1::Mutation> rejoin(const dev::LocalCluster& cluster, const NodeId& at, 
   return ask(cluster, at, "rejoin", &v1::Admin::Stub::Rejoin, request);
 }
 
+Result<v1::Mutation> restart(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason, const std::string& resource) {
+  auto request = request_of<v1::RestartRequest>(resource, reason);
+  request.set_node(node.value);
+  return ask(cluster, at, "restart", &v1::Admin::Stub::Restart, request);
+}
+
 Result<v1::Mutation> drain(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason) {
   return intend<v1::DrainRequest>(cluster, at, node, reason, "drain", &v1::Admin::Stub::Drain);
 }

@@ -88,6 +88,7 @@ const LogEvent* last_of(const std::vector<LogEvent>& events, Sequence from = {})
 
 // The admin API of one node. Errors: kRetry with the status's text.
 Result<v1::Mutation> switchover(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& to, const std::string& reason, const std::string& resource = "postgres");
+Result<v1::Mutation> restart(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason, const std::string& resource = "postgres");
 Result<v1::Mutation> rejoin(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason, const std::string& resource = "postgres");
 Result<v1::Mutation> drain(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason);
 Result<v1::Mutation> undrain(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason);

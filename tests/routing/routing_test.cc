@@ -21,6 +21,7 @@ constexpr int kCuts = 3;
 constexpr milliseconds kCutFor(2000), kDownFor(2500);
 constexpr double kAgainLimitMs = 10'000;  // JetStream's own election, of a stream and of the group behind it
 constexpr Duration kSettle = seconds(90);
+constexpr Duration kWhispered = seconds(900);  // of ten thousand messages of each class, of nine nodes on two cores
 
 Json info_of(Connection& connection, const std::string& stream) {
   const auto info = js_request(connection, "$JS.API.STREAM.INFO." + stream, nullptr, seconds(2));
@@ -139,29 +140,32 @@ void through_cuts_and_kills(const RouteWorld& world, int least) {
   std::vector<std::unique_ptr<Publisher>> publishers = publishers_of(rig, least, done);
   const Readers readers(rig);
   const Keepers keepers(rig);
-  Ears ears(rig);
-  Whisperer whisperer(rig, full ? milliseconds(4) * world.load() : milliseconds(20));
-  EXPECT_TRUE(becomes([&] { return std::ranges::all_of(rig.nodes(), [&](int i) { return ears.hear(i, 0); }); })) << "nothing is heard";
+  auto ears = std::make_unique<Ears>(rig);
+  auto whisperer = std::make_unique<Whisperer>(rig, full ? milliseconds(4) * world.load() : milliseconds(20));
+  EXPECT_TRUE(becomes([&] { return std::ranges::all_of(rig.nodes(), [&](int i) { return ears->hear(i, 0); }); })) << "nothing is heard";
   std::vector<double> caught_up_ms, again_ms;
   for (int cut = 0; cut < kCuts; ++cut) {
     std::this_thread::sleep_for(milliseconds(500));
     caught_up_ms.push_back(cut_once(rig, publishers));
   }
   for (int server = 0; server < rig.servers.size(); ++server) {
-    const double again = kill_once(rig, publishers, server, ears, whisperer);
+    const double again = kill_once(rig, publishers, server, *ears, *whisperer);
     if (!rig.servers.is_edge(server)) again_ms.push_back(again);
   }
   EXPECT_TRUE(becomes([&] { return core_is_whole(*rig.core); }, kSettle));
+  EXPECT_TRUE(becomes([&] { return whisperer->said() >= least; }, full ? kWhispered : kSettle)) << whisperer->said() << " of each local class";
+  const int said = whisperer->said();
+  EXPECT_TRUE(becomes([&] { return std::ranges::all_of(rig.nodes(), [&](int i) { return ears->hear(i, said); }); })) << "what is local is not heard any more";
+  const int leaked = ears->leaks();
+  // Each message is heard by several of them at each site, which is most of the work that nine nodes make.
+  whisperer.reset();
+  ears.reset();
   done = true;
   std::size_t each = 0;
   for (const auto& publisher : publishers) {
     publisher->join();
     each += static_cast<std::size_t>(publisher->acked()) / kSubjects.size();
   }
-  EXPECT_TRUE(becomes([&] { return whisperer.said() >= least; }, kSettle)) << whisperer.said() << " of each local class";
-  const int said = whisperer.said();
-  EXPECT_TRUE(becomes([&] { return std::ranges::all_of(rig.nodes(), [&](int i) { return ears.hear(i, said); }); })) << "what is local is not heard any more";
-
   (void)becomes([&] { return readers.gave(each); }, kSettle);
   Wrong wrong = judge(rig, readers, publishers);
   const int lacked = wrong.lacking + wrong.lost;
@@ -173,7 +177,6 @@ void through_cuts_and_kills(const RouteWorld& world, int least) {
   EXPECT_EQ(wrong.never_sent, 0) << wrong.note;
   EXPECT_EQ(wrong.disorders, 0) << wrong.note;
   EXPECT_TRUE(wrong.behind == 0 || keepers.mends() > 0) << "nothing was put again, and still: " << wrong.note;
-  const int leaked = ears.leaks();
   if (testing::Test::HasFailure()) tell_warnings(rig);
 
   say_machine(rig.servers.version());

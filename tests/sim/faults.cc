@@ -161,12 +161,13 @@ struct Doing {
         });
   }
 
-  /// A person has a replica's data copied anew.
+  /// A person has a replica's data copied anew, or in some worlds its engine restarted.
   void rejoin() {
     const LeaseState* lease = w.reference().lease(kPostgres);
     const NodeId node = any_host().id;
     if (lease == nullptr || !lease->has_holder() || node == lease->completed.node || node == NodeId("node3")) return;
-    w.append_by_hand(RejoinRequested{}, kPostgres, {}, "operator:sim", node);
+    if (w.seed() % 4 == 3) w.append_by_hand(RestartRequested{}, kPostgres, {}, "operator:sim", node);
+    else w.append_by_hand(RejoinRequested{}, kPostgres, {}, "operator:sim", node);
   }
 
   void pause() {

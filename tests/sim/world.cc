@@ -22,7 +22,7 @@ constexpr std::size_t kMaxBacklog = 4096;
 
 }  // namespace
 
-World::World(std::uint64_t seed, Knobs knobs, bool trace) : knobs_(knobs), random_(seed), trace_(trace), checker_(*this) {
+World::World(std::uint64_t seed, Knobs knobs, bool trace) : seed_(seed), knobs_(knobs), random_(seed), trace_(trace), checker_(*this) {
   spec_.cluster = "sim";
   spec_.lease = knobs_.timers;
   spec_.max_promotions = 0;  // the bound would hide faults behind a wait

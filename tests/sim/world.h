@@ -137,6 +137,7 @@ class World {
   // ---- for faults and checker
   Instant now() const { return now_; }
   Random& random() { return random_; }
+  std::uint64_t seed() const { return seed_; }
   const Knobs& knobs() const { return knobs_; }
   std::vector<std::unique_ptr<Host>>& hosts() { return hosts_; }
   Checker& checker() { return checker_; }
@@ -250,6 +251,7 @@ class World {
   void set_confirmers(Engine& engine, std::vector<NodeId> nodes, std::uint32_t needed) const;
   void acknowledge(const Host& host);
 
+  const std::uint64_t seed_;
   Knobs knobs_;
   Random random_;
   bool trace_;

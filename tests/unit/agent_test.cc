@@ -935,6 +935,64 @@ TEST_F(FollowerTest, CopiesItsDataAnewOnceAPersonAskedForIt) {
   EXPECT_EQ(log.state.replicas.at({kPostgres, node(1)}).asked, Sequence{});
 }
 
+TEST_F(FollowerTest, StopsAndStartsItsEngineOnceForEachTimeThatAPersonAsks) {
+  const auto follows = [&](int ms) {
+    EngineReport report = standby_at(700, 1);
+    report.state = EngineState::kStandby;
+    report.incarnation = guard.incarnation;
+    report.upstream = node(2);
+    agent.on_engine(report, at(ms));
+  };
+  engine(EngineState::kStandby, at(0));
+  observe(EngineState::kStandby, at(0), {}, 700, 1);
+  log.add(RestartRequested{}, node(1), kPostgres);
+  AgentOutput out = advance(at(5));
+  ASSERT_TRUE(drives(out, Verb::kFollow)) << "this fold may lag, and show a request that was done long ago";
+  done(*out.drive, true, at(6));
+  follows(7);
+  hear_writer(at(10));
+  out = advance(at(10));
+  ASSERT_TRUE(drives(out, Verb::kStop));
+  EXPECT_FALSE(out.drive->anew);
+  done(*out.drive, false, at(20));
+  follows(21);
+  EXPECT_FALSE(drives(advance(at(22)), Verb::kStop)) << "not at once after it failed";
+  hear_writer(at(1000));
+  follows(1000);
+  out = advance(at(1000));
+  ASSERT_TRUE(drives(out, Verb::kStop));
+  EXPECT_EQ(wish<ReplicaRestarted>(out), nullptr);
+  done(*out.drive, true, at(1010));
+  observe(EngineState::kStopped, at(1020), {}, 700, 1);
+  out = advance(at(1020));
+  ASSERT_TRUE(drives(out, Verb::kFollow));
+  EXPECT_EQ(wish<ReplicaRestarted>(out), nullptr) << "it does not run yet";
+  done(*out.drive, true, at(1030));
+  follows(1040);
+  out = advance(at(1040));
+  EXPECT_FALSE(drives(out, Verb::kStop)) << "once";
+  const AppendWish* told = wish<ReplicaRestarted>(out);
+  ASSERT_NE(told, nullptr);
+  EXPECT_EQ(told->cause, log.state.replicas.at({kPostgres, node(1)}).asked_event);
+  LogEvent answer = log.make(ReplicaRestarted{}, node(1), kPostgres, {});
+  answer.event.header.cause = told->cause;
+  log.add(answer);
+  hear_writer(at(1050));
+  out = advance(at(1050));
+  EXPECT_FALSE(drives(out, Verb::kStop));
+  EXPECT_EQ(wish<ReplicaRestarted>(out), nullptr);
+  // One that is not running is started, and that is all.
+  log.add(RestartRequested{}, node(1), kPostgres);
+  observe(EngineState::kStopped, at(1060), {}, 700, 1);
+  out = advance(at(1060));
+  ASSERT_TRUE(drives(out, Verb::kFollow));
+  done(*out.drive, true, at(1070));
+  follows(1080);
+  out = advance(at(1080));
+  EXPECT_FALSE(drives(out, Verb::kStop));
+  EXPECT_NE(wish<ReplicaRestarted>(out), nullptr);
+}
+
 TEST_F(FollowerTest, ACopyThatWasAskedForAndFailsLeavesTheReplicaInService) {
   engine(EngineState::kStandby, at(0));
   observe(EngineState::kStandby, at(0), {}, 700, 1);

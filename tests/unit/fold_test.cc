@@ -275,9 +275,21 @@ TEST(Fold, ReplicaEventsSetItsStatus) {
   done.event.header.cause = log.state.replicas.at({kPostgres, node(2)}).asked_event;
   log.add(done);
   EXPECT_EQ(log.state.replicas.at({kPostgres, node(2)}).asked, Sequence{});
+  log.add(RestartRequested{.request = "r8"}, node(2), kPostgres);
+  EXPECT_TRUE(log.state.replicas.at({kPostgres, node(2)}).asked_restart);
+  EXPECT_TRUE(std::ranges::any_of(log.state.requests, [](const RequestState& r) { return r.request == "r8"; }));
+  LogEvent restarted = log.make(ReplicaRestarted{}, node(2), kPostgres, {});
+  log.add(restarted);
+  EXPECT_TRUE(log.state.replicas.at({kPostgres, node(2)}).asked_restart) << "of another request";
+  restarted = log.make(ReplicaRestarted{}, node(2), kPostgres, {});
+  restarted.event.header.cause = log.state.replicas.at({kPostgres, node(2)}).asked_event;
+  log.add(restarted);
+  EXPECT_EQ(log.state.replicas.at({kPostgres, node(2)}).asked, Sequence{});
+  EXPECT_FALSE(log.state.replicas.at({kPostgres, node(2)}).asked_restart);
+  EXPECT_EQ(status(), Status::kRejoined);
   log.add(ReplicaRemoved{}, node(2), kPostgres);
   EXPECT_EQ(status(), Status::kRemoved);
-  EXPECT_EQ(log.state.version_of({"replica", "postgres.node2"}), Version{8});
+  EXPECT_EQ(log.state.version_of({"replica", "postgres.node2"}), Version{11});
 }
 
 TEST(Fold, TheSyncSetIsTheWritersWordAndOfItsSession) {
