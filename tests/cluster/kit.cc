@@ -250,6 +250,12 @@ Result<v1::Mutation> switchover(const dev::LocalCluster& cluster, const NodeId& 
   return ask(cluster, at, "switchover", &v1::Admin::Stub::Switchover, request);
 }
 
+std::shared_ptr<void> keep_connected(const dev::LocalCluster& cluster, const NodeId& at) {
+  auto channel = grpc::CreateChannel(cluster.server_of(at), grpc::InsecureChannelCredentials());
+  channel->WaitForConnected(std::chrono::system_clock::now() + kAdmin);
+  return channel;
+}
+
 Result<v1::Mutation> rejoin(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason, const std::string& resource) {
   auto request = request_of<v1::RejoinRequest>(resource, reason);
   request.set_node(node.value);

@@ -88,6 +88,8 @@ const LogEvent* last_of(const std::vector<LogEvent>& events, Sequence from = {})
 
 // The admin API of one node. Errors: kRetry with the status's text.
 Result<v1::Mutation> switchover(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& to, const std::string& reason, const std::string& resource = "postgres");
+/// A connection to a node's API that requests to it use for as long as this lives: without, each makes its own, which costs this machine some ms of a processor.
+std::shared_ptr<void> keep_connected(const dev::LocalCluster& cluster, const NodeId& at);
 Result<v1::Mutation> restart(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason, const std::string& resource = "postgres");
 Result<v1::Mutation> rejoin(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason, const std::string& resource = "postgres");
 Result<v1::Mutation> drain(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason);
