@@ -123,8 +123,12 @@ void Ear::run() {
     ++heard_[std::string(subject)];
     if (!counts) continue;
     Count& count = counts_[std::string(subject)];
-    if (count.first < 0) count.first = number;
-    ++(number > count.newest ? count.came : count.repeats);
+    std::vector<bool>& seen = seen_[std::string(subject)];
+    const auto at = static_cast<std::size_t>(std::max(number, 0));
+    if (seen.size() <= at) seen.resize(at + 1);
+    ++(seen[at] ? count.repeats : count.came);
+    seen[at] = true;
+    count.first = count.first < 0 ? number : std::min(count.first, number);
     count.newest = std::max(count.newest, number);
   }
   all.reset();

@@ -83,7 +83,8 @@ class Ear {
   explicit Ear(const NatsEndpoint& as);
   ~Ear();
   std::map<std::string, int> heard() const;
-  /// Of a subject whose payloads count up. repeats: how many were not above the newest before; missed: how many between the first and the newest did not come.
+  /// Of a subject whose payloads count up. repeats: how many had come before; missed: how many between the first and the newest did not come. In which order they
+  /// come is not asked: what was published while its connection was made again is sent late.
   struct Count {
     int first = -1, newest = -1, came = 0, repeats = 0;
     int missed() const { return newest - first + 1 - came; }
@@ -97,6 +98,7 @@ class Ear {
   mutable std::mutex mutex_;  // guards what follows
   std::map<std::string, int> heard_;
   std::map<std::string, Count> counts_;
+  std::map<std::string, std::vector<bool>> seen_;  // numbers that came, of each of those
   std::thread thread_;
 };
 
