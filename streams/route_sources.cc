@@ -172,22 +172,29 @@ class SourceCopies final : public Copies {
   /// Before the first message that it has now and that is not here, by ids: of what it had before it was made anew, or lost its newest, nothing
   /// counts. What has no id is taken to be here if something of its number came without one.
   std::optional<std::uint64_t> common(const Json& info, const CopyView& view, std::uint64_t first, std::uint64_t last) {
-    std::unordered_set<std::size_t> ids;
+    Ids ids;
     std::unordered_set<std::uint64_t> without;
-    const std::hash<std::string> hash;
-    const bool ours = read(here(view.stream), leader_, begin_of(info), number_in(info, "last_seq"), [&](const Head& head) {
-      const std::string id = header_of(head.message, kId);
-      if (!id.empty()) ids.insert(hash(id));
-      else if (const auto source = source_in(header_of(head.message, kSourceHeader)); source && source->first == view.origin) without.insert(source->second);
-      return true;
+    const bool ours = read_ids(info, view.stream, ids, [&](const Head& head) {
+      if (const auto source = source_in(header_of(head.message, kSourceHeader)); source && source->first == view.origin) without.insert(source->second);
     });
     std::uint64_t missing = last + 1;
     const bool theirs = ours && read({app_, view.origin, view.edge.value}, {}, std::max<std::uint64_t>(first, 1), last, [&](const Head& head) {
       const std::string id = header_of(head.message, kId);
-      if (id.empty() ? !without.contains(head.sequence) : !ids.contains(hash(id))) missing = head.sequence;
+      if (id.empty() ? !without.contains(head.sequence) : !ids.contains(hash_of(id))) missing = head.sequence;
       return missing > last;
     });
     return theirs ? std::optional(missing - 1) : std::nullopt;
+  }
+
+  using Ids = std::unordered_set<std::size_t>;  // hashed: of all that a stream holds
+  static std::size_t hash_of(const std::string& id) { return std::hash<std::string>{}(id); }
+  /// The ids that the stream has at its leader; `nameless` is given what has none.
+  bool read_ids(const Json& info, const std::string& name, Ids& ids, const std::function<void(const Head&)>& nameless = [](const Head&) {}) {
+    return read(here(name), leader_, begin_of(info), number_in(info, "last_seq"), [&](const Head& head) {
+      if (const std::string id = header_of(head.message, kId); !id.empty()) ids.insert(hash_of(id));
+      else nameless(head);
+      return true;
+    });
   }
 
   /// The sources that these messages of ours came of.
@@ -266,9 +273,8 @@ class SourceCopies final : public Copies {
   void tend_gaps(const Json& info, const std::string& name, const RoutePlan& plan) {
     const std::uint64_t last = number_in(info, "last_seq");
     const std::string created = info.value("created", "");
-    const auto [at, fresh] = passed_.try_emplace(name);
-    Passed& passed = at->second;
-    if (fresh || passed.created != created || passed.numbers.next() > last + 1)
+    Passed& passed = passed_[name];
+    if (passed.created != created || passed.numbers.next() > last + 1)
       passed = {.created = created, .leader = leader_, .numbers = SourceNumbers(last > kFirstLook ? last - kFirstLook : 1)};
     if (passed.leader != leader_) {
       const std::uint64_t next = passed.numbers.next();
@@ -284,26 +290,26 @@ class SourceCopies final : public Copies {
       return true;
     });
     if (!all || passed.numbers.gaps().empty()) return;
-    std::unordered_set<std::size_t> ids;
-    if (!read(here(name), leader_, begin_of(info), last, [&](const Head& head) { return ids.insert(std::hash<std::string>{}(header_of(head.message, kId))), true; })) return;
+    Ids ids;
+    if (!read_ids(info, name, ids)) return;
     for (const NodeId& edge : plan.edges)
       if (Clock::now() < end_ && !away_.contains(edge.value)) fill_gaps(name, edge, passed.numbers, ids);
   }
 
   /// Puts what the origin still has of it, and what is not here by its id.
-  void fill_gaps(const std::string& name, const NodeId& edge, SourceNumbers& numbers, const std::unordered_set<std::size_t>& ids) {
+  void fill_gaps(const std::string& name, const NodeId& edge, SourceNumbers& numbers, const Ids& ids) {
     const StreamAt origin{app_, edge_stream_of(name, edge), edge.value};
     const auto of_it = numbers.gaps().find(origin.name);
     if (of_it == numbers.gaps().end()) return;
     const auto info = ask(info_of(origin));
     if (!info || !info->contains("state")) return;
     std::size_t filled = 0;
-    for (const auto& [_, gap] : std::map(of_it->second)) {
-      const std::uint64_t first = std::max(gap.first, begin_of(*info)), last = std::min(gap.last, number_in(*info, "last_seq"));
+    for (const auto& [gap, gap_end] : std::map(of_it->second)) {
+      const std::uint64_t first = std::max(gap, begin_of(*info)), last = std::min(gap_end, number_in(*info, "last_seq"));
       std::vector<std::uint64_t> missing;
       const auto note = [&](const Head& head) {
         const std::string id = header_of(head.message, kId);
-        if (!id.empty() && !ids.contains(std::hash<std::string>{}(id))) missing.push_back(head.sequence);
+        if (!id.empty() && !ids.contains(hash_of(id))) missing.push_back(head.sequence);
         return missing.size() + filled < kCarry;
       };
       if (!read(origin, {}, first, last, note)) break;

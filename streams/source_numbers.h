@@ -7,12 +7,6 @@
 
 namespace daarion {
 
-/// Numbers of an origin, from first to last.
-struct NumberGap {
-  std::uint64_t first = 0, last = 0;
-  bool operator==(const NumberGap&) const = default;
-};
-
 class SourceNumbers {
  public:
   /// The stream's messages come from `next` on. What stands before is known only where that is its first message of all.
@@ -22,10 +16,11 @@ class SourceNumbers {
   void take(std::uint64_t sequence, const std::string& origin, std::uint64_t number);
   /// Where the next message is looked for.
   std::uint64_t next() const { return next_; }
-  /// Of each origin, by their first numbers. What was deleted from the stream leaves a hole in the stream's own numbers too, and is none: it is to stay deleted.
-  const std::map<std::string, std::map<std::uint64_t, NumberGap>>& gaps() const { return gaps_; }
-  /// It is closed, or was none.
-  void forget(const std::string& origin, const NumberGap& gap);
+  using Gaps = std::map<std::uint64_t, std::uint64_t>;  // an origin's numbers that did not come: the first of them -> the last
+  /// Of each origin. What was deleted from the stream leaves a hole in the stream's own numbers too, and is none: it is to stay deleted.
+  const std::map<std::string, Gaps>& gaps() const { return gaps_; }
+  /// The one that begins there is closed, or was none.
+  void forget(const std::string& origin, std::uint64_t first);
 
  private:
   struct Newest {
@@ -34,7 +29,7 @@ class SourceNumbers {
   std::uint64_t next_, holes_ = 0;        // holes_: numbers of the stream itself that it has not
   bool whole_;
   std::map<std::string, Newest> newest_;
-  std::map<std::string, std::map<std::uint64_t, NumberGap>> gaps_;
+  std::map<std::string, Gaps> gaps_;
 };
 
 }  // namespace daarion

@@ -129,16 +129,8 @@ class AdminService final : public v1::Admin::Service {
   Status Retire(ServerContext*, const v1::RetireRequest* in, v1::Mutation* out) override {
     return set_intent(in->node(), MemberIntent::kRetired, in->intent(), out);
   }
-  Status Rejoin(ServerContext*, const v1::RejoinRequest* in, v1::Mutation* out) override {
-    return with(in->resource(), "", in->node(), [&](const ResourceId& resource, const NodeId&, const NodeId& node) {
-      return give(ports_.operations->rejoin(resource, node, intent_of(in->intent())), out);
-    });
-  }
-  Status Restart(ServerContext*, const v1::RestartRequest* in, v1::Mutation* out) override {
-    return with(in->resource(), "", in->node(), [&](const ResourceId& resource, const NodeId&, const NodeId& node) {
-      return give(ports_.operations->restart(resource, node, intent_of(in->intent())), out);
-    });
-  }
+  Status Rejoin(ServerContext*, const v1::RejoinRequest* in, v1::Mutation* out) override { return of_replica(*in, &Operator::rejoin, out); }
+  Status Restart(ServerContext*, const v1::RestartRequest* in, v1::Mutation* out) override { return of_replica(*in, &Operator::restart, out); }
   Status Resolve(ServerContext*, const v1::ResolveRequest* in, v1::Resolution* out) override {
     const auto view = ports_.view();
     auto found = ports_.routes->resolve(*view->state, in->subject(), in->from().empty() ? view->status->node() : in->from());
@@ -344,6 +336,12 @@ class AdminService final : public v1::Admin::Service {
     if (resource_text.empty()) return call(ResourceId{});
     const auto resource = resource_named(resource_text);
     return resource ? call(*resource) : status_of(resource.error());
+  }
+  template <class Request>
+  Status of_replica(const Request& in, Result<OperatorAnswer> (Operator::*verb)(const ResourceId&, const NodeId&, const OperatorIntent&), v1::Mutation* out) {
+    return with(in.resource(), "", in.node(), [&](const ResourceId& resource, const NodeId&, const NodeId& node) {
+      return give(((*ports_.operations).*verb)(resource, node, intent_of(in.intent())), out);
+    });
   }
   Status set_intent(const std::string& node_text, MemberIntent wanted, const v1::Intent& intent, v1::Mutation* out) {
     const auto node = node_named(node_text);

@@ -65,7 +65,7 @@ class Operator {
   Result<OperatorAnswer> set_member_intent(const NodeId& node, MemberIntent wanted, const OperatorIntent& intent);
 
  private:
-  /// Who holds the resource, where `node` is a replica of it that hears what it is asked. `asked`: in words; `first`: what to do first with a holder.
+  /// Who holds the resource, where `node` is a replica of it that is heard. `at_holder`: what to say where it is the holder itself. Errors: as of `verb`.
   Result<NodeId> holder_beside(const ResourceId& resource, const NodeId& node, const char* verb, const std::string& at_holder) const;
   /// Whether another than these two could take over.
   bool another_could(const ResourceId& resource, const NodeId& holder, const NodeId& node) const;

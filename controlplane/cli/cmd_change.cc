@@ -240,6 +240,22 @@ void add_for_node(CLI::App& app, const Globals& globals, ExitCode& code, const c
   });
 }
 
+/// What a replica is asked for, and answers in the log. `whose`: of the node, for the help.
+template <class Request>
+CLI::App* add_for_replica(CLI::App& app, const Globals& globals, ExitCode& code, const char* name, const char* help, const char* waits, const char* whose) {
+  auto change = std::make_shared<Change>();
+  CLI::App* command = add(app, change, name, help, waits);
+  command->add_option("resource", change->name, "Its name, as in `daarionctl resources`")->required();
+  command->add_option("node", change->to, whose)->required()->type_name("NODE");
+  command->callback([change, &globals, &code] {
+    Request request = change->request<Request>();
+    request.set_resource(change->name);
+    request.set_node(change->to);
+    code = ask(globals, *change, request, Awaits::kReplica);
+  });
+  return command;
+}
+
 void add_for_resource(CLI::App& app, const Globals& globals, ExitCode& code, const char* name, const char* help, bool pause) {
   auto change = std::make_shared<Change>();
   CLI::App* command = add(app, change, name, help, kWaitsForFold);
@@ -282,31 +298,14 @@ void add_change(CLI::App& app, const Globals& globals, ExitCode& code) {
     code = ask(globals, *forced, request, Awaits::kPromotion);
   });
 
-  auto again = std::make_shared<Change>();
-  CLI::App* rejoin = add(app, again, "rejoin", "Have a replica's data copied anew from the holder, whole. Needed only where somebody doubts them: what has parted is led back without it.", kWaitsForCopy);
-  rejoin->add_option("resource", again->name, "Its name, as in `daarionctl resources`")->required();
-  rejoin->add_option("node", again->to, "Whose data; not the holder's")->required()->type_name("NODE");
-  rejoin->footer("The replica's engine stands still until the copy is there, and cannot be promoted; what it had is kept until then. A large copy takes longer than\n"
-                 "the usual --timeout: it goes on, and ReplicaRejoined in the log names the request. If another node is promoted before it began, nothing is done.");
-  rejoin->callback([again, &globals, &code] {
-    auto request = again->request<v1::RejoinRequest>();
-    request.set_resource(again->name);
-    request.set_node(again->to);
-    code = ask(globals, *again, request, Awaits::kReplica);
-  });
-
-  auto anew = std::make_shared<Change>();
-  CLI::App* restart = add(app, anew, "restart", "Stop and start a replica's engine, as after a setting that needs it.", kWaitsForRestart);
-  restart->add_option("resource", anew->name, "Its name, as in `daarionctl resources`")->required();
-  restart->add_option("node", anew->to, "Whose engine; not the holder's: after a switchover that one starts anew as a replica's")->required()->type_name("NODE");
-  restart->footer("`status` and `resource` show whose restart is pending. Settings that need no restart: see \"Settings, reload and restart\" in docs/operator-guide.md.\n"
-                  "If another node is promoted before it began, nothing is done.");
-  restart->callback([anew, &globals, &code] {
-    auto request = anew->request<v1::RestartRequest>();
-    request.set_resource(anew->name);
-    request.set_node(anew->to);
-    code = ask(globals, *anew, request, Awaits::kReplica);
-  });
+  add_for_replica<v1::RejoinRequest>(app, globals, code, "rejoin", "Have a replica's data copied anew from the holder, whole. Needed only where somebody doubts them: what has parted is led back without it.",
+                                     kWaitsForCopy, "Whose data; not the holder's")
+      ->footer("The replica's engine stands still until the copy is there, and cannot be promoted; what it had is kept until then. A large copy takes longer than\n"
+               "the usual --timeout: it goes on, and ReplicaRejoined in the log names the request. If another node is promoted before it began, nothing is done.");
+  add_for_replica<v1::RestartRequest>(app, globals, code, "restart", "Stop and start a replica's engine, as after a setting that needs it.", kWaitsForRestart,
+                                      "Whose engine; not the holder's: after a switchover that one starts anew as a replica's")
+      ->footer("`status` and `resource` show whose restart is pending. Settings that need no restart: see \"Settings, reload and restart\" in docs/operator-guide.md.\n"
+               "If another node is promoted before it began, nothing is done.");
 
   add_for_resource(app, globals, code, "pause", "No automatic failover until resume; holders keep writing.", true);
   add_for_resource(app, globals, code, "resume", "Automatic failover again.", false);

@@ -59,6 +59,7 @@ void Agent::on_done(const DriverResult& result, Instant now) {
   if (!op_ || op_->id != result.op) return;
   const NodeId upstream = op_->upstream;
   const EventId asked = op_->asked;
+  const bool copy_asked = !asked.empty() && result.verb == Verb::kRejoin;
   op_.reset();
   observe_wanted_ = true;
   engine_known_ = false;  // decide the next step on what is there after this one
@@ -70,13 +71,13 @@ void Agent::on_done(const DriverResult& result, Instant now) {
     failure_.clear();
     if (result.verb == Verb::kProvision || result.verb == Verb::kRejoin) replica_news_ = result, replica_source_ = upstream, replica_asked_ = asked;
     if (result.verb == Verb::kProvision || result.verb == Verb::kRejoin) failed_copies_ = {};
-    if (!asked.empty() && result.verb == Verb::kRejoin) copy_backoff_ = {};
+    if (copy_asked) copy_backoff_ = {};
     if (!asked.empty() && result.verb == Verb::kStop) stopped_for_ = asked;
     if (result.verb == Verb::kStop && stopping_engine_) final_ = result.position;
     return;
   }
   if (result.diverged) return;
-  if (!asked.empty() && result.verb == Verb::kRejoin) {
+  if (copy_asked) {
     if (replica_asked_ != asked) copy_backoff_ = {};
     replica_asked_ = asked;
     copy_backoff_ = longer(copy_backoff_, kFirstCopyBackoff, kMaxCopyBackoff);

@@ -179,13 +179,14 @@ struct Step {
     const auto dot = name.find('.');
     return dot == std::string::npos ? nullptr : &s.replicas[{ResourceId(name.substr(0, dot)), NodeId(name.substr(dot + 1))}];
   }
+  static void answered(ReplicaState& r) { r.asked = {}, r.asked_event = {}, r.asked_epoch = {}, r.asked_restart = false; }
   void replica(ReplicaState::Status status, std::string method, const NodeId& source, const Position& position) {
     ReplicaState* found = replica_of(h.aggregate.name);
     if (found == nullptr) return ignore();
     ReplicaState& r = *found;
     // A copy that was under way when it was asked for is not the one that was asked for.
     const bool answers = status != ReplicaState::Status::kDiverged && (status != ReplicaState::Status::kRejoined || h.cause == r.asked_event);
-    if (answers) r.asked = {}, r.asked_event = {}, r.asked_epoch = {}, r.asked_restart = false;
+    if (answers) answered(r);
     r.status = status;
     r.method = std::move(method);
     r.source = source;
@@ -213,7 +214,7 @@ struct Step {
   void on(const ReplicaRestarted&) {
     ReplicaState* r = replica_of(h.aggregate.name);
     if (r == nullptr) return ignore();
-    if (h.cause == r->asked_event) r->asked = {}, r->asked_event = {}, r->asked_epoch = {}, r->asked_restart = false;
+    if (h.cause == r->asked_event) answered(*r);
   }
 
   // ---- route.*

@@ -30,6 +30,24 @@ using test::kPostgres;
 /// All of NATS, of a cluster of three.
 const std::vector<std::pair<NodeId, Part>> kNatsServers = {{kOne, Part::kNats}, {kTwo, Part::kNats}, {kThree, Part::kWitness}, {kThree, Part::kNats}};
 
+/// The first value of the answer, or why there is none; empty: no row.
+std::string first_value(const dev::LocalCluster& cluster, const NodeId& at, const std::string& sql, const std::string& resource = kPostgres) {
+  const auto c = cluster.superuser(at, seconds(2), resource);
+  const auto rows = c ? (*c)->query(sql, seconds(5)) : tl::unexpected(c.error());
+  return !rows ? rows.error().message : rows->empty() ? "" : (*rows)[0][0];
+}
+
+/// Until the newest event of that kind that node2 has folded is what was asked of it and names the request, and node2 streams.
+template <class Answer>
+Result<void> await_answer(dev::LocalCluster& cluster, const v1::Mutation& asked, const std::string& what, Duration limit, const std::function<bool(const Answer&)>& is_it) {
+  return cluster.await_that(what, limit, cluster.log_of(kTwo, Part::kDaemon), [&] {
+    const auto now = cluster.view(kTwo);
+    const auto log = now ? test::read_log(cluster, Sequence{asked.sequence()}, Sequence{now->sequence}, NodeId()) : fail(Remedy::kRetry, "");
+    const LogEvent* done = log ? test::last_of<Answer>(log->events) : nullptr;
+    return done && is_it(std::get<Answer>(done->event.payload)) && to_text(done->event.header.cause) == asked.event().id() && now->streams(kPostgres, "node2");
+  });
+}
+
 /// A service of that node finds the route table and its streams, and asks where a subject goes: `stream` captures it.
 void expect_routes(dev::LocalCluster& cluster, const NodeId& node, const std::string& stream) {
   std::string url;
@@ -390,11 +408,7 @@ TEST(Cluster, TwoPostgresClustersOnTheSameNodesMoveEachForItself) {
   ASSERT_OK(view);
   EXPECT_EQ(view->holder_of(kPostgres), "node1");
   EXPECT_EQ(view->holder_of(kBilling), "node2");
-  const auto sql = [&](const std::string& resource, const NodeId& at, const std::string& text) -> std::string {
-    const auto c = cluster.superuser(at, seconds(2), resource);
-    const auto rows = c ? (*c)->query(text, seconds(5)) : tl::unexpected(c.error());
-    return !rows ? rows.error().message : rows->empty() ? "" : (*rows)[0][0];
-  };
+  const auto sql = [&](const std::string& resource, const NodeId& at, const std::string& text) { return first_value(cluster, at, text, resource); };
   for (const auto& [resource, at] : {std::pair(std::string(kPostgres), kOne), std::pair(kBilling, kTwo)}) EXPECT_EQ(sql(resource, at, "create table t (n int)"), "");
   const auto put = [&](const std::string& resource, const NodeId& at, const std::string& n) { return sql(resource, at, "insert into t values (" + n + ") returning n") == n; };
   EXPECT_TRUE(put(kPostgres, kOne, "1") && put(kBilling, kTwo, "2"));
@@ -440,30 +454,16 @@ TEST(Cluster, OfTwoNodesReplicatesAndNeverElects) {
   ASSERT_FALSE(refused);
   EXPECT_NE(refused.error().message.find("node1 is its holder"), std::string::npos) << refused.error().message;
   ASSERT_OK(cluster.await(kTwo, "node2 streaming", seconds(30), [](const dev::ClusterView& v) { return v.streams(kPostgres, "node2"); }));
-  const auto started = [&]() -> std::string {
-    const auto c = cluster.superuser(kTwo, seconds(2));
-    const auto rows = c ? (*c)->query("select pg_postmaster_start_time()", seconds(2)) : tl::unexpected(c.error());
-    return rows ? (*rows)[0][0] : rows.error().message;
-  };
+  const auto started = [&] { return first_value(cluster, kTwo, "select pg_postmaster_start_time()"); };
   const std::string before = started();
   const auto restart = test::restart(cluster, kTwo, kTwo, "test");
   ASSERT_OK(restart);
-  ASSERT_OK(cluster.await_that("node2's engine started anew", seconds(30), cluster.log_of(kTwo, Part::kDaemon), [&] {
-    const auto now = cluster.view(kOne);
-    const auto log = now ? test::read_log(cluster, Sequence{restart->sequence()}, Sequence{now->sequence}, NodeId()) : fail(Remedy::kRetry, "");
-    const LogEvent* done = log ? test::last_of<ReplicaRestarted>(log->events) : nullptr;
-    return done && to_text(done->event.header.cause) == restart->event().id() && now->streams(kPostgres, "node2");
-  }));
+  ASSERT_OK(await_answer<ReplicaRestarted>(cluster, *restart, "node2's engine started anew", seconds(30), [](const ReplicaRestarted&) { return true; }));
   EXPECT_NE(started(), before);
 
   const auto asked = test::rejoin(cluster, kTwo, kTwo, "test");
   ASSERT_OK(asked);
-  ASSERT_OK(cluster.await_that("node2's data copied anew", seconds(40), cluster.log_of(kTwo, Part::kDaemon), [&] {
-    const auto now = cluster.view(kOne);
-    const auto log = now ? test::read_log(cluster, Sequence{asked->sequence()}, Sequence{now->sequence}, NodeId()) : fail(Remedy::kRetry, "");
-    const LogEvent* done = log ? test::last_of<ReplicaRejoined>(log->events) : nullptr;
-    return done && std::get<ReplicaRejoined>(done->event.payload).method == "rebuild" && to_text(done->event.header.cause) == asked->event().id() && now->streams(kPostgres, "node2");
-  }));
+  ASSERT_OK(await_answer<ReplicaRejoined>(cluster, *asked, "node2's data copied anew", seconds(40), [](const ReplicaRejoined& done) { return done.method == "rebuild"; }));
 
   ASSERT_OK(cluster.kill(kOne));
   std::this_thread::sleep_for(seconds(5));  // the fault's length: two leases and a half

@@ -111,6 +111,15 @@ Request request_of(const std::string& resource, const std::string& reason) {
   return request;
 }
 
+/// What a replica is asked for.
+template <class Request>
+Result<v1::Mutation> ask_replica(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason, const std::string& resource, const char* what,
+                                 grpc::Status (v1::Admin::Stub::*method)(grpc::ClientContext*, const Request&, v1::Mutation*)) {
+  auto request = request_of<Request>(resource, reason);
+  request.set_node(node.value);
+  return ask(cluster, at, what, method, request);
+}
+
 std::string output_of(const std::string& command) {
   std::string out;
   FILE* pipe = popen(command.c_str(), "r");
@@ -257,15 +266,11 @@ std::shared_ptr<void> keep_connected(const dev::LocalCluster& cluster, const Nod
 }
 
 Result<v1::Mutation> rejoin(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason, const std::string& resource) {
-  auto request = request_of<v1::RejoinRequest>(resource, reason);
-  request.set_node(node.value);
-  return ask(cluster, at, "rejoin", &v1::Admin::Stub::Rejoin, request);
+  return ask_replica<v1::RejoinRequest>(cluster, at, node, reason, resource, "rejoin", &v1::Admin::Stub::Rejoin);
 }
 
 Result<v1::Mutation> restart(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason, const std::string& resource) {
-  auto request = request_of<v1::RestartRequest>(resource, reason);
-  request.set_node(node.value);
-  return ask(cluster, at, "restart", &v1::Admin::Stub::Restart, request);
+  return ask_replica<v1::RestartRequest>(cluster, at, node, reason, resource, "restart", &v1::Admin::Stub::Restart);
 }
 
 Result<v1::Mutation> drain(const dev::LocalCluster& cluster, const NodeId& at, const NodeId& node, const std::string& reason) {

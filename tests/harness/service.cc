@@ -107,11 +107,15 @@ void SiteConsumer::run() {
 }
 
 void SiteConsumer::take(const SiteMessage& message, int starts) {
-  const std::string where = message.stream + " " + std::to_string(message.sequence) + " stored " + std::to_string(message.stored_ns) + " after " + std::to_string(starts) + " starts";
+  const Where where{message.stream, message.sequence, message.stored_ns, starts};
   const auto [before, fresh] = where_.try_emplace(message.id, where);
   if (!fresh && message.redelivered) return void(++known_again_);
-  if (!fresh && first_repeat_.empty()) first_repeat_ = "\"" + message.id + "\" at " + before->second + ", then at " + where;
+  if (!fresh && first_repeat_.empty()) first_repeat_ = "\"" + message.id + "\" at " + before->second.text() + ", then at " + where.text();
   given_.push_back(message.id);
+}
+
+std::string SiteConsumer::Where::text() const {
+  return stream + " " + std::to_string(sequence) + " stored " + std::to_string(stored_ns) + " after " + std::to_string(starts) + " starts";
 }
 
 std::string SiteConsumer::first_repeat() const {

@@ -73,7 +73,14 @@ class SiteConsumer {
   std::atomic<int> known_again_ = 0;
   mutable std::mutex mutex_;  // guards what follows
   std::vector<std::string> given_;
-  std::map<std::string, std::string> where_;  // id -> where it was given
+  struct Where {
+    std::string stream;
+    std::uint64_t sequence = 0;
+    std::int64_t stored_ns = 0;
+    int starts = 0;  // of readers until then
+    std::string text() const;
+  };
+  std::map<std::string, Where> where_;  // id -> where it was given
   std::string trouble_, first_repeat_;
   std::thread thread_;
 };

@@ -18,11 +18,15 @@ std::vector<std::string> own_subjects(const std::string& node) { return {"node."
 
 /// From which to which number each origin's are lacking, in words.
 std::string some_of(const std::set<std::string>& sent, const std::set<std::string>& seen) {
-  std::map<std::string, std::set<int>> lacking;
-  for (const std::string& id : sent)
-    if (!seen.contains(id)) lacking[id.substr(0, id.rfind(' '))].insert(std::atoi(id.substr(id.rfind(' ') + 1).c_str()));
+  std::map<std::string, std::pair<int, int>> lacking;
+  for (const std::string& id : sent) {
+    if (seen.contains(id)) continue;
+    const int number = std::atoi(id.substr(id.rfind(' ') + 1).c_str());
+    auto& [first, last] = lacking.try_emplace(id.substr(0, id.rfind(' ')), number, number).first->second;
+    first = std::min(first, number), last = std::max(last, number);
+  }
   std::string out;
-  for (const auto& [origin, numbers] : lacking) out += (out.empty() ? " (" : ", ") + origin + " " + std::to_string(*numbers.begin()) + " to " + std::to_string(*numbers.rbegin());
+  for (const auto& [origin, numbers] : lacking) out += (out.empty() ? " (" : ", ") + origin + " " + std::to_string(numbers.first) + " to " + std::to_string(numbers.second);
   return out.empty() ? out : out + ")";
 }
 

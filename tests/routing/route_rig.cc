@@ -122,12 +122,11 @@ void Ear::run() {
     const std::lock_guard lock(mutex_);
     ++heard_[std::string(subject)];
     if (!counts) continue;
-    Count& count = counts_[std::string(subject)];
-    std::vector<bool>& seen = seen_[std::string(subject)];
+    auto& [count, came] = counts_[std::string(subject)];
     const auto at = static_cast<std::size_t>(std::max(number, 0));
-    if (seen.size() <= at) seen.resize(at + 1);
-    ++(seen[at] ? count.repeats : count.came);
-    seen[at] = true;
+    if (came.size() <= at) came.resize(at + 1);
+    ++(came[at] ? count.repeats : count.came);
+    came[at] = true;
     count.first = count.first < 0 ? number : std::min(count.first, number);
     count.newest = std::max(count.newest, number);
   }
@@ -148,7 +147,7 @@ std::map<std::string, int> Ear::heard() const {
 Ear::Count Ear::count(const std::string& subject) const {
   const std::lock_guard lock(mutex_);
   const auto at = counts_.find(subject);
-  return at == counts_.end() ? Count{} : at->second;
+  return at == counts_.end() ? Count{} : at->second.count;
 }
 
 void Tally::take(const std::string& id) {

@@ -97,8 +97,11 @@ class Ear {
   std::atomic<bool> closed_ = false;
   mutable std::mutex mutex_;  // guards what follows
   std::map<std::string, int> heard_;
-  std::map<std::string, Count> counts_;
-  std::map<std::string, std::vector<bool>> seen_;  // numbers that came, of each of those
+  struct Counted {
+    Count count;
+    std::vector<bool> came;  // by number
+  };
+  std::map<std::string, Counted> counts_;
   std::thread thread_;
 };
 
