@@ -300,7 +300,10 @@ Evidence Decider::gather(const ResourceId& resource, const DeciderContext& c, In
   const LeaseState* lease = c.state.lease(resource);
   if (lease == nullptr) lease = &none;
   note_holder(*lease, c, resource, now, e);
-  e.kind = lease->completed.epoch.value == 0 ? DecisionKind::kBootstrap : DecisionKind::kFailover;
+  // Whoever was heard writing has made the data, also where the log never got its completion: they are not begun anew.
+  const bool written = lease->completed.epoch.value != 0 || newer_writer(*lease, c, resource) != nullptr;
+  MARK_IF(kOnlyHeard, written && lease->completed.epoch.value == 0);
+  e.kind = written ? DecisionKind::kFailover : DecisionKind::kBootstrap;
   if (const SwitchoverState* wish = c.wish(resource)) {
     e.kind = wish->forced ? DecisionKind::kForced : DecisionKind::kSwitchover;
     e.wanted = wish->to;

@@ -180,6 +180,7 @@
   X(kEndLacks, "agent: ends, another has more than it", 20000)                                                              \
   X(kSyncSmaller, "agent: a replica leaves the sync set", 5000)                                                             \
   X(kSyncLarger, "agent: a replica joins the sync set", 5000)                                                               \
+  X(kOnlyHeard, "decider: the first writer's completion never came, and it was heard writing", 50000)                     \
   X(kAnothersNumber, "decide: a timeline of a number in the history was opened by another session", 5000)                 \
   X(kLostOpening, "decider: counts a timeline whose opening the log does not show", 5000)                                  \
   X(kWriterAboveLog, "agent: leaves its engine beside a writer whose epoch the log does not show", 1000)                    \

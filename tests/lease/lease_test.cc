@@ -164,7 +164,7 @@ TEST_F(Lease, ADaemonRestartedUnderALivingGuardGoesOnWithoutAnOutage) {
 TEST_F(Lease, ADaemonThatStaysAwayIsFencedBeforeAnybodyElseWrites) {
   await_cluster();
   nodes_[0]->stop_daemon();
-  ASSERT_TRUE(until([&] { return world_.last_write(kTwo) != Instant{}; }, seconds(30)));
+  ASSERT_TRUE(until([&] { return world_.last_write(kTwo) != Instant{}; }, seconds(30))) << nodes_[1]->waits() << nodes_[2]->waits();
   EXPECT_FALSE(world_.overlapped());
   EXPECT_LT(world_.last_write(kOne), world_.first_write_after(kTwo, Instant{}));
 }

@@ -33,6 +33,13 @@ bool follows(const StubWorld::Data& replica, const StubWorld::Data& primary) {
 
 }  // namespace
 
+void StubWorld::Data::inherit(const Data& from, const NodeId& node) {
+  inherited = from.opened.empty() ? from.inherited : from.opened;
+  inherited_from = from.opened.empty() ? from.inherited_from : node;
+  opened_epoch = from.opened_epoch;
+  opened = {};
+}
+
 StubWorld::StubWorld() : writer_([this] { write(); }) {}
 StubWorld::~StubWorld() {
   closed_ = true;
@@ -61,6 +68,7 @@ void StubWorld::write() {
         d.streaming = true;
         d.position = up->second.position;
         d.history = up->second.history;
+        d.inherit(up->second, d.upstream);
       }
     }
     std::this_thread::sleep_for(kWriteEvery);
@@ -280,6 +288,7 @@ class StubDriver final : public Driver {
     r.position = d.position;
     r.timeline_start = d.history.empty() ? Lsn{} : d.history.back().lsn;
     r.opened = d.opened;
+    if (r.opened.empty()) r.inherited = d.inherited, r.inherited_from = d.inherited_from;
     r.opened_epoch = d.opened_epoch;
     r.replayed = d.position.lsn;
     r.upstream = d.upstream;
@@ -322,6 +331,7 @@ class StubDriver final : public Driver {
       } else if (c.verb == Verb::kProvision || c.verb == Verb::kRejoin) {
         if (!reachable) return failed("the upstream does not answer"), result;
         mine = {.exists = true, .position = up->second.position, .history = up->second.history};
+        mine.inherit(up->second, c.upstream);
         mine.upstream = c.upstream;
         result.method = c.verb == Verb::kRejoin ? "rewind" : "copy";
         result.position = mine.position;
@@ -391,6 +401,7 @@ void StubNode::start() {
   daemon_->watch([this](const NodeCore& core, Instant) {
     const std::lock_guard lock(mutex_);
     state_ = core.state_ptr();
+    waits_ = core.waits();
   });
   daemon_->start();
 }
@@ -415,6 +426,13 @@ bool StubNode::stop_gracefully(Duration limit) {
 std::shared_ptr<const State> StubNode::state() const {
   const std::lock_guard lock(mutex_);
   return state_ ? state_ : std::make_shared<const State>();
+}
+
+std::string StubNode::waits() const {
+  const std::lock_guard lock(mutex_);
+  std::string out;
+  for (const Wait& wait : waits_) out += "\n  " + self_.value + " waits for " + wait.what;
+  return out;
 }
 
 }  // namespace daarion::test

@@ -29,10 +29,14 @@ class StubWorld {
     bool exists = false, running = false, primary = false, streaming = false, diverged = false;
     Position position;
     std::vector<TimelineStart> history;
-    SessionId opened;
-    Epoch opened_epoch;
+    SessionId opened;      // its newest timeline, here
+    Epoch opened_epoch;    // of whichever session opened it
+    NodeId inherited_from; // or there, under that session: what the marker of a real engine's data tells
+    SessionId inherited;
     Epoch epoch;
     NodeId upstream;
+    /// Takes over whose timeline it is.
+    void inherit(const Data& from, const NodeId& node);
   };
   StubWorld();
   ~StubWorld();
@@ -70,6 +74,8 @@ class StubNode {
   void crash_engine();
   bool stop_gracefully(Duration limit);
   std::shared_ptr<const State> state() const;
+  /// What its daemon waits for, a line each: for the message of a test that waited in vain.
+  std::string waits() const;
   Daemon& daemon() { return *daemon_; }
 
  private:
@@ -83,6 +89,7 @@ class StubNode {
   std::unique_ptr<Daemon> daemon_;
   mutable std::mutex mutex_;
   std::shared_ptr<const State> state_;
+  std::vector<Wait> waits_;
 };
 
 }  // namespace daarion::test

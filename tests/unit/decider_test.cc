@@ -626,6 +626,36 @@ TEST_F(DeciderTest, WriterThatOnlyBeatsShowedIsTheLastHolder) {
   EXPECT_EQ(n.evidence.timelines.back(), (TimelineStart{2, Lsn{1000}, session(2)}));
 }
 
+// The first writer ended before its completion was in the log. What it wrote is there: the resource is not made from nothing a second time, neither on
+// the disk that its node has now nor for want of a declared primary.
+TEST(DeciderFirst, AWriterThatOnlyBeatsShowedIsNotBegunAnew) {
+  Log log = log_with_voters();
+  log.decide(1, 1, session(1), DecisionKind::kBootstrap);
+  Peers peers{node(2)};
+  const auto preview = [&] {
+    const DeciderContext c{.state = log.state, .peers = peers, .spec = spec_of_three(), .self = node(2), .instance = instance(2), .caught_up = true};
+    return Decider::preview(kPostgres, c, false, at(9000));
+  };
+  EXPECT_EQ(preview().evidence.kind, DecisionKind::kBootstrap);
+  Beat writer = beat_of(1, 1, log.state);
+  writer.claims = {claim_of(1, session(1))};
+  writer.engines = {standby_at(1500)};
+  writer.engines[0].state = EngineState::kPrimary;
+  peers.hear(writer, at(3000));
+  Beat replica = beat_of(2, 1, log.state);
+  replica.next = {{kPostgres, session(2)}};
+  replica.engines = {standby_at(1500)};
+  peers.hear(replica, at(9000));
+  Beat wiped = beat_of(1, 1, log.state, 7);
+  wiped.next = {{kPostgres, session(3)}};
+  wiped.engines = {{.resource = kPostgres, .state = EngineState::kEmpty}};
+  peers.hear(wiped, at(9000));
+  const auto n = preview();
+  EXPECT_EQ(n.evidence.kind, DecisionKind::kFailover);
+  EXPECT_EQ(n.evidence.last_holder, node(1));
+  EXPECT_EQ(n.decision.to, node(2)) << n.decision.reason;
+}
+
 // The log lost the completion under which node2's engine was opened, and named its session again under an epoch that never had its majority.
 TEST_F(DeciderTest, AnOpeningThatTheLogDoesNotShowIsHistory) {
   log.release(1, 1, session(1));
