@@ -2,9 +2,11 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <map>
+#include <numeric>
 
 #include "streams/nats_handles.h"
 
@@ -26,13 +28,26 @@ bool full_size_is_asked_for() {
   return std::getenv("ROUTING_FULL") != nullptr || words.find("routing-full") != std::string::npos;
 }
 
-Publisher::Publisher(const NatsEndpoint& as, std::string origin, std::vector<std::string> subjects, int least, const std::atomic<bool>& until, milliseconds pace)
-    : connection_(Connection::open(as).value()), origin_(std::move(origin)), subjects_(std::move(subjects)), thread_([this, least, &until, pace] { run(least, until, pace); }) {}
+Publisher::Publisher(const NatsEndpoint& as, std::string origin, const std::vector<std::string>& subjects, int least, const std::atomic<bool>& until, milliseconds pace)
+    : connection_(Connection::open(as).value()), origin_(std::move(origin)) {
+  for (const std::string& subject : subjects) lines_.emplace_back(std::make_unique<Line>())->subject = subject;
+  for (const auto& line : lines_) line->thread = std::thread([this, &line = *line, least, &until, pace] { run(line, least, until, pace); });
+}
 
 Publisher::~Publisher() { join(); }
 
 void Publisher::join() {
-  if (thread_.joinable()) thread_.join();
+  for (const auto& line : lines_)
+    if (line->thread.joinable()) line->thread.join();
+}
+
+int Publisher::acked() const {
+  return std::accumulate(lines_.begin(), lines_.end(), 0, [](int sum, const auto& line) { return sum + line->acked; });
+}
+
+int Publisher::acked_of(const std::string& subject) const {
+  const auto line = std::ranges::find(lines_, subject, &Line::subject);
+  return line == lines_.end() ? 0 : (*line)->acked.load();
 }
 
 bool Publisher::put(const std::string& subject, const std::string& payload) {
@@ -47,14 +62,14 @@ bool Publisher::put(const std::string& subject, const std::string& payload) {
   return s == NATS_OK;
 }
 
-void Publisher::run(int least, const std::atomic<bool>& until, milliseconds pace) {
+void Publisher::run(Line& line, int least, const std::atomic<bool>& until, milliseconds pace) {
   for (int n = 0; n < least || !until; ++n) {
-    for (const std::string& subject : subjects_) {
-      const std::string payload = origin_ + " " + subject.substr(0, subject.find('.')) + " " + std::to_string(n);
-      while (!put(subject, payload)) std::this_thread::sleep_for(kAgain);
-      ++acked_;
+    const std::string payload = origin_ + " " + line.subject.substr(0, line.subject.find('.')) + " " + std::to_string(n);
+    while (!put(line.subject, payload)) std::this_thread::sleep_for(kAgain);
+    ++line.acked;
+    {
       const std::lock_guard lock(mutex_);
-      done_.push_back(Clock::now());
+      line.done.push_back(Clock::now());
     }
     std::this_thread::sleep_for(pace);
   }
@@ -64,15 +79,24 @@ void Publisher::run(int least, const std::atomic<bool>& until, milliseconds pace
 /// One that was on its way when the server died counts from when it came through.
 double Publisher::first_after_ms(Clock::time_point from) const {
   const std::lock_guard lock(mutex_);
-  const auto first = std::ranges::upper_bound(done_, from);
-  return first == done_.end() ? -1 : std::chrono::duration<double, std::milli>(*first - from).count();
+  double last = -1;
+  for (const auto& line : lines_) {
+    const auto first = std::ranges::upper_bound(line->done, from);
+    if (first == line->done.end()) return -1;
+    last = std::max(last, std::chrono::duration<double, std::milli>(*first - from).count());
+  }
+  return last;
 }
 
 double Publisher::longest_gap_ms(Clock::time_point from) const {
   const std::lock_guard lock(mutex_);
   Duration longest{};
-  for (auto at = std::ranges::upper_bound(done_, from); at != done_.end(); from = *at++) longest = std::max<Duration>(longest, *at - from);
-  return std::chrono::duration<double, std::milli>(std::max<Duration>(longest, Clock::now() - from)).count();
+  for (const auto& line : lines_) {
+    auto before = from;
+    for (auto at = std::ranges::upper_bound(line->done, from); at != line->done.end(); before = *at++) longest = std::max<Duration>(longest, *at - before);
+    longest = std::max<Duration>(longest, Clock::now() - before);
+  }
+  return std::chrono::duration<double, std::milli>(longest).count();
 }
 
 SiteConsumer::SiteConsumer(Open open) : open_(std::move(open)), thread_([this] { run(); }) {}

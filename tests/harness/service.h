@@ -20,32 +20,36 @@ namespace daarion::test {
 bool full_size_is_asked_for();
 inline constexpr const char* kFullSize = "full size: make routing-full, or ROUTING_FULL=1";
 
-/// Each message until it is acknowledged, with the same Nats-Msg-Id, the next one after it. Payload and id are "<origin> <the subject's first token>
-/// <n>", n from 0 in each subject.
+/// Each message until it is acknowledged, with the same Nats-Msg-Id, the next one of its subject after it. Payload and id are "<origin> <the subject's
+/// first token> <n>", n from 0 in each subject. Subjects wait for nothing of each other's: one stream's election holds up no other's messages.
 class Publisher {
  public:
-  static constexpr std::chrono::milliseconds kPace{4};  // between one message of each subject and the next: it is the faults that are tested, not the rate
+  static constexpr std::chrono::milliseconds kPace{4};  // between one message of a subject and the next: it is the faults that are tested, not the rate
   /// `until`: it stops after `least` messages of each subject once this is true.
-  Publisher(const NatsEndpoint& as, std::string origin, std::vector<std::string> subjects, int least, const std::atomic<bool>& until, std::chrono::milliseconds pace = kPace);
+  Publisher(const NatsEndpoint& as, std::string origin, const std::vector<std::string>& subjects, int least, const std::atomic<bool>& until, std::chrono::milliseconds pace = kPace);
   ~Publisher();
   void join();
-  int acked() const { return acked_; }
+  int acked() const;  // of all subjects
+  int acked_of(const std::string& subject) const;
   const std::string& origin() const { return origin_; }
-  /// How long after `from` the first message was acknowledged; negative: none was yet.
+  /// How long after `from` a message of each subject had been acknowledged; negative: of one none was yet.
   double first_after_ms(std::chrono::steady_clock::time_point from) const;
-  /// The longest that one message took until the next was acknowledged, from `from` on.
+  /// The longest that one message took until the next of its subject was acknowledged, from `from` on.
   double longest_gap_ms(std::chrono::steady_clock::time_point from) const;
 
  private:
-  void run(int least, const std::atomic<bool>& until, std::chrono::milliseconds pace);
+  struct Line {
+    std::string subject;
+    std::atomic<int> acked = 0;
+    std::vector<std::chrono::steady_clock::time_point> done;  // when each was acknowledged
+    std::thread thread;
+  };
+  void run(Line& line, int least, const std::atomic<bool>& until, std::chrono::milliseconds pace);
   bool put(const std::string& subject, const std::string& payload);
   std::shared_ptr<Connection> connection_;
   std::string origin_;
-  std::vector<std::string> subjects_;
-  std::atomic<int> acked_ = 0;
-  mutable std::mutex mutex_;  // guards what follows
-  std::vector<std::chrono::steady_clock::time_point> done_;
-  std::thread thread_;
+  mutable std::mutex mutex_;  // guards each line's done
+  std::vector<std::unique_ptr<Line>> lines_;
 };
 
 /// Reads a rule's messages at its node, from their beginning on; now and then it is restarted where it was. What comes marked as put again it looks up in

@@ -110,8 +110,11 @@ Readers::Readers(RouteRig& rig) {
   }
 }
 
-bool Readers::gave(std::size_t count) const {
-  return std::ranges::all_of(all_, [&](const Reader& reader) { return reader.consumer->count() >= count; });
+bool Readers::gave(const std::function<int(const std::string& subject)>& sent_of) const {
+  return std::ranges::all_of(all_, [&](const Reader& reader) {
+    const auto which = std::ranges::find(kStreams, reader.stream) - kStreams.begin();
+    return static_cast<int>(reader.consumer->count()) >= sent_of(kSubjects[static_cast<std::size_t>(which)]);
+  });
 }
 
 Keepers::Keepers(RouteRig& rig) : every_(kTendEvery * rig.world.load()), keepers_(rig, kStill * rig.world.load()), thread_([this] { run(); }) {}
@@ -136,7 +139,7 @@ Wrong judge(RouteRig& rig, const Readers& readers, const std::vector<std::unique
     std::set<std::string> sent, behind;
     const std::string token = kSubjects[s].substr(0, kSubjects[s].find('.'));
     for (const auto& publisher : publishers)
-      for (int n = 0; n < publisher->acked() / static_cast<int>(kSubjects.size()); ++n) sent.insert(publisher->origin() + " " + token + " " + std::to_string(n));
+      for (int n = 0; n < publisher->acked_of(kSubjects[s]); ++n) sent.insert(publisher->origin() + " " + token + " " + std::to_string(n));
     const auto hold = [&](const std::set<std::string>& seen, const std::string& where, int& lacks) {
       const auto lacking = std::ranges::count_if(sent, [&](const std::string& id) { return !seen.contains(id); });
       const auto unsent = std::ranges::count_if(seen, [&](const std::string& id) { return !sent.contains(id); });

@@ -1,6 +1,8 @@
 // Who publishes, reads and listens on a rig while servers die and links are cut, and what is wrong at the end.
 #pragma once
 
+#include <functional>
+
 #include "tests/routing/route_rig.h"
 
 namespace daarion::test {
@@ -48,8 +50,8 @@ class Ears {
 class Readers {
  public:
   explicit Readers(RouteRig& rig);
-  /// Whether each gave that many.
-  bool gave(std::size_t count) const;
+  /// Whether each gave as many as were sent of its subject.
+  bool gave(const std::function<int(const std::string& subject)>& sent_of) const;
   struct Reader {
     std::string who, stream;
     std::unique_ptr<SiteConsumer> consumer;

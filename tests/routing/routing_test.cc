@@ -1,6 +1,7 @@
 // The right message on the right node, on real servers: replicated ones once everywhere through cuts and kills, local ones nowhere else.
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "streams/js_request.h"
 #include "tests/harness/figures.h"
@@ -161,12 +162,12 @@ void through_cuts_and_kills(const RouteWorld& world, int least) {
   whisperer.reset();
   ears.reset();
   done = true;
-  std::size_t each = 0;
-  for (const auto& publisher : publishers) {
-    publisher->join();
-    each += static_cast<std::size_t>(publisher->acked()) / kSubjects.size();
-  }
-  (void)becomes([&] { return readers.gave(each); }, kSettle);
+  for (const auto& publisher : publishers) publisher->join();
+  const auto sent_of = [&](const std::string& subject) {
+    return std::accumulate(publishers.begin(), publishers.end(), 0, [&](int sum, const auto& publisher) { return sum + publisher->acked_of(subject); });
+  };
+  const int sent = std::accumulate(kSubjects.begin(), kSubjects.end(), 0, [&](int sum, const std::string& subject) { return sum + sent_of(subject); });
+  (void)becomes([&] { return readers.gave(sent_of); }, kSettle);
   Wrong wrong = judge(rig, readers, publishers);
   const int lacked = wrong.lacking + wrong.lost;
   for (const auto end = Clock::now() + (full ? 3 : 1) * kSettle; wrong.lacking + wrong.lost > 0 && Clock::now() < end; wrong = judge(rig, readers, publishers))
@@ -185,7 +186,7 @@ void through_cuts_and_kills(const RouteWorld& world, int least) {
     say({.name = name + at, .value = static_cast<double>(count), .unit = "messages", .samples = {}, .limit = "=0", .ok = count == 0});
   };
   const auto seen = [&](const char* name, double value, const char* unit) { say({.name = name + at, .value = value, .unit = unit, .samples = {}}); };
-  seen("routing_messages", static_cast<double>(each * kSubjects.size()), "messages");
+  seen("routing_messages", sent, "messages");
   seen("routing_local_messages_of_each_class", said, "messages");
   none("routing_lost", wrong.lost);
   none("routing_lacked_by_a_replica_or_edge", wrong.lacking);
@@ -203,7 +204,7 @@ void through_cuts_and_kills(const RouteWorld& world, int least) {
   say({.name = "routing_publishes_again_worst_ms" + at, .value = *std::ranges::max_element(again_ms), .unit = "ms", .samples = again_ms});
   seen("routing_seconds", std::chrono::duration<double>(Clock::now() - begun).count(), "s");
   const char* ledger = std::getenv("DAARION_LEDGER");
-  const std::string volume = std::to_string(each * kSubjects.size()) + " messages, " + std::to_string(world.nodes()) + " nodes, " + rig.servers.version();
+  const std::string volume = std::to_string(sent) + " messages, " + std::to_string(world.nodes()) + " nodes, " + rig.servers.version();
   EXPECT_TRUE(append_ledger(ledger == nullptr ? "" : ledger,
                             {.tier = "routing", .volume = volume, .faults = static_cast<unsigned long long>(kCuts + rig.servers.size()),
                              .result = std::to_string(wrong.lost + wrong.lacking) + " lost, " + std::to_string(wrong.given_twice + wrong.never_sent) + " doubtful, " +
