@@ -36,8 +36,12 @@ constexpr Duration kRead = seconds(10);
 constexpr std::uint64_t kCompared = 64;   // of the newest events, in each replica of the log
 constexpr Duration kAdmin = seconds(15);  // an append may wait for an election
 
-Result<std::shared_ptr<Connection>> connect(dev::LocalCluster& cluster, const std::vector<NatsServerPlan>& servers, Duration limit, bool sys = false) {
-  NatsEndpoint endpoint{.urls = {}, .user = sys ? kSysUser : kControlUser, .password = cluster.secrets()[sys ? "DAARION_SYS_PASSWORD" : "DAARION_CONTROL_PASSWORD"], .name = "test"};
+// What follows a leader answers it every second. For 10 s a server that is lost is shown as before.
+constexpr std::int64_t kSilentNs = 3'000'000'000;
+
+Result<std::shared_ptr<Connection>> connect(dev::LocalCluster& cluster, const std::vector<NatsServerPlan>& servers, Duration limit, const char* user = kControlUser) {
+  const bool sys = std::string_view(user) == kSysUser;
+  NatsEndpoint endpoint{.urls = {}, .user = user, .password = cluster.secrets()[sys ? "DAARION_SYS_PASSWORD" : "DAARION_CONTROL_PASSWORD"], .name = "test"};
   for (const NatsServerPlan& s : servers) endpoint.urls.push_back(s.url());
   auto connection = Connection::open(endpoint);
   if (!connection) return connection;
@@ -198,27 +202,48 @@ Result<std::shared_ptr<Connection>> core_connection(dev::LocalCluster& cluster, 
   return connect(cluster, core_servers(cluster, last), limit);
 }
 Result<std::shared_ptr<Connection>> sys_connection(dev::LocalCluster& cluster, const NodeId& last, Duration limit) {
-  return connect(cluster, core_servers(cluster, last), limit, true);
+  return connect(cluster, core_servers(cluster, last), limit, kSysUser);
 }
 
-Result<LogFollowers> log_followers(dev::LocalCluster& cluster, const NodeId& avoid) {
-  const auto connection = core_connection(cluster, avoid, seconds(1));
-  if (!connection) return tl::unexpected(connection.error());
-  const auto info = js_request(**connection, "$JS.API.STREAM.INFO.CLUSTER_LOG", nullptr, seconds(1));
+Result<Followers> followers_of(Connection& core, const std::string& stream) {
+  const auto info = js_request(core, "$JS.API.STREAM.INFO." + stream, nullptr, seconds(1));
   if (!info) return tl::unexpected(info.error());
-  if (!info->contains("cluster") || !info->contains("state")) return fail(Remedy::kRetry, "the log has no leader");
-  LogFollowers out{.last = {(*info)["state"].value("last_seq", std::uint64_t{0})}};
+  // Without a leader a server tells what it knew when there was one.
+  if (!info->contains("state") || !info->contains("cluster") || (*info)["cluster"].value("leader", "").empty()) return fail(Remedy::kRetry, stream + " has no leader");
+  Followers out{.last = (*info)["state"].value("last_seq", std::uint64_t{0})};
   for (const auto& follower : (*info)["cluster"].value("replicas", nlohmann::json::array())) {
     ++out.all;
-    out.whole += follower.value("current", false) && !follower.value("offline", false) && follower.value("lag", 0) == 0 ? 1 : 0;
+    const bool there = !follower.value("offline", false) && follower.value("active", std::int64_t{0}) < kSilentNs;
+    out.whole += there && follower.value("current", false) && follower.value("lag", 0) == 0 ? 1 : 0;
   }
   return out;
+}
+
+Result<Followers> log_followers(dev::LocalCluster& cluster, const NodeId& avoid) {
+  const auto connection = core_connection(cluster, avoid, seconds(1));
+  return connection ? followers_of(**connection, kClusterLog) : tl::unexpected(connection.error());
+}
+
+Result<std::size_t> whole_followers(dev::LocalCluster& cluster, const NodeId& avoid) {
+  std::size_t least = core_servers(cluster, avoid).size() - 1;
+  for (const char* user : {kControlUser, kRoutesUser}) {
+    const auto connection = connect(cluster, core_servers(cluster, avoid), seconds(1), user);
+    if (!connection) return tl::unexpected(connection.error());
+    const auto names = js_request(**connection, "$JS.API.STREAM.NAMES", nullptr, seconds(1));
+    if (!names) return tl::unexpected(names.error());
+    for (const std::string& name : names->value("streams", std::vector<std::string>{})) {
+      const auto followers = followers_of(**connection, name);
+      if (!followers) return tl::unexpected(followers.error());
+      if (followers->all > 0) least = std::min(least, followers->whole);
+    }
+  }
+  return least;
 }
 
 Result<bool> log_followers_agree(dev::LocalCluster& cluster, const NodeId& avoid) {
   const auto followers = log_followers(cluster, avoid);
   if (!followers) return tl::unexpected(followers.error());
-  const auto log = read_log(cluster, Sequence{followers->last.value > kCompared ? followers->last.value - kCompared : 1}, followers->last, avoid);
+  const auto log = read_log(cluster, Sequence{followers->last > kCompared ? followers->last - kCompared : 1}, Sequence{followers->last}, avoid);
   if (!log) return tl::unexpected(log.error());
   const auto connection = core_connection(cluster, avoid, seconds(1));
   if (!connection) return tl::unexpected(connection.error());

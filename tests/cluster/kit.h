@@ -68,13 +68,15 @@ struct LogRead {
 Result<LogRead> read_log(dev::LocalCluster& cluster, Sequence from, Sequence to, const NodeId& avoid);
 Result<LogRead> read_mirror(dev::LocalCluster& cluster, const NodeId& edge, Sequence to);
 
-/// What the log's leader says of the servers that follow it. Errors: kRetry, it has none.
-struct LogFollowers {
-  Sequence last;          // where the leader's log ends
+/// What a stream's leader says of the servers that follow it. Errors: kRetry, it has none.
+struct Followers {
+  std::uint64_t last = 0;  // where the leader's copy ends
   std::size_t all = 0;
-  std::size_t whole = 0;  // of them, those that are there and have all of it
+  std::size_t whole = 0;   // of them, those that are there and have all of it
 };
-Result<LogFollowers> log_followers(dev::LocalCluster& cluster, const NodeId& avoid);
+Result<Followers> log_followers(dev::LocalCluster& cluster, const NodeId& avoid);
+/// The fewest whole followers of any replicated stream of the core, the control plane's and the users'. Errors: kRetry, one has no leader.
+Result<std::size_t> whole_followers(dev::LocalCluster& cluster, const NodeId& avoid);
 /// Whether each of them also has the log's newest events, and no others in their places.
 Result<bool> log_followers_agree(dev::LocalCluster& cluster, const NodeId& avoid);
 
