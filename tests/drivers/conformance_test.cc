@@ -7,7 +7,6 @@
 
 #include <fstream>
 
-#include "controlplane/drivers/registry.h"
 #include "tests/drivers/engine_kit.h"
 
 namespace daarion::test {
@@ -45,33 +44,7 @@ class BlackHole {
   std::vector<int> fillers_;
 };
 
-class Conformance : public DriverBed<EngineNode>, public testing::WithParamInterface<const EngineKit*> {
- protected:
-  const EngineKit& kit() const { return *GetParam(); }
-  Result<std::unique_ptr<Driver>> make_driver(const DriverConfig& config, EngineHost& host) override { return kit().make(config, right_password_, host); }
-  void describe(DriverConfig& config) override {
-    config.resource.id = ResourceId(kit().resource());
-    config.resource.engine = kit().engine();
-    if (geteuid() == 0) config.engine_user = system_user_of(kit().engine());
-  }
-  /// A primary that takes rows.
-  EngineNode& writer(int number, std::uint64_t epoch = 1) {
-    EngineNode& n = primary(number, epoch);
-    const auto prepared = kit().prepare(n);
-    EXPECT_TRUE(prepared) << prepared.error().message;
-    return n;
-  }
-  void write(EngineNode& n, int from, int count) {
-    const auto done = kit().write(n, from, count);
-    EXPECT_TRUE(done) << done.error().message;
-  }
-  int count(EngineNode& n) {
-    const auto rows = kit().count(n);
-    EXPECT_TRUE(rows) << rows.error().message;
-    return rows.value_or(-1);
-  }
-  bool right_password_ = true;
-};
+class Conformance : public EngineBed {};
 
 TEST_P(Conformance, IsNeverWritableBeforePromotion) {
   EngineNode& n = make(1);
@@ -320,8 +293,7 @@ TEST_P(Conformance, ObservesAFrozenEngineInTime) {
   std::printf("figure %s_observe_primary_ms mean %.2f max %.2f\n", kit().resource().c_str(), sum / 50, worst);
 }
 
-INSTANTIATE_TEST_SUITE_P(Engines, Conformance, testing::Values(&postgres_kit(), &redis_kit()),
-                         [](const auto& param) { return param.param->resource(); });
+INSTANTIATE_TEST_SUITE_P(Engines, Conformance, testing::ValuesIn(engine_kits()), [](const auto& param) { return param.param->resource(); });
 
 }  // namespace
 }  // namespace daarion::test

@@ -4,7 +4,9 @@
 #include <memory>
 #include <ostream>
 #include <string>
+#include <vector>
 
+#include "controlplane/drivers/registry.h"
 #include "tests/drivers/bed.h"
 
 namespace daarion::test {
@@ -25,7 +27,36 @@ class EngineKit {
   virtual std::string password_hint() const = 0;
 };
 
-const EngineKit& postgres_kit();
-const EngineKit& redis_kit();
+/// PostgreSQL's and Redis'.
+const std::vector<const EngineKit*>& engine_kits();
+
+/// A bed of one engine's nodes, each engine in its turn.
+class EngineBed : public DriverBed<EngineNode>, public testing::WithParamInterface<const EngineKit*> {
+ protected:
+  const EngineKit& kit() const { return *GetParam(); }
+  Result<std::unique_ptr<Driver>> make_driver(const DriverConfig& config, EngineHost& host) override { return kit().make(config, right_password_, host); }
+  void describe(DriverConfig& config) override {
+    config.resource.id = ResourceId(kit().resource());
+    config.resource.engine = kit().engine();
+    if (geteuid() == 0) config.engine_user = system_user_of(kit().engine());
+  }
+  /// A primary that takes rows.
+  EngineNode& writer(int number, std::uint64_t epoch = 1) {
+    EngineNode& n = primary(number, epoch);
+    const auto prepared = kit().prepare(n);
+    EXPECT_TRUE(prepared) << prepared.error().message;
+    return n;
+  }
+  void write(EngineNode& n, int from, int count) {
+    const auto done = kit().write(n, from, count);
+    EXPECT_TRUE(done) << done.error().message;
+  }
+  int count(EngineNode& n) {
+    const auto rows = kit().count(n);
+    EXPECT_TRUE(rows) << rows.error().message;
+    return rows.value_or(-1);
+  }
+  bool right_password_ = true;
+};
 
 }  // namespace daarion::test

@@ -76,13 +76,11 @@ class RedisKit final : public EngineKit {
 
 }  // namespace
 
-const EngineKit& postgres_kit() {
-  static const PostgresKit kit;
-  return kit;
-}
-const EngineKit& redis_kit() {
-  static const RedisKit kit;
-  return kit;
+const std::vector<const EngineKit*>& engine_kits() {
+  static const PostgresKit postgres;
+  static const RedisKit redis;
+  static const std::vector<const EngineKit*> all{&postgres, &redis};
+  return all;
 }
 
 }  // namespace daarion::test
