@@ -1,4 +1,4 @@
-// The PostgreSQL driver against real servers on loopback. What is not asked of the driver is asked of the server itself.
+// The PostgreSQL driver against real servers on loopback.
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
@@ -20,77 +20,10 @@
 #include "controlplane/drivers/postgres/fitness.h"
 #include "controlplane/drivers/postgres/settings.h"
 #include "controlplane/drivers/registry.h"
-#include "tests/drivers/bed.h"
+#include "tests/drivers/postgres_bed.h"
 
 namespace daarion::postgres {
 namespace {
-
-namespace fs = std::filesystem;
-using std::chrono::milliseconds;
-using std::chrono::seconds;
-using Steady = std::chrono::steady_clock;
-
-using test::eventually;
-using test::kLimit;
-using test::ms_of;
-using test::session;
-
-const Credentials kCredentials{"replicator", "s3cr:et\\pass"};
-
-struct Node : test::EngineNode {
-  Result<Rows> sql(const std::string& text, const std::string& database = "postgres") {
-    auto c = Connection::open({.host = config.run_dir, .port = address().port, .user = "postgres", .password = "", .database = database}, kLimit);
-    if (!c) return tl::unexpected(c.error());
-    return (*c)->query(text, kLimit);
-  }
-  std::string value(const std::string& text) {
-    auto rows = sql(text);
-    return !rows ? rows.error().message : rows->empty() || (*rows)[0].empty() ? "" : (*rows)[0][0];
-  }
-};
-
-class Postgres : public test::DriverBed<Node> {
- protected:
-  Result<std::unique_ptr<Driver>> make_driver(const DriverConfig& config, EngineHost& host) override {
-    auto made = make_driver_with(config, kCredentials, host);
-    if (!made) return tl::unexpected(made.error());
-    return std::unique_ptr<Driver>(std::move(*made));
-  }
-  /// As a daemon that was started again beside a running engine.
-  void restart_daemon(Node& n) {
-    auto driver = make_driver(n.config, n.host);
-    ASSERT_TRUE(driver) << driver.error().message;
-    n.driver = std::move(*driver);
-  }
-  static void set_up(Node& n, const std::vector<std::string>& settings) {
-    for (const std::string& setting : settings) {
-      const auto set = n.sql("ALTER SYSTEM SET " + setting);
-      ASSERT_TRUE(set) << setting << ": " << set.error().message;
-    }
-    ASSERT_TRUE(n.sql("SELECT pg_reload_conf()"));
-  }
-  /// What pg_rewind would need of its own log is gone.
-  static void lose_wal(const Node& n) {
-    for (const auto& e : fs::directory_iterator(n.data() + "/pg_wal"))
-      if (e.is_regular_file() && e.path().filename().string().size() == 24) fs::remove(e.path());
-  }
-  /// The replica has less than its primary, and writes under the next epoch.
-  static void part(Node& primary, Node& replica, const std::string& lacked) {
-    ASSERT_TRUE(replica.run(Verb::kStop).ok);
-    ASSERT_EQ(primary.value(lacked + "; SELECT 'ok'"), "ok");
-    primary.host.kill_all();
-    ASSERT_TRUE(replica.run(Verb::kStart).ok);
-    ASSERT_TRUE(replica.run(Verb::kPromote, "", 2).ok);
-  }
-  static bool says(const std::vector<std::string>& lines, const std::string& words) {
-    return std::ranges::any_of(lines, [&](const std::string& line) { return line.find(words) != std::string::npos; });
-  }
-  void describe(DriverConfig& config) override {
-    config.resource.id = ResourceId("postgres");
-    config.resource.engine = "postgresql";
-    if (geteuid() == 0) config.engine_user = "postgres";
-  }
-};
 
 TEST_F(Postgres, StartsAsAStandbyWhateverBecameOfItsSignal) {
   Node& n = make(1);
@@ -433,59 +366,6 @@ TEST_F(Postgres, AStandbyThatHasLessOfASettingReplaysNoMoreAndSaysSo) {
   EXPECT_TRUE(b.observe().blocked.empty());
 }
 
-/// A replica that is away holds back a bounded amount of the primary's log, then only a copy brings it back.
-TEST_F(Postgres, ASlotThatKeepsTooMuchIsSaidCutOffAndMadeAnew) {
-  Node& a = primary(1);
-  Node& b = replica(2);
-  ASSERT_TRUE(caught_up(a, b));
-  ASSERT_TRUE(b.run(Verb::kStop).ok);
-  set_up(a, {"max_slot_wal_keep_size = '128MB'", "wal_keep_size = 0", "max_wal_size = '32MB'", "min_wal_size = '32MB'"});
-  const auto write_segments = [&](int n) {
-    for (; n > 0; --n) ASSERT_EQ(a.value("SELECT pg_logical_emit_message(false, 'x', 'y'); SELECT pg_switch_wal(); SELECT 'ok'"), "ok");
-  };
-  write_segments(6);
-  restart_daemon(a);
-  const std::vector<std::string> near = a.observe().problems;
-  EXPECT_TRUE(says(near, "slot daarion_node2 keeps ")) << testing::PrintToString(near);
-  EXPECT_TRUE(says(near, " MB of WAL; beyond 128MB it is cut off, and node2 is copied anew")) << testing::PrintToString(near);
-  write_segments(6);
-  ASSERT_TRUE(a.sql("CHECKPOINT"));
-  restart_daemon(a);
-  const EngineReport gone = a.observe();
-  ASSERT_EQ(gone.dropped_slots.size(), 2u) << "node3's too, which was never there";
-  EXPECT_EQ(gone.dropped_slots[0].node, NodeId("node2"));
-  EXPECT_EQ(gone.dropped_slots[0].slot, "daarion_node2");
-  EXPECT_EQ(gone.dropped_slots[0].why, "it kept more WAL than max_slot_wal_keep_size (128MB): node2 is copied anew");
-  EXPECT_EQ(a.value("SELECT count(*) FROM pg_replication_slots WHERE wal_status = 'reserved'"), "2");
-  EXPECT_TRUE(a.observe().dropped_slots.empty()) << "it is said once";
-  const DriverResult back = b.run(Verb::kRejoin, "node1");
-  ASSERT_TRUE(back.ok) << back.message;
-  EXPECT_EQ(back.method, "rebuild");
-  ASSERT_TRUE(b.run(Verb::kFollow, "node1").ok);
-  ASSERT_TRUE(caught_up(a, b));
-}
-
-/// The cluster file names one more member, and the daemon is started again beside its running engine.
-TEST_F(Postgres, AMemberThatIsAddedIsLetInWithoutARestart) {
-  Node& a = add(1);
-  a.config.peers.resize(2);
-  a.config.resource.members.resize(2);
-  restart_daemon(a);
-  for (const Verb verb : {Verb::kProvision, Verb::kStart, Verb::kPromote}) ASSERT_TRUE(a.run(verb).ok);
-  a.observe();
-  const std::string started = a.value("SELECT pg_postmaster_start_time()"), loaded = a.value("SELECT pg_conf_load_time()");
-  const auto lines = [&] { return a.value("SELECT count(*) FROM pg_hba_file_rules WHERE address = '" + peers_[2].host + "'"); };
-  EXPECT_EQ(lines(), "0");  // a refusal itself cannot be seen here: on the loopback every node comes from this host
-  a.config.peers = peers_;
-  a.config.resource.members.push_back(NodeId("node3"));
-  restart_daemon(a);
-  a.observe();
-  EXPECT_TRUE(eventually([&] { return a.observe(), lines() == "2" && a.value("SELECT pg_conf_load_time()") != loaded; })) << lines();
-  replica(3);
-  EXPECT_EQ(a.value("SELECT pg_postmaster_start_time()"), started);
-  EXPECT_EQ(a.value("SELECT active FROM pg_replication_slots WHERE slot_name = 'daarion_node3'"), "t");
-}
-
 TEST_F(Postgres, RebuildsWhenRewindingIsImpossible) {
   Node& a = primary(1);
   ASSERT_EQ(a.value("CREATE TABLE t AS SELECT generate_series(1, 10) i; SELECT 'ok'"), "ok");
@@ -642,99 +522,6 @@ TEST_F(Postgres, TwoTimelinesOfOneNumberHaveParted) {
   ASSERT_TRUE(a.run(Verb::kFollow, "node2", 2).ok);
   ASSERT_TRUE(caught_up(b, a));
   EXPECT_EQ(a.value("SELECT count(*) FROM t"), "100000");
-}
-
-TEST(PostgresRegistry, NamesWhatIsMissing) {
-  DirectHost host;
-  DriverConfig config;
-  config.resource.id = ResourceId("x");
-  config.resource.engine = "oracle";
-  const auto none = make_driver(config, host);
-  ASSERT_FALSE(none);
-  EXPECT_NE(none.error().message.find("postgresql"), std::string::npos);
-  config.resource.engine = "postgresql";
-  unsetenv("PG_REPLICATION_USER");
-  const auto bare = make_driver(config, host);
-  ASSERT_FALSE(bare);
-  EXPECT_NE(bare.error().message.find("PG_REPLICATION_USER is not set"), std::string::npos);
-}
-
-TEST(PostgresControl, RecordsEndAfterPageHeaders) {
-  constexpr std::uint64_t page = 8192;
-  constexpr std::uint64_t segment = 16 << 20;
-  EXPECT_EQ(advance({0x3000028}, 114, page, segment).value, 0x30000a0u);
-  EXPECT_EQ(advance({0x3001fb0}, 80, page, segment).value, 0x3002000u);  // fills its page: no header yet
-  EXPECT_EQ(advance({0x3001fb0}, 114, page, segment).value, 0x3002000u + 24 + 40);
-  EXPECT_EQ(advance({0x3ffffb0}, 114, page, segment).value, 0x4000000u + 40 + 40);
-}
-
-TEST(PostgresSettings, SlotNamesAreUnique) {
-  EXPECT_EQ(slot_of(NodeId("node1")), "daarion_node1");
-  EXPECT_NE(slot_of(NodeId("a-b")), slot_of(NodeId("a_b")));
-  EXPECT_NE(slot_of(NodeId("a-db")), slot_of(NodeId("a--b")));
-  for (const char* node : {"node1", "a-b", "a_b", "a-db", "a--b", "a_db", "a-_-b"}) EXPECT_EQ(node_of_slot(slot_of(NodeId(node))), NodeId(node));
-  EXPECT_TRUE(node_of_slot("debezium").empty());
-}
-
-TEST(PostgresSettings, RenderSyncModes) {
-  DriverConfig c;
-  c.self = NodeId("node1");
-  for (const char* n : {"node1", "node2", "node-3"}) {
-    c.resource.members.push_back(NodeId(n));
-    c.peers.push_back({NodeId(n), "10.0.0.1", 5432});
-  }
-  const auto has = [&](const std::string& line) {
-    return render_settings(c, nullptr, kCredentials).find(line + "\n") != std::string::npos;
-  };
-  EXPECT_TRUE(has("synchronous_standby_names = ''"));
-  c.resource.sync = SyncMode::kSync;
-  EXPECT_TRUE(has(R"(synchronous_standby_names = 'FIRST 1 ("node2", "node-3")')"));
-  c.resource.sync = SyncMode::kQuorum;
-  EXPECT_TRUE(has(R"(synchronous_standby_names = 'ANY 1 ("node2", "node-3")')"));
-  using Read = std::pair<std::vector<NodeId>, std::uint32_t>;
-  EXPECT_EQ(read_sync_names(R"(ANY 2 ("node2", "node-3"))"), (Read{{NodeId("node2"), NodeId("node-3")}, 2}));
-  EXPECT_EQ(read_sync_names(sync_names(c.resource, {NodeId("node-3")}, 1)), (Read{{NodeId("node-3")}, 1}));
-  EXPECT_EQ(read_sync_names(""), Read{});
-  EXPECT_EQ(read_sync_names("node2"), Read{}) << "not of our writing";
-  EXPECT_TRUE(has("primary_conninfo = ''"));
-  const std::string follows = render_settings(c, &c.peers[1], kCredentials);
-  EXPECT_EQ(follows.find("pass"), follows.find("password_encryption"));  // and no password or passfile before it
-  EXPECT_EQ(follows.find(kCredentials.password), std::string::npos);
-  EXPECT_EQ(render_pass_file(kCredentials), "*:*:*:replicator:s3cr\\:et\\\\pass\n");
-}
-
-TEST(PostgresAncestry, JudgesByHistoryAndOpenings) {
-  const auto never = [](std::uint64_t, Lsn) { return false; };
-  const auto past = [](std::uint64_t, Lsn) { return true; };
-  const Lineage up{.identity = "7", .timeline = 3, .end = {900}, .writable = true, .history = {{1, {100}}, {2, {500}}}};
-  EXPECT_EQ(judge({.identity = "8", .timeline = 2}, up, never).kinship, Kinship::kOtherSystem);
-  Lineage own{.identity = "7", .timeline = 2, .end = {500}, .history = {{1, {100}}}};
-  EXPECT_EQ(judge(own, up, never).kinship, Kinship::kMayFollow);
-  EXPECT_EQ(judge(own, up, past).kinship, Kinship::kParted);
-  own.end = {501};
-  EXPECT_EQ(judge(own, up, never).kinship, Kinship::kParted);
-  own = {.identity = "7", .timeline = 3, .end = {700}, .history = {{1, {100}}, {2, {500}}}};
-  EXPECT_EQ(judge(own, up, past).kinship, Kinship::kMayFollow);
-  own.history[1].end = {400};
-  EXPECT_EQ(judge(own, up, never).kinship, Kinship::kSameNumber);
-  Lineage theirs = up;
-  theirs.openings = {{3, {session(1), {7}, NodeId("node2")}}};
-  own = {.identity = "7", .timeline = 3, .end = {700}, .history = {{1, {100}}, {2, {500}}}, .openings = {{3, {session(2), {9}, NodeId("node3")}}}};
-  EXPECT_EQ(judge(own, theirs, never).kinship, Kinship::kSameNumber);
-  theirs.writable = false;
-  EXPECT_EQ(judge(own, theirs, never).kinship, Kinship::kBehind) << "ours may be the newer one";
-  own = {.identity = "7", .timeline = 4, .end = {700}, .history = {{1, {100}}, {2, {500}}, {3, {600}}}};
-  EXPECT_EQ(judge(own, up, never).kinship, Kinship::kParted);
-  Lineage standby = up;
-  standby.writable = false;
-  EXPECT_EQ(judge(own, standby, never).kinship, Kinship::kBehind);
-}
-
-TEST(PostgresMarker, ReadsWhatItWrote) {
-  const Marker m{NodeId("node1"), ResourceId("postgres"), "7123", {{2, {session(9), {4}, NodeId("node2")}}}};
-  EXPECT_EQ(parse_marker(to_text(m)), m);
-  EXPECT_FALSE(parse_marker("{\"schema\": 2}"));
-  EXPECT_FALSE(parse_marker("not json"));
 }
 
 }  // namespace

@@ -31,6 +31,9 @@ inline constexpr std::chrono::milliseconds kUpstreamLimit{2000};
 inline constexpr std::uint32_t kReplayPauseState = 140000;  // pg_get_wal_replay_pause_state()
 inline constexpr std::uint32_t kCheckpointRole = 150000;    // pg_checkpoint: others than a superuser may ask for a checkpoint
 
+/// Best effort: what fails, or takes longer than 300 ms, is tried again with the next look.
+Rows ask(Connection& c, const std::string& sql);
+
 class Engine final : public PostgresDriver {
  public:
   Engine(DriverConfig config, Credentials credentials, Tools tools, EngineHost& host);
@@ -109,11 +112,12 @@ class Engine final : public PostgresDriver {
   bool file_has(const std::string& names) const;
   void fill_sync(EngineReport& report, const Seen& seen);
 
-  // ---- what is to be so, and what a person should know of (upkeep.cc)
+  // ---- what is to be so, and what a person should know of (upkeep.cc, slots.cc)
   void keep_up(const Seen& seen);
   void keep_role(Connection& c);
   void keep_checkpoint(Connection& c);
   void keep_slots(Connection& c);
+  void keep_slots_as_heir(Connection& c, const Seen& seen);
   void keep_files(const Seen& seen);
   std::string why_replay_stands(Connection& c);
   void fill_problems(EngineReport& report, const Seen& seen);

@@ -1,6 +1,4 @@
 // What is to be so while an engine runs, seen to by every look that finds it due, and what a person should know of it.
-#include <algorithm>
-
 #include "controlplane/drivers/postgres/engine.h"
 
 namespace daarion::postgres {
@@ -13,39 +11,11 @@ constexpr milliseconds kKeepUpLimit{300};
 // Why a replay stands is asked again this often while it does: until somebody mends it.
 constexpr seconds kBlockedHolds{5};
 
-/// Best effort: what fails is tried again with the next look.
-Rows ask(Connection& c, const std::string& sql) { return c.alive() ? c.query(sql, kKeepUpLimit).value_or(Rows{}) : Rows{}; }
-
-struct Slot {
-  std::string name;
-  NodeId node;  // whose it is; empty: not one of ours
-  bool active = false;
-  std::string status;      // pg_replication_slots.wal_status
-  std::uint64_t kept = 0;  // bytes of WAL; 0 once it was cut off
-  std::string limit;       // max_slot_wal_keep_size, "4GB"; "-1": none
-};
-
-const std::string kSlots =
-    "SELECT slot_name, slot_type, active, coalesce(wal_status, ''), coalesce(greatest(0, pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)), 0)::bigint, "
-    "current_setting('max_slot_wal_keep_size') FROM pg_replication_slots ORDER BY slot_name";
-
-Slot slot_in(const Row& v) { return {v[0], v[1] == "physical" ? node_of_slot(v[0]) : NodeId{}, v[2] == "t", v[3], number_of(v[4]), v[5]}; }
-
-/// Empty: it keeps what any server keeps. PostgreSQL says "extended" beyond max_wal_size, "unreserved" beyond the limit, until a checkpoint.
-std::string problem_of(const Slot& s) {
-  if (s.status != "extended" && s.status != "unreserved" && s.status != "lost") return {};
-  const std::string then = s.node.empty() ? "what reads it has lost its place" : s.node.value + " is copied anew";
-  const std::string name = "slot " + s.name;
-  if (s.status == "lost") return name + " was cut off at " + s.limit + " of WAL: " + then;
-  const std::string keeps = name + " keeps " + std::to_string(s.kept >> 20) + " MB of WAL";
-  if (s.limit == "-1") return keeps + ", and nothing bounds it (max_slot_wal_keep_size)";
-  if (s.status == "unreserved") return keeps + ", more than " + s.limit + ": with the next checkpoint it is cut off, and " + then;
-  return keeps + "; beyond " + s.limit + " it is cut off, and " + then;
-}
-
 }  // namespace
 
-/// On a primary the replication user, its rights and the members' slots; on a standby no old slots of ours, which would keep WAL for ever.
+Rows ask(Connection& c, const std::string& sql) { return c.alive() ? c.query(sql, kKeepUpLimit).value_or(Rows{}) : Rows{}; }
+
+/// On a primary the replication user, its rights and the members' slots; on a standby the slots that it would need as its heir.
 void Engine::keep_up(const Seen& seen) {
   kept_up_ = Steady::now();
   kept_up_incarnation_ = kept_incarnation_;
@@ -55,7 +25,7 @@ void Engine::keep_up(const Seen& seen) {
   if (!conn) return;
   Connection& c = **conn;
   if (!seen.primary) {
-    ask(c, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name LIKE 'daarion\\_%' AND slot_type = 'physical' AND NOT active");
+    keep_slots_as_heir(c, seen);
     learn_followed(seen);
     return;
   }
@@ -92,28 +62,6 @@ void Engine::keep_checkpoint(Connection& c) {
   if (old.empty() || old[0][0] != "t") return;
   auto own = Connection::open({.host = config_.run_dir, .port = find_peer(config_, config_.self)->port, .user = kSuperuser, .password = ""}, kConnectLimit);
   if (own) (void)(*own)->query("CHECKPOINT", kAskLimit);
-}
-
-/// A member's slot keeps WAL for it, up to a bound: one that was cut off is made anew, and the log is told, as the member can only be copied anew.
-void Engine::keep_slots(Connection& c) {
-  const auto& members = config_.resource.members;
-  const auto is_wanted = [&](const NodeId& node) { return node != config_.self && std::ranges::find(members, node) != members.end(); };
-  for (const Row& row : ask(c, kSlots)) {
-    const Slot slot = slot_in(row);
-    const bool cut_off = slot.status == "lost";
-    if (!slot.node.empty() && !slot.active && (cut_off || !is_wanted(slot.node))) {
-      const std::string why = !is_wanted(slot.node) ? slot.node.value + " is no replica here any more"
-                                                    : "it kept more WAL than max_slot_wal_keep_size (" + slot.limit + "): " + slot.node.value + " is copied anew";
-      if (!ask(c, "SELECT pg_drop_replication_slot(" + c.literal(slot.name) + ")").empty()) dropped_slots_.push_back({slot.node, slot.name, why});
-    } else if (std::string problem = problem_of(slot); !problem.empty()) {
-      slot_problems_.push_back(std::move(problem));
-    }
-  }
-  std::string wanted;
-  for (const NodeId& node : members)
-    if (is_wanted(node)) wanted += (wanted.empty() ? "" : ", ") + c.literal(slot_of(node));
-  if (wanted.empty()) return;
-  ask(c, "SELECT pg_create_physical_replication_slot(n, true) FROM unnest(ARRAY[" + wanted + "]) n WHERE n NOT IN (SELECT slot_name FROM pg_replication_slots)");
 }
 
 /// Members come and go while it runs: who may connect, and whom a commit waits for. A restarted daemon may have another cluster file.
