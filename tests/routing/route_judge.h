@@ -35,15 +35,12 @@ class Ears {
   bool hear(int node, int from) const { return newest(node) >= from; }
   /// The newest number that each ear at that node heard of both that are the node's own.
   int newest(int node) const;
-  /// That node's server was away: so many may be missed, of what was said since each had heard last.
-  void may_miss(int node, int count) { may_miss_[node] += count; }
   /// What came where it may not come; and that what may come did, once each. Returns how many messages leaked.
   int leaks() const;
 
  private:
   const RouteRig& rig_;
   std::map<int, std::vector<std::unique_ptr<Ear>>> at_;
-  std::map<int, int> may_miss_;
 };
 
 /// What services read of each rule at each site, from its beginning.

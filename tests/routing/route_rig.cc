@@ -14,6 +14,16 @@ using std::chrono::seconds;
 constexpr milliseconds kAgain(50);
 constexpr std::int64_t kReadWaitMs = 2000;
 
+/// How often a connection was made again.
+std::uint64_t remade(natsConnection* nc) {
+  natsStatistics* raw = nullptr;
+  if (natsStatistics_Create(&raw) != NATS_OK) return 0;
+  std::uint64_t out = 0;
+  if (natsConnection_GetStats(nc, raw) == NATS_OK) natsStatistics_GetCounts(raw, nullptr, nullptr, nullptr, nullptr, &out);
+  natsStatistics_Destroy(raw);
+  return out;
+}
+
 RoutePlan plan_for(const NatsServers& servers) { return plan_routes(servers.file().spec); }
 
 }  // namespace
@@ -99,8 +109,10 @@ Ear::Ear(const NatsEndpoint& as) : connection_(Connection::open(as).value()), th
 void Ear::run() {
   std::shared_ptr<Link> link;
   Subscription all;
+  std::uint64_t before = 0;  // lives of the links that are gone
   while (!closed_) {
     if (auto now = connection_->handles().link(); now != link) {
+      if (link) before += remade(link->nc) + 1;
       link = std::move(now);
       natsSubscription* raw = nullptr;
       if (natsConnection_SubscribeSync(&raw, link->nc, ">") != NATS_OK) {
@@ -122,16 +134,22 @@ void Ear::run() {
     const std::lock_guard lock(mutex_);
     ++heard_[std::string(subject)];
     if (!counts) continue;
-    auto& [count, came] = counts_[std::string(subject)];
-    const auto at = static_cast<std::size_t>(std::max(number, 0));
-    if (came.size() <= at) came.resize(at + 1);
-    ++(came[at] ? count.repeats : count.came);
-    came[at] = true;
-    count.first = count.first < 0 ? number : std::min(count.first, number);
-    count.newest = std::max(count.newest, number);
+    take(std::string(subject), number, before + remade(link->nc));
   }
   all.reset();
   nats_ReleaseThreadMemory();
+}
+
+/// Each life of the connection may begin with one gap.
+void Ear::take(const std::string& subject, int number, std::uint64_t lives) {
+  auto& [count, came, gone] = counts_[subject];
+  const auto at = static_cast<std::size_t>(std::max(number, 0));
+  if (came.size() <= at) came.resize(at + 1);
+  ++(came[at] ? count.repeats : count.came);
+  came[at] = true;
+  if (count.newest >= 0 && number > count.newest + 1 && lives > gone) count.away += number - count.newest - 1, gone = lives;
+  count.first = count.first < 0 ? number : std::min(count.first, number);
+  count.newest = std::max(count.newest, number);
 }
 
 Ear::~Ear() {

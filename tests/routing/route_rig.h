@@ -83,23 +83,26 @@ class Ear {
   explicit Ear(const NatsEndpoint& as);
   ~Ear();
   std::map<std::string, int> heard() const;
-  /// Of a subject whose payloads count up. repeats: how many had come before; missed: how many between the first and the newest did not come. In which order they
-  /// come is not asked: what was published while its connection was made again is sent late.
+  /// Of a subject whose payloads count up. repeats: how many had come before; missed: how many between the first and the newest did not come; away: how many of
+  /// those lie where its connection was made again, by a server's end or since a server that got no time looked frozen. In which order they come is not asked:
+  /// what was published while its connection was made again is sent late.
   struct Count {
-    int first = -1, newest = -1, came = 0, repeats = 0;
+    int first = -1, newest = -1, came = 0, repeats = 0, away = 0;
     int missed() const { return newest - first + 1 - came; }
   };
   Count count(const std::string& subject) const;
 
  private:
   void run();
+  void take(const std::string& subject, int number, std::uint64_t lives);  // mutex_ is held
   std::shared_ptr<Connection> connection_;
   std::atomic<bool> closed_ = false;
   mutable std::mutex mutex_;  // guards what follows
   std::map<std::string, int> heard_;
   struct Counted {
     Count count;
-    std::vector<bool> came;  // by number
+    std::vector<bool> came;   // by number
+    std::uint64_t lives = 0;  // of its connection, when it last was away
   };
   std::map<std::string, Counted> counts_;
   std::thread thread_;
