@@ -77,15 +77,16 @@ void Publisher::run(Line& line, int least, const std::atomic<bool>& until, milli
 }
 
 /// One that was on its way when the server died counts from when it came through.
-double Publisher::first_after_ms(Clock::time_point from) const {
+std::vector<double> Publisher::first_after_ms(Clock::time_point from) const {
   const std::lock_guard lock(mutex_);
-  double last = -1;
+  std::vector<double> out;
   for (const auto& line : lines_) {
     const auto first = std::ranges::upper_bound(line->done, from);
-    if (first == line->done.end()) return -1;
-    last = std::max(last, std::chrono::duration<double, std::milli>(*first - from).count());
+    if (first == line->done.end()) return {};
+    out.push_back(std::chrono::duration<double, std::milli>(*first - from).count());
   }
-  return last;
+  std::ranges::sort(out);
+  return out;
 }
 
 double Publisher::longest_gap_ms(Clock::time_point from) const {

@@ -32,8 +32,8 @@ class Publisher {
   int acked() const;  // of all subjects
   int acked_of(const std::string& subject) const;
   const std::string& origin() const { return origin_; }
-  /// How long after `from` a message of each subject had been acknowledged; negative: of one none was yet.
-  double first_after_ms(std::chrono::steady_clock::time_point from) const;
+  /// How long after `from` the first message of each subject was acknowledged, the soonest first; empty: of one none was yet.
+  std::vector<double> first_after_ms(std::chrono::steady_clock::time_point from) const;
   /// The longest that one message took until the next of its subject was acknowledged, from `from` on.
   double longest_gap_ms(std::chrono::steady_clock::time_point from) const;
 

@@ -20,7 +20,7 @@ using Json = nlohmann::json;
 
 constexpr int kCuts = 3;
 constexpr milliseconds kCutFor(2000), kDownFor(2500);
-constexpr double kAgainLimitMs = 10'000;  // JetStream's own election, of a stream and of the group behind it
+constexpr double kAgainLimitMs = 10'000;  // JetStream's own election, of a stream and of the group behind it; of one stream in three it may be split, and take another
 constexpr Duration kSettle = seconds(90);
 constexpr Duration kWhispered = seconds(900);  // of ten thousand messages of each class, of nine nodes on two cores
 
@@ -111,15 +111,17 @@ double cut_once(RouteRig& rig, const std::vector<std::unique_ptr<Publisher>>& pu
   return std::chrono::duration<double, std::milli>(Clock::now() - healed).count();
 }
 
-/// A server dies and comes back. Returns after how long a node of the core that lives publishes again.
-double kill_once(RouteRig& rig, const std::vector<std::unique_ptr<Publisher>>& publishers, int server, Ears& ears, const Whisperer& whisperer) {
+/// A server dies and comes back. Returns after how long a node of the core that lives publishes each subject again, the soonest first.
+std::vector<double> kill_once(RouteRig& rig, const std::vector<std::unique_ptr<Publisher>>& publishers, int server, Ears& ears, const Whisperer& whisperer) {
   EXPECT_TRUE(becomes([&] { return core_is_whole(*rig.core); }, kSettle)) << "before the kill of " << rig.servers.name(server);
   EXPECT_TRUE(server != 0 || leads_all(rig, server));
   const Publisher& other = *publishers[server == 1 ? 0 : 1];
   const auto killed = Clock::now();
   rig.servers.kill(server);
-  EXPECT_TRUE(becomes([&] { return other.first_after_ms(killed + milliseconds(100)) >= 0; }, kSettle));
-  const double again = other.first_after_ms(killed + milliseconds(100)) + 100;
+  EXPECT_TRUE(becomes([&] { return !other.first_after_ms(killed + milliseconds(100)).empty(); }, kSettle));
+  std::vector<double> again = other.first_after_ms(killed + milliseconds(100));
+  for (double& ms : again) ms += 100;
+  if (again.empty()) again.push_back(std::chrono::duration<double, std::milli>(kSettle).count());  // longer than that
   std::this_thread::sleep_for(kDownFor);
   rig.servers.start(server);
   if (!rig.servers.is_witness(server)) {
@@ -143,14 +145,16 @@ void through_cuts_and_kills(const RouteWorld& world, int least) {
   auto ears = std::make_unique<Ears>(rig);
   auto whisperer = std::make_unique<Whisperer>(rig, full ? milliseconds(4) * world.load() : milliseconds(20));
   EXPECT_TRUE(becomes([&] { return std::ranges::all_of(rig.nodes(), [&](int i) { return ears->hear(i, 0); }); })) << "nothing is heard";
-  std::vector<double> caught_up_ms, again_ms;
+  std::vector<double> caught_up_ms, again_ms, last_again_ms;  // of each kill: when most subjects were published again, and when all were
   for (int cut = 0; cut < kCuts; ++cut) {
     std::this_thread::sleep_for(milliseconds(500));
     caught_up_ms.push_back(cut_once(rig, publishers));
   }
   for (int server = 0; server < rig.servers.size(); ++server) {
-    const double again = kill_once(rig, publishers, server, *ears, *whisperer);
-    if (!rig.servers.is_edge(server)) again_ms.push_back(again);
+    const std::vector<double> again = kill_once(rig, publishers, server, *ears, *whisperer);
+    if (rig.servers.is_edge(server)) continue;
+    again_ms.push_back(median(again));
+    last_again_ms.push_back(again.back());
   }
   EXPECT_TRUE(becomes([&] { return core_is_whole(*rig.core); }, kSettle));
   EXPECT_TRUE(becomes([&] { return whisperer->said() >= least; }, full ? kWhispered : kSettle)) << whisperer->said() << " of each local class";
@@ -201,6 +205,7 @@ void through_cuts_and_kills(const RouteWorld& world, int least) {
   EXPECT_LE(again_ms[0], kAgainLimitMs) << "node2 after node1's SIGKILL";
   say({.name = "routing_node2_publishes_again_ms" + at, .value = again_ms[0], .unit = "ms", .samples = {}, .limit = "<=10000", .ok = again_ms[0] <= kAgainLimitMs});
   say({.name = "routing_publishes_again_worst_ms" + at, .value = *std::ranges::max_element(again_ms), .unit = "ms", .samples = again_ms});
+  say({.name = "routing_publishes_all_again_ms" + at, .value = *std::ranges::max_element(last_again_ms), .unit = "ms", .samples = last_again_ms});
   seen("routing_seconds", std::chrono::duration<double>(Clock::now() - begun).count(), "s");
   const char* ledger = std::getenv("DAARION_LEDGER");
   const std::string volume = std::to_string(sent) + " messages, " + std::to_string(world.nodes()) + " nodes, " + rig.servers.version();
