@@ -91,6 +91,8 @@ TEST_F(PostgresSlots, TheHeirKeepsWhatItsFellowsLack) {
     return b.value("SELECT restart_lsn >= " + quoted(here) + "::pg_lsn FROM pg_replication_slots WHERE slot_name = 'daarion_node3'") == "t";
   })) << place_at_b() << " of " << here;
   ASSERT_TRUE(c.run(Verb::kStop).ok);
+  ASSERT_TRUE(caught_up(a, b));
+  look();
   const std::string away = place_at_b();
   for (int i = 0; i < 8; ++i) ASSERT_EQ(a.value("INSERT INTO t VALUES (" + std::to_string(i) + "); SELECT pg_switch_wal(); SELECT 'ok'"), "ok");
   ASSERT_TRUE(a.sql("CHECKPOINT"));
