@@ -11,6 +11,8 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <thread>
 
 #include "controlplane/drivers/subprocess.h"
@@ -25,6 +27,18 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
   for (const std::string& t : texts) out.push_back(const_cast<char*>(t.c_str()));
   out.push_back(nullptr);
   return out;
+}
+
+/// Whether each thread has stopped, or is dead: one that runs on another processor goes on for a moment, and may answer.
+bool all_stopped(pid_t pid) {
+  std::error_code error;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task", error)) {
+    std::ifstream in(task.path() / "stat");
+    const std::string stat{std::istreambuf_iterator<char>(in), {}};
+    const std::size_t name_ends = stat.rfind(')');
+    if (name_ends != std::string::npos && std::string("TZX").find(stat[name_ends + 2]) == std::string::npos) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -84,6 +98,7 @@ bool DirectHost::running() const {
 
 Result<void> DirectHost::stop(int signal) {
   if (pid_ != 0 && kill(pid_, signal) != 0) return fail(Remedy::kRetry, std::string("stop the engine: ") + std::strerror(errno));
+  while (signal == SIGSTOP && pid_ != 0 && !all_stopped(pid_)) std::this_thread::sleep_for(kPoll);
   return {};
 }
 

@@ -16,7 +16,7 @@ class DirectHost : public EngineHost {
   DirectHost();
   ~DirectHost() override;  // leaves no process
   Result<std::uint64_t> start(const EngineCommand& command) override;
-  Result<void> stop(int signal) override;
+  Result<void> stop(int signal) override;  // SIGSTOP: returns once it has stopped
   Result<void> wait_empty(Duration limit) override;
   std::uint64_t incarnation() const override { return incarnation_; }
   bool running() const override;
