@@ -3,6 +3,7 @@
 
 #include <functional>
 
+#include "tests/routing/ear.h"
 #include "tests/routing/route_rig.h"
 
 namespace daarion::test {
@@ -17,11 +18,14 @@ class Whisperer {
   Whisperer(RouteRig& rig, std::chrono::milliseconds pace);
   ~Whisperer();
   int said() const { return said_; }  // of each class on each node: the number of the next one
+  /// Of the connection by which it speaks at that node.
+  const Remakings& remakings(const std::string& node) const { return remakings_.at(node); }
 
  private:
   void run(std::chrono::milliseconds pace);
   std::vector<std::string> names_;
   std::vector<std::shared_ptr<Connection>> links_;
+  std::map<std::string, Remakings> remakings_;
   std::atomic<bool> closed_ = false;
   std::atomic<int> said_ = 0;
   std::thread thread_;
@@ -33,12 +37,13 @@ class Ears {
   explicit Ears(const RouteRig& rig);
   /// Whether each ear at that node heard of number `from` or a later one, of both that are the node's own.
   bool hear(int node, int from) const { return newest(node) >= from; }
-  /// The newest number that each ear at that node heard of both that are the node's own.
-  int newest(int node) const;
-  /// What came where it may not come; and that what may come did, once each. Returns how many messages leaked.
-  int leaks() const;
+  /// What came where it may not come; and that what may come did, once each, but for what was said while the speaker's connection or the ear's was away.
+  /// Returns how many messages leaked.
+  int leaks(const Whisperer& whisperer) const;
 
  private:
+  /// The newest number that each ear at that node heard of both that are the node's own.
+  int newest(int node) const;
   const RouteRig& rig_;
   std::map<int, std::vector<std::unique_ptr<Ear>>> at_;
 };

@@ -1,7 +1,5 @@
 #include "tests/routing/route_rig.h"
 
-#include <charconv>
-
 #include "streams/js_request.h"
 #include "streams/route_streams.h"
 
@@ -13,16 +11,6 @@ using std::chrono::seconds;
 
 constexpr milliseconds kAgain(50);
 constexpr std::int64_t kReadWaitMs = 2000;
-
-/// How often a connection was made again.
-std::uint64_t remade(natsConnection* nc) {
-  natsStatistics* raw = nullptr;
-  if (natsStatistics_Create(&raw) != NATS_OK) return 0;
-  std::uint64_t out = 0;
-  if (natsConnection_GetStats(nc, raw) == NATS_OK) natsStatistics_GetCounts(raw, nullptr, nullptr, nullptr, nullptr, &out);
-  natsStatistics_Destroy(raw);
-  return out;
-}
 
 RoutePlan plan_for(const NatsServers& servers) { return plan_routes(servers.file().spec); }
 
@@ -102,70 +90,6 @@ Log log_of(const RouteRig& rig) {
   log.add(LogCreated{log_id(), "test", {}});
   log.add(TopologyChanged{rig.servers.file().spec, "hash"});
   return log;
-}
-
-Ear::Ear(const NatsEndpoint& as) : connection_(Connection::open(as).value()), thread_([this] { run(); }) {}
-
-void Ear::run() {
-  std::shared_ptr<Link> link;
-  Subscription all;
-  std::uint64_t before = 0;  // lives of the links that are gone
-  while (!closed_) {
-    if (auto now = connection_->handles().link(); now != link) {
-      if (link) before += remade(link->nc) + 1;
-      link = std::move(now);
-      natsSubscription* raw = nullptr;
-      if (natsConnection_SubscribeSync(&raw, link->nc, ">") != NATS_OK) {
-        link.reset();
-        std::this_thread::sleep_for(kAgain);
-        continue;
-      }
-      natsSubscription_SetPendingLimits(raw, -1, -1);
-      all.take(link, raw);
-    }
-    natsMsg* got = nullptr;
-    if (natsSubscription_NextMsg(&got, all.get(), kAgain.count()) != NATS_OK) continue;
-    const MsgPtr message(got);
-    const std::string_view subject = natsMsg_GetSubject(got);
-    if (subject.starts_with("_") || subject.starts_with("$")) continue;
-    int number = 0;
-    const std::string_view payload(natsMsg_GetData(got), static_cast<std::size_t>(natsMsg_GetDataLength(got)));
-    const bool counts = std::from_chars(payload.begin(), payload.end(), number).ec == std::errc{};
-    const std::lock_guard lock(mutex_);
-    ++heard_[std::string(subject)];
-    if (!counts) continue;
-    take(std::string(subject), number, before + remade(link->nc));
-  }
-  all.reset();
-  nats_ReleaseThreadMemory();
-}
-
-/// Each life of the connection may begin with one gap.
-void Ear::take(const std::string& subject, int number, std::uint64_t lives) {
-  auto& [count, came, gone] = counts_[subject];
-  const auto at = static_cast<std::size_t>(std::max(number, 0));
-  if (came.size() <= at) came.resize(at + 1);
-  ++(came[at] ? count.repeats : count.came);
-  came[at] = true;
-  if (count.newest >= 0 && number > count.newest + 1 && lives > gone) count.away += number - count.newest - 1, gone = lives;
-  count.first = count.first < 0 ? number : std::min(count.first, number);
-  count.newest = std::max(count.newest, number);
-}
-
-Ear::~Ear() {
-  closed_ = true;
-  thread_.join();
-}
-
-std::map<std::string, int> Ear::heard() const {
-  const std::lock_guard lock(mutex_);
-  return heard_;
-}
-
-Ear::Count Ear::count(const std::string& subject) const {
-  const std::lock_guard lock(mutex_);
-  const auto at = counts_.find(subject);
-  return at == counts_.end() ? Count{} : at->second.count;
 }
 
 void Tally::take(const std::string& id) {

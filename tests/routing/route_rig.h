@@ -77,37 +77,6 @@ std::uint64_t last_sequence_of(Connection& connection, const std::string& stream
 /// A log whose topology is that of the servers.
 Log log_of(const RouteRig& rig);
 
-/// Everything that one server's clients can hear, counted by subject; it never runs out of room. Subjects that are used once (answers) are left out.
-class Ear {
- public:
-  explicit Ear(const NatsEndpoint& as);
-  ~Ear();
-  std::map<std::string, int> heard() const;
-  /// Of a subject whose payloads count up. repeats: how many had come before; missed: how many between the first and the newest did not come; away: how many of
-  /// those lie where its connection was made again, by a server's end or since a server that got no time looked frozen. In which order they come is not asked:
-  /// what was published while its connection was made again is sent late.
-  struct Count {
-    int first = -1, newest = -1, came = 0, repeats = 0, away = 0;
-    int missed() const { return newest - first + 1 - came; }
-  };
-  Count count(const std::string& subject) const;
-
- private:
-  void run();
-  void take(const std::string& subject, int number, std::uint64_t lives);  // mutex_ is held
-  std::shared_ptr<Connection> connection_;
-  std::atomic<bool> closed_ = false;
-  mutable std::mutex mutex_;  // guards what follows
-  std::map<std::string, int> heard_;
-  struct Counted {
-    Count count;
-    std::vector<bool> came;   // by number
-    std::uint64_t lives = 0;  // of its connection, when it last was away
-  };
-  std::map<std::string, Counted> counts_;
-  std::thread thread_;
-};
-
 /// The ids that one replica of a stream has, or a reader was given, in their order. Ids are those of Publisher.
 struct Tally {
   std::set<std::string> seen;
