@@ -300,10 +300,9 @@ Evidence Decider::gather(const ResourceId& resource, const DeciderContext& c, In
   const LeaseState* lease = c.state.lease(resource);
   if (lease == nullptr) lease = &none;
   note_holder(*lease, c, resource, now, e);
-  // Whoever was heard writing has made the data, also where the log never got its completion: they are not begun anew.
-  const bool written = lease->completed.epoch.value != 0 || newer_writer(*lease, c, resource) != nullptr;
-  MARK_IF(kOnlyHeard, written && lease->completed.epoch.value == 0);
-  e.kind = written ? DecisionKind::kFailover : DecisionKind::kBootstrap;
+  // Whoever wrote last has made the data, also where it was only heard and the log never got its completion: they are not begun anew.
+  e.kind = e.last_holder.empty() ? DecisionKind::kBootstrap : DecisionKind::kFailover;
+  MARK_IF(kOnlyHeard, !e.last_holder.empty() && lease->completed.epoch.value == 0);
   if (const SwitchoverState* wish = c.wish(resource)) {
     e.kind = wish->forced ? DecisionKind::kForced : DecisionKind::kSwitchover;
     e.wanted = wish->to;

@@ -103,10 +103,14 @@ class DriverBed : public testing::Test {
   }
   Node& make(int number) {
     Node& n = add(number);
-    auto driver = make_driver(n.config, n.host);
-    EXPECT_TRUE(driver) << driver.error().message;
-    n.driver = std::move(*driver);
+    restart_daemon(n);
     return n;
+  }
+  /// As a daemon that is started, again where one was, beside its engine.
+  void restart_daemon(Node& n) {
+    auto driver = make_driver(n.config, n.host);
+    ASSERT_TRUE(driver) << driver.error().message;
+    n.driver = std::move(*driver);
   }
   Node& primary(int number, std::uint64_t epoch = 1) {
     Node& n = make(number);

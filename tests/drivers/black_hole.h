@@ -17,6 +17,8 @@ class BlackHole {
   BlackHole(const std::string& address, std::uint32_t port) : hole_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_in at{.sin_family = AF_INET, .sin_port = htons(static_cast<std::uint16_t>(port)), .sin_addr = {}, .sin_zero = {}};
     EXPECT_EQ(inet_pton(AF_INET, address.c_str(), &at.sin_addr), 1);
+    const int yes = 1;  // what listened there before may just have ended
+    EXPECT_EQ(setsockopt(hole_, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes), 0);
     EXPECT_EQ(bind(hole_, reinterpret_cast<sockaddr*>(&at), sizeof at), 0);
     EXPECT_EQ(listen(hole_, 0), 0);
     for (int i = 0; i < 4; ++i) {

@@ -1,12 +1,10 @@
 // What every driver does alike, on real servers of each engine: idempotent, a stale epoch refused, bounded in time, never writable
 // before its promotion, never following blindly. What only one engine has is in its own test.
 #include <signal.h>
-#include <sys/socket.h>
-
-#include <arpa/inet.h>
 
 #include <fstream>
 
+#include "tests/drivers/black_hole.h"
 #include "tests/drivers/engine_kit.h"
 
 namespace daarion::test {
@@ -14,35 +12,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Steady = std::chrono::steady_clock;
-
-/// An address whose packets nobody answers: a listener whose queue is full takes no more connections, and says nothing.
-class BlackHole {
- public:
-  explicit BlackHole(const PeerAddress& at) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<std::uint16_t>(at.port));
-    inet_pton(AF_INET, at.host.c_str(), &address.sin_addr);
-    listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const int yes = 1;
-    setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    ok_ = bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 && listen(listener_, 0) == 0;
-    for (int i = 0; i < 8; ++i) {
-      fillers_.push_back(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-      (void)!connect(fillers_.back(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
-    }
-  }
-  ~BlackHole() {
-    for (const int fd : fillers_) close(fd);
-    close(listener_);
-  }
-  bool ok() const { return ok_; }
-
- private:
-  int listener_ = -1;
-  bool ok_ = false;
-  std::vector<int> fillers_;
-};
 
 class Conformance : public EngineBed {};
 
@@ -245,8 +214,7 @@ TEST_P(Conformance, ABlackHoledUpstreamCostsNoMoreThanItsTimeout) {
   EngineNode& b = replica(2);
   ASSERT_TRUE(eventually([&] { return b.observe().streaming; }));
   a.host.kill_all();
-  const BlackHole hole(a.address());
-  ASSERT_TRUE(hole.ok());
+  const BlackHole hole(a.address().host, a.address().port);
   for (const Verb verb : {Verb::kFollow, Verb::kRejoin}) {
     const auto from = Steady::now();
     const DriverResult r = b.run(verb, "node1");

@@ -24,9 +24,7 @@ class Interrupted : public EngineBed {
           return n.run(verb, upstream, epoch).ok;
         },
         length);
-    auto next = make_driver(n.config, n.host);
-    EXPECT_TRUE(next) << next.error().message;
-    n.driver = std::move(*next);
+    restart_daemon(n);
     return done;
   }
   /// How long the verb takes where nothing cuts it off; it has done it.
@@ -37,9 +35,15 @@ class Interrupted : public EngineBed {
   }
   static Duration instant(Duration whole, int which) { return whole * which / (kInstants + 1); }
   /// What was cut off may still be ending at its upstream; asked again until it is done, as agents do.
-  void do_again(EngineNode& n, Verb verb, const std::string& upstream, std::uint64_t epoch = 1) {
+  DriverResult do_again(EngineNode& n, Verb verb, const std::string& upstream, std::uint64_t epoch = 1) {
     DriverResult last;
     EXPECT_TRUE(eventually([&] { return (last = n.run(verb, upstream, epoch)).ok; })) << last.message;
+    return last;
+  }
+  void stream_again(EngineNode& n, const std::string& upstream, std::uint64_t epoch) {
+    do_again(n, Verb::kFollow, upstream, epoch);
+    ASSERT_TRUE(eventually([&] { return n.observe().streaming; })) << n.observe().health;
+    EXPECT_TRUE(eventually([&] { return n.observe().inherited == session(epoch); }));
   }
   void say(const char* verb, Duration whole, int cut) {
     std::printf("figure %s_%s_cut_off %d of %d, within %.1f ms\n", kit().resource().c_str(), verb, cut, kInstants, std::chrono::duration<double, std::milli>(whole).count());
@@ -74,11 +78,9 @@ TEST_P(Interrupted, ItsProvisionIsBegunAgain) {
       EXPECT_NE(n.observe().position.identity, a.observe().position.identity);
       continue;
     }
-    do_again(n, Verb::kFollow, upstream);
-    ASSERT_TRUE(eventually([&] { return n.observe().streaming; })) << n.observe().health;
+    ASSERT_NO_FATAL_FAILURE(stream_again(n, upstream, 1));
     ASSERT_TRUE(caught_up(a, n));
     EXPECT_EQ(count(n), 1000);
-    EXPECT_TRUE(eventually([&] { return n.observe().inherited == session(1); }));
   }
 }
 
@@ -104,17 +106,15 @@ TEST_P(Interrupted, ItsPromotionIsItsSessions) {
     if (seen.state == EngineState::kPrimary) {
       EXPECT_EQ(seen.opened, session(epoch)) << "cut off at " << i << ": nobody knows who opened it";
     }
-    DriverResult promoted;
-    ASSERT_TRUE(eventually([&] { return (promoted = to->run(Verb::kPromote, "", epoch)).ok; })) << "cut off at " << i << ": " << promoted.message;
+    const DriverResult promoted = do_again(*to, Verb::kPromote, "", epoch);
+    ASSERT_TRUE(promoted.ok) << "cut off at " << i << ": " << promoted.message;
     EngineReport open;
     EXPECT_TRUE(eventually([&] { return (open = to->observe()).state == EngineState::kPrimary; })) << text_of(open.state) << " " << open.health;
     EXPECT_EQ(open.opened, session(epoch));
     EXPECT_EQ(open.timeline_start, promoted.position.lsn);
     EXPECT_FALSE(to->run(Verb::kPromote, "", epoch - 1).ok);
     EXPECT_EQ(count(*to), rows);
-    do_again(*from, Verb::kFollow, to->name(), epoch);
-    ASSERT_TRUE(eventually([&] { return from->observe().streaming; })) << from->observe().health;
-    EXPECT_TRUE(eventually([&] { return from->observe().inherited == session(epoch); }));
+    ASSERT_NO_FATAL_FAILURE(stream_again(*from, to->name(), epoch));
     std::swap(from, to);
   }
   say("promotion", whole, cut);
@@ -142,12 +142,10 @@ TEST_P(Interrupted, ItsRejoinIsBegunAgain) {
     rows += 100;
   };
   const auto is_its_replica = [&] {
-    do_again(*lost, Verb::kFollow, heir->name(), epoch);
-    ASSERT_TRUE(eventually([&] { return lost->observe().streaming; })) << lost->observe().health;
+    ASSERT_NO_FATAL_FAILURE(stream_again(*lost, heir->name(), epoch));
     ASSERT_TRUE(caught_up(*heir, *lost));
     EXPECT_EQ(count(*lost), rows);
     EXPECT_EQ(count(*heir), rows);
-    EXPECT_TRUE(eventually([&] { return lost->observe().inherited == session(epoch); }));
   };
   ASSERT_NO_FATAL_FAILURE(part());
   const Duration whole = length_of(*lost, Verb::kRejoin, heir->name(), epoch);

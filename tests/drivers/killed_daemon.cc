@@ -91,6 +91,7 @@ std::optional<bool> run_killed(DirectHost& host, const std::function<bool(Engine
     _exit(work(asking) ? 0 : 1);
   }
   close(ends[1]);
+  if (child < 0) return close(ends[0]), std::nullopt;
   for (auto now = Steady::now(); now < end; now = Steady::now()) {
     pollfd ready{ends[0], POLLIN, 0};
     const auto left = std::chrono::ceil<milliseconds>(end - now).count();

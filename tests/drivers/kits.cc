@@ -13,9 +13,7 @@ class PostgresKit final : public EngineKit {
   std::string engine() const override { return "postgresql"; }
   std::string resource() const override { return "postgres"; }
   Result<std::unique_ptr<Driver>> make(const DriverConfig& config, bool right_password, EngineHost& host) const override {
-    auto made = postgres::make_driver_with(config, {"replicator", right_password ? "s3cr:et\\pass" : "wrong"}, host);
-    if (!made) return tl::unexpected(made.error());
-    return std::unique_ptr<Driver>(std::move(*made));
+    return postgres::make_driver_with(config, {"replicator", right_password ? "s3cr:et\\pass" : "wrong"}, host);
   }
   Result<void> prepare(EngineNode& node) const override { return done(sql(node, "CREATE TABLE IF NOT EXISTS t (i int)")); }
   Result<void> write(EngineNode& node, int from, int count) const override {
@@ -45,9 +43,7 @@ class RedisKit final : public EngineKit {
   std::string engine() const override { return "redis"; }
   std::string resource() const override { return "redis"; }
   Result<std::unique_ptr<Driver>> make(const DriverConfig& config, bool right_password, EngineHost& host) const override {
-    auto made = redis::make_driver_with(config, right_password ? kPassword : "wrong", host);
-    if (!made) return tl::unexpected(made.error());
-    return std::unique_ptr<Driver>(std::move(*made));
+    return redis::make_driver_with(config, right_password ? kPassword : "wrong", host);
   }
   Result<void> prepare(EngineNode&) const override { return {}; }
   Result<void> write(EngineNode& node, int from, int count) const override {

@@ -43,15 +43,7 @@ struct Node : test::EngineNode {
 class Postgres : public test::DriverBed<Node> {
  protected:
   Result<std::unique_ptr<Driver>> make_driver(const DriverConfig& config, EngineHost& host) override {
-    auto made = make_driver_with(config, kCredentials, host);
-    if (!made) return tl::unexpected(made.error());
-    return std::unique_ptr<Driver>(std::move(*made));
-  }
-  /// As a daemon that was started again beside a running engine.
-  void restart_daemon(Node& n) {
-    auto driver = make_driver(n.config, n.host);
-    ASSERT_TRUE(driver) << driver.error().message;
-    n.driver = std::move(*driver);
+    return make_driver_with(config, kCredentials, host);
   }
   static void set_up(Node& n, const std::vector<std::string>& settings) {
     for (const std::string& setting : settings) {

@@ -45,9 +45,7 @@ struct Node : test::EngineNode {
 class Redis : public test::DriverBed<Node> {
  protected:
   Result<std::unique_ptr<Driver>> make_driver(const DriverConfig& config, EngineHost& host) override {
-    auto made = make_driver_with(config, kPassword, host);
-    if (!made) return tl::unexpected(made.error());
-    return std::unique_ptr<Driver>(std::move(*made));
+    return make_driver_with(config, kPassword, host);
   }
   void describe(DriverConfig& config) override {
     config.resource.id = ResourceId("redis");

@@ -33,13 +33,6 @@ bool follows(const StubWorld::Data& replica, const StubWorld::Data& primary) {
 
 }  // namespace
 
-void StubWorld::Data::inherit(const Data& from, const NodeId& node) {
-  inherited = from.opened.empty() ? from.inherited : from.opened;
-  inherited_from = from.opened.empty() ? from.inherited_from : node;
-  opened_epoch = from.opened_epoch;
-  opened = {};
-}
-
 StubWorld::StubWorld() : writer_([this] { write(); }) {}
 StubWorld::~StubWorld() {
   closed_ = true;
@@ -287,9 +280,7 @@ class StubDriver final : public Driver {
     r.state = !d.exists ? EngineState::kEmpty : !d.running ? EngineState::kStopped : d.primary ? EngineState::kPrimary : EngineState::kStandby;
     r.position = d.position;
     r.timeline_start = d.history.empty() ? Lsn{} : d.history.back().lsn;
-    r.opened = d.opened;
-    if (r.opened.empty()) r.inherited = d.inherited, r.inherited_from = d.inherited_from;
-    r.opened_epoch = d.opened_epoch;
+    d.show(r);
     r.replayed = d.position.lsn;
     r.upstream = d.upstream;
     r.streaming = d.streaming;

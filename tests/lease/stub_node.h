@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "controlplane/node/daemon.h"
+#include "tests/harness/data_opening.h"
 #include "tests/harness/nats_servers.h"
 
 namespace daarion::test {
@@ -25,18 +26,12 @@ struct WritableSpan {
 /// What all stub engines share: their data, as the replicas' streams would carry it, and the record of who wrote when.
 class StubWorld {
  public:
-  struct Data {
+  struct Data : DataOpening {
     bool exists = false, running = false, primary = false, streaming = false, diverged = false;
     Position position;
     std::vector<TimelineStart> history;
-    SessionId opened;      // its newest timeline, here
-    Epoch opened_epoch;    // of whichever session opened it
-    NodeId inherited_from; // or there, under that session: what the marker of a real engine's data tells
-    SessionId inherited;
     Epoch epoch;
     NodeId upstream;
-    /// Takes over whose timeline it is.
-    void inherit(const Data& from, const NodeId& node);
   };
   StubWorld();
   ~StubWorld();

@@ -33,9 +33,7 @@ EngineReport World::report_of(Host& host) const {
                       : (e.data.exists ? EngineState::kStopped : EngineState::kEmpty);
   r.position = e.data.position;
   r.timeline_start = e.data.history.empty() ? Lsn{} : e.data.history.back().lsn;
-  r.opened = e.data.opened;
-  r.opened_epoch = e.data.opened_epoch;
-  if (r.opened.empty()) r.inherited = e.data.inherited, r.inherited_from = e.data.inherited_from;
+  e.data.show(r);
   r.upstream = e.upstream;
   r.streaming = e.streaming;
   r.diverged = e.diverged || (!e.running && e.data.was_primary);

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "controlplane/core/node_core.h"
+#include "tests/harness/data_opening.h"
 #include "tests/sim/checker.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/knobs.h"
@@ -34,24 +35,11 @@ inline constexpr Duration kEngineTick = std::chrono::milliseconds(20);
 inline constexpr Duration kLogSync = std::chrono::seconds(3);
 
 /// An engine's data, as they survive a crash.
-struct EngineData {
+struct EngineData : test::DataOpening {
   bool exists = false;
   Position position;
   std::vector<TimelineStart> history;
-  SessionId opened;          // on this host, under this session
-  Epoch opened_epoch;        // of whichever session opened its newest timeline
-  NodeId inherited_from;     // or there, under that session
-  SessionId inherited;
   bool was_primary = false;  // and not stopped cleanly: its end may be one that nobody else has
-
-  const SessionId& opener() const { return opened.empty() ? inherited : opened; }
-  /// Takes over whose timeline it is.
-  void inherit(const EngineData& from, const NodeId& node) {
-    inherited = from.opener();
-    inherited_from = from.opened.empty() ? from.inherited_from : node;
-    opened_epoch = from.opened_epoch;
-    opened = {};
-  }
 };
 
 struct Engine {

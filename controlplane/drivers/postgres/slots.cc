@@ -1,6 +1,4 @@
 // The members' replication slots: kept on a primary, bounded, and kept on a standby as far as they go, for when it is the primary.
-#include <algorithm>
-
 #include "controlplane/drivers/postgres/engine.h"
 
 namespace daarion::postgres {
@@ -36,6 +34,9 @@ std::string problem_of(const Slot& s) {
   return keeps + "; beyond " + s.limit + " it is cut off, and " + then;
 }
 
+/// Another member, whose slot is kept.
+bool is_fellow(const DriverConfig& config, const NodeId& node) { return node != config.self && config.resource.has_member(node); }
+
 /// "ARRAY['daarion_node1', 'daarion_node3']::text[]"
 std::string array_of(Connection& c, const std::vector<std::string>& names) {
   std::string out;
@@ -51,22 +52,20 @@ void make_missing(Connection& c, const std::string& names) {
 
 /// A member's slot keeps WAL for it, up to a bound: one that was cut off is made anew, and the log is told, as the member can only be copied anew.
 void Engine::keep_slots(Connection& c) {
-  const auto& members = config_.resource.members;
-  const auto is_wanted = [&](const NodeId& node) { return node != config_.self && std::ranges::find(members, node) != members.end(); };
   for (const Row& row : ask(c, kSlots)) {
     const Slot slot = slot_in(row);
-    const bool cut_off = slot.status == "lost";
-    if (!slot.node.empty() && !slot.active && (cut_off || !is_wanted(slot.node))) {
-      const std::string why = !is_wanted(slot.node) ? slot.node.value + " is no replica here any more"
-                                                    : "it kept more WAL than max_slot_wal_keep_size (" + slot.limit + "): " + slot.node.value + " is copied anew";
+    const bool fellow = is_fellow(config_, slot.node), cut_off = slot.status == "lost";
+    if (!slot.node.empty() && !slot.active && (cut_off || !fellow)) {
+      const std::string why = fellow ? "it kept more WAL than max_slot_wal_keep_size (" + slot.limit + "): " + slot.node.value + " is copied anew"
+                                     : slot.node.value + " is no replica here any more";
       if (!ask(c, "SELECT pg_drop_replication_slot(" + c.literal(slot.name) + ")").empty()) dropped_slots_.push_back({slot.node, slot.name, why});
     } else if (std::string problem = problem_of(slot); !problem.empty()) {
       slot_problems_.push_back(std::move(problem));
     }
   }
   std::vector<std::string> wanted;
-  for (const NodeId& node : members)
-    if (is_wanted(node)) wanted.push_back(slot_of(node));
+  for (const NodeId& node : config_.resource.members)
+    if (is_fellow(config_, node)) wanted.push_back(slot_of(node));
   if (!wanted.empty()) make_missing(c, array_of(c, wanted));
 }
 
@@ -74,9 +73,9 @@ void Engine::keep_slots(Connection& c) {
 /// history keep the wrong one. Without a stream it cannot tell where they are, and receives nothing that they could keep.
 void Engine::keep_slots_as_heir(Connection& c, const Seen& seen) {
   const NodeId upstream = node_at(seen);
-  const PeerAddress* at = upstream.empty() ? nullptr : find_peer(config_, upstream);
-  if (!seen.streaming || at == nullptr) return;
-  const auto there = Connection::open(target_of(*at), kThereLimit);
+  const auto at = peer(upstream);
+  if (!seen.streaming || !at) return;
+  const auto there = Connection::open(target_of(**at), kThereLimit);
   if (!there) return;
   const auto slots = (*there)->query("SELECT slot_name, restart_lsn FROM pg_replication_slots WHERE slot_type = 'physical' AND restart_lsn IS NOT NULL", kThereLimit);
   if (!slots) return;
@@ -84,8 +83,7 @@ void Engine::keep_slots_as_heir(Connection& c, const Seen& seen) {
   std::string places;
   for (const Row& slot : *slots) {
     const NodeId node = node_of_slot(slot[0]);
-    const auto& members = config_.resource.members;
-    if (node == config_.self || node == upstream || std::ranges::find(members, node) == members.end()) continue;
+    if (node == upstream || !is_fellow(config_, node)) continue;
     names.push_back(slot[0]);
     places += (places.empty() ? "(" : ", (") + c.literal(slot[0]) + ", " + c.literal(slot[1]) + "::pg_lsn)";
   }
