@@ -8,6 +8,7 @@
 #include "controlplane/core/decide.h"
 #include "controlplane/core/lease.h"
 #include "controlplane/core/write_refusal.h"
+#include "controlplane/drivers/words.h"
 #include "proto/daarion/v1/admin.pb.h"
 
 namespace daarion {
@@ -18,6 +19,8 @@ constexpr std::int64_t kAfterVotesMs = 300;
 // A resource whose replicas cannot take over is named after this time: a failover and the rejoin that follows it, or the restart of a replica, is
 // over by then.
 constexpr Duration kBareIsNews = std::chrono::seconds(15);
+// As long as it takes to give all nodes a file and have it taken up.
+constexpr Duration kFilesAreNews = std::chrono::minutes(1);
 // What a beat says of a wait may be anything; ten years in ms do not wrap.
 constexpr std::uint64_t kLongestWaitMs = 1ULL << 38;
 // A log that lost events makes the status "degraded" for a day, so that somebody looks; its warning stays.
@@ -265,6 +268,23 @@ void fill_quorum(const VoterSet& set, const std::vector<VoterInstance>& heard, v
   quorum.set_failure_tolerance(reachable >= set.majority() ? reachable - set.majority() : 0);
 }
 
+/// A changed file is given to all nodes, one after the other: said of one that was left out. The cluster goes by a file that all voters have.
+void warn_of_files(const NodeCore& core, Instant now, StatusMemory& memory, v1::Status& out) {
+  std::map<std::string, std::vector<std::string>> nodes_of;
+  nodes_of[core.identity().topology_hash].push_back(core.identity().self.value);
+  for (const auto& [node, peer] : core.peers().all())
+    if (node != core.identity().self && now - peer.heard <= core.spec().lease.ttl && !peer.beat.topology_hash.empty()) nodes_of[peer.beat.topology_hash].push_back(node.value);
+  if (nodes_of.size() < 2) {
+    memory.files_differ_since.reset();
+    return;
+  }
+  if (!memory.files_differ_since) memory.files_differ_since = now;
+  if (now - *memory.files_differ_since < kFilesAreNews) return;
+  std::string all;
+  for (const auto& [hash, nodes] : nodes_of) all += (all.empty() ? "" : "; another: ") + joined(nodes);
+  out.add_warnings("not all nodes run with the same cluster file (" + all + "): give them the same one, and have it taken up: `systemctl reload daariond`");
+}
+
 void fill_warnings(const NodeCore& core, const std::vector<std::string>& said, v1::Status& out) {
   for (const std::string& warning : said) out.add_warnings(warning);
   for (const auto& [node, sequence] : core.peers().disagreeing())
@@ -359,6 +379,7 @@ v1::Status status_of(const NodeCore& core, const StatusView& view, const std::ve
   }
   fill_waits(core, now, wall_ns, out);
   fill_warnings(core, said, out);
+  warn_of_files(core, now, memory, out);
   fill_staleness(core, now, out);
   fill_notes(core, out);
   for (const std::string& reason : view.reasons) out.add_not_ready(reason);

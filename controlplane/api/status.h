@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,7 @@ StatusView::Role role_of(const EngineReport& engine, bool has_lease, Lsn primary
 /// What one status remembers for the next: since when a resource has had no replica that could take over, or none that streams.
 struct StatusMemory {
   std::map<ResourceId, Instant> bare_since;
+  std::optional<Instant> files_differ_since;
 };
 
 /// Units: ms and bytes, as the names say. Errors: none. Source: the newest beats and the fold; `observed`, as this node sees them, for lag alone.

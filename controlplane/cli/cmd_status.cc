@@ -41,7 +41,8 @@ void add_observed_rows(const v1::Status& s, const v1::ResourceStatus& r, Table& 
     const std::string mark = r.has_holder() && v.node() == r.holder() && !is_helper(v.role()) ? "*" : "";
     const bool well = v.health().empty();
     const std::string role = v.role() == kDumpRole ? v.role() + (v.identity().empty() ? "" : " of " + v.identity()) : well ? v.role() : v.role() + ", " + v.state();
-    const std::string distance = v.has_lag_transactions() ? std::to_string(v.lag_transactions()) + " txn" : bytes_text(v.lag_bytes());
+    const char* counted = r.engine() == "nats" ? " msg" : r.engine() == "qdrant" ? " op" : " txn";
+    const std::string distance = v.has_lag_transactions() ? std::to_string(v.lag_transactions()) + counted : bytes_text(v.lag_bytes());
     table.row({!is_reachable(s, v.node()) ? mark + "?" : well ? mark : mark + "!", r.id(), r.engine(), election, v.node(), role,
                v.lag_known() ? distance + ", " + ms_text(static_cast<std::int64_t>(v.lag_ms())) : "-", "-", v.health()});
   }

@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <netdb.h>
 #include <unistd.h>
 
@@ -25,6 +26,7 @@
 #include "controlplane/daariond/notifier.h"
 #include "controlplane/daariond/observed_runner.h"
 #include "controlplane/daariond/options.h"
+#include "controlplane/daariond/reloader.h"
 #include "controlplane/daariond/server_keeper.h"
 #include "controlplane/daariond/service_runner.h"
 #include "controlplane/daariond/wiring.h"
@@ -119,35 +121,51 @@ sigset_t block_signals() {
   signal(SIGPIPE, SIG_IGN);
   sigset_t set;
   sigemptyset(&set);
-  for (const int s : {SIGTERM, SIGINT, SIGUSR2}) sigaddset(&set, s);
+  for (const int s : {SIGTERM, SIGINT, SIGUSR2, SIGHUP}) sigaddset(&set, s);
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   return set;
 }
 
 int refuse_nats(const Error& error) { return refuse(error.message, error.remedy == Remedy::kFixInput ? kFailed : kUnreachable); }
 
-/// Until NATS answers, refuses this node for good, or a signal comes, which `told` is then.
-Result<void> reach_nats(const Links& links, const sigset_t& ending, int& told) {
+void try_reload(Reloader& reloader) {
+  if (const auto reloaded = reloader.reload(); !reloaded) spdlog::warn("the reload is refused: {}", reloaded.error().message);
+}
+
+/// Until NATS answers, refuses this node for good, or a signal comes that ends it, which `told` is then.
+Result<void> reach_nats(const Links& links, const sigset_t& signals, Reloader& reloader, int& told) {
   for (;;) {
     const auto up = await_links(links, kNatsAgain);
     if (up || up.error().remedy == Remedy::kFixInput) return up;
     timespec none{};
-    if (told = std::max(0, sigtimedwait(&ending, nullptr, &none)); told != 0) return {};
+    told = std::max(0, sigtimedwait(&signals, nullptr, &none));
+    if (told == SIGHUP) try_reload(reloader);
+    else if (told != 0) return {};
   }
 }
 
-int serve(const Setup& setup, const sigset_t& ending) {
+/// Waits for a signal that ends this daemon. One that has it read its files again may end it too, by putting another in its place.
+int await_end(const sigset_t& signals, Reloader& reloader) {
+  int told = 0;
+  while (sigwait(&signals, &told) == 0 && told == SIGHUP) try_reload(reloader);
+  return told;
+}
+
+int serve(const Setup& setup, const Started& started, const sigset_t& signals) {
   const Options& options = setup.options;
   const std::string bind = bind_of(setup.file, setup.self);
   std::vector<std::string> notes = setup.notes;
   const TopologySpec spec = led_spec(setup, notes);
   auto links = open_links(setup);
   if (!links) return refuse(links.error().message, kUsage);
-  for (const auto& [port, key] : {std::pair{setup.file.grpc_port, "control.grpc_port"}, std::pair{setup.file.http_port, "control.http_port"}})
-    if (const auto free = try_port(bind, port, key); !free) return refuse(free.error().message, kUsage);
-  // An address that is translated on its way is not this machine's: then beats go through NATS alone, and `status` says so.
-  if (const auto free = try_beat_port(direct_beats(setup)); !free && free.error().remedy == Remedy::kFixInput)
-    return refuse(free.error().message + "; set control.beat_port (0: none), or end who has it", kUsage);
+  const std::string record_path = options.data + "/voter.json";
+  if (const bool runs = options.check && RecordFile::in_use(record_path); !runs) {  // else its daemon has the ports
+    for (const auto& [port, key] : {std::pair{setup.file.grpc_port, "control.grpc_port"}, std::pair{setup.file.http_port, "control.http_port"}})
+      if (const auto free = try_port(bind, port, key); !free) return refuse(free.error().message, kUsage);
+    // An address that is translated on its way is not this machine's: then beats go through NATS alone, and `status` says so.
+    if (const auto free = try_beat_port(direct_beats(setup)); !free && free.error().remedy == Remedy::kFixInput)
+      return refuse(free.error().message + "; set control.beat_port (0: none), or end who has it", kUsage);
+  }
   if (options.check) {
     if (const auto fit = check_engines(setup, spec, *links, true); !fit) return refuse(fit.error().message, kUsage);
     if (const auto up = await_links(*links, kCheckNats); !up) return refuse_nats(up.error());
@@ -159,7 +177,7 @@ int serve(const Setup& setup, const sigset_t& ending) {
   if (const auto fit = check_engines(setup, spec, *links, false); !fit) return refuse(fit.error().message, kUsage);
   DaemonPorts ports = make_ports(setup, spec, *links);
   const std::shared_ptr<RouteKeeper> routing = make_routes(setup, *links);
-  auto record = RecordFile::open(options.data + "/voter.json");
+  auto record = RecordFile::open(record_path);
   if (!record) return refuse(record.error().message, kUsage);
   auto voter = record->read();
   if (!voter) return refuse(voter.error().message, kUsage);
@@ -206,6 +224,7 @@ int serve(const Setup& setup, const sigset_t& ending) {
     return done ? Result<void>{} : tl::unexpected(done.error());
   });
   const ServerKeeper servers(setup.file.nats_restart, own_servers(setup));
+  Reloader reloader(started, options.config, setup.file, setup.self);
   Daemon daemon(std::move(config), std::move(*record), std::move(ports));
   StatusMemory memory;
   daemon.watch([&](const NodeCore& core, Instant now) {
@@ -215,7 +234,7 @@ int serve(const Setup& setup, const sigset_t& ending) {
     observed->meet(contact);
     routes->measured(round_trips.newest());
     std::vector<std::string> said = daemon.warnings();
-    for (const std::vector<std::string>& more : {notifier->warnings(), fencer.warnings(), servers.warnings(), routing->warnings(), services->warnings(), observed->warnings(),
+    for (const std::vector<std::string>& more : {notifier->warnings(), fencer.warnings(), servers.warnings(), reloader.warnings(), routing->warnings(), services->warnings(), observed->warnings(),
                                                                                                           service_warnings(core.state())}) said.insert(said.end(), more.begin(), more.end());
     StatusView status = make_status(core, said, now, wall_time_ns(), memory, observed->views());
     status.copies = routing->copies();
@@ -236,7 +255,7 @@ int serve(const Setup& setup, const sigset_t& ending) {
   }
   int told = 0;
   if (!up)
-    if (const auto reached = reach_nats(*links, ending, told); !reached) return refuse_nats(reached.error());
+    if (const auto reached = reach_nats(*links, signals, reloader, told); !reached) return refuse_nats(reached.error());
   if (told == 0) {
     replies = make_nats_api_responder({links->leaf ? links->leaf : links->near}, [view, routes](const std::string& verb, const std::string& request) {
       return api_reply(*view(), *routes, verb, request);
@@ -244,7 +263,7 @@ int serve(const Setup& setup, const sigset_t& ending) {
   }
   spdlog::info("{} serves {} of {}: gRPC {}:{}, HTTP {}:{}", kSoftware, setup.self.value, spec.cluster, bind, setup.file.grpc_port, bind, setup.file.http_port);
 
-  if (told == 0) sigwait(&ending, &told);
+  if (told == 0) told = await_end(signals, reloader);
   if (told == SIGUSR2) {
     spdlog::info("leaving: guards and engines stay for a daemon that comes back within {} ms", to_ms(spec.lease.ttl));
     spdlog::shutdown();
@@ -266,6 +285,7 @@ int serve(const Setup& setup, const sigset_t& ending) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const Started started = Started::here(argc, argv);
   Options options;
   const Environment env = environment();
   const auto from_env = [&](const char* name, std::string& to) {
@@ -287,7 +307,8 @@ int main(int argc, char** argv) {
   app.add_flag("--check", options.check, "Check file, environment, ports and NATS; start nothing");
   app.footer("Environment: NODE_ID, NODE_ROLE, CLUSTER_PEERS, DAARION_CONTROL_PASSWORD, DAARION_SYS_PASSWORD, PG_REPLICATION_USER,\n"
              "PG_REPLICATION_PASSWORD, REDIS_PASSWORD, NEO4J_USER, NEO4J_PASSWORD (passwords also as <name>_FILE). NATS_CLUSTER_NAME is read by `daarionctl render nats`.\n"
-             "Signals: SIGTERM and SIGINT hand over and stop; SIGUSR2 leaves guards and engines to a daemon that follows within a lease.\n"
+             "Signals: SIGTERM and SIGINT hand over and stop; SIGUSR2 leaves guards and engines to a daemon that follows within a lease;\n"
+             "SIGHUP checks cluster file and programs as they are on disk and goes on with them in place, handing nothing over.\n"
              "Exit codes: 0 ended as asked, 1 failed, 2 wrong setup, 3 NATS does not answer (--check, or a first start).");
   try {
     app.parse(argc, argv);
@@ -298,10 +319,12 @@ int main(int argc, char** argv) {
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
   spdlog::set_level(spdlog::level::from_str(options.log_level));
   spdlog::flush_on(spdlog::level::info);
-  const sigset_t ending = block_signals();
+  const sigset_t signals = block_signals();
+  while (waitpid(-1, nullptr, WNOHANG) > 0) {  // after a reload: tools of the daemon before, which have ended with it
+  }
   for (const char* name : {"PG_REPLICATION_PASSWORD", "REDIS_PASSWORD", "NEO4J_PASSWORD"})
     if (const auto password = secret_of(name, env)) setenv(name, password->c_str(), 1);
   const auto setup = read_setup(std::move(options), env);
   if (!setup) return refuse(setup.error().message, kUsage);
-  return serve(*setup, ending);
+  return serve(*setup, started, signals);
 }

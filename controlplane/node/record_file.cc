@@ -140,6 +140,14 @@ Result<RecordFile> RecordFile::open(const std::string& path) {
   return RecordFile(path, fd);
 }
 
+bool RecordFile::in_use(const std::string& path) {
+  const int fd = ::open((path + ".lock").c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool had = ::flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  ::close(fd);
+  return had;
+}
+
 RecordFile::RecordFile(RecordFile&& other) noexcept : path_(std::move(other.path_)), lock_(std::exchange(other.lock_, -1)) {}
 
 RecordFile::~RecordFile() {

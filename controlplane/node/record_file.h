@@ -12,6 +12,8 @@ class RecordFile {
  public:
   /// Locks `<path>.lock`. Errors: kFixInput if another process has it, naming the path.
   static Result<RecordFile> open(const std::string& path);
+  /// Whether another process has it now.
+  static bool in_use(const std::string& path);
   RecordFile(RecordFile&& other) noexcept;
   RecordFile& operator=(RecordFile&&) = delete;
   ~RecordFile();

@@ -423,11 +423,16 @@ std::vector<NodeId> sentinel_nodes(const ClusterFile& file, const DataSystem& sy
   return out;
 }
 
+std::string cluster_file_hash(const std::string& text) {
+  const XXH128_hash_t hash = XXH3_128bits(text.data(), text.size());
+  std::string out = id_text(hash.high64, hash.low64);
+  std::erase(out, '-');
+  return out;
+}
+
 ParsedFile parse_cluster_file(const std::string& text) {
   ParsedFile out;
-  const XXH128_hash_t hash = XXH3_128bits(text.data(), text.size());
-  out.file.hash = id_text(hash.high64, hash.low64);
-  std::erase(out.file.hash, '-');
+  out.file.hash = cluster_file_hash(text);
   try {
     FileReader(out).read(YAML::Load(text));
   } catch (const YAML::Exception& e) {  // yaml-cpp's own: the text is no YAML

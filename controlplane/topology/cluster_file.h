@@ -98,6 +98,8 @@ std::vector<NodeId> sentinel_nodes(const ClusterFile& file, const DataSystem& sy
 /// Reads the text of a cluster file. Units: durations "250ms", "2s", "7d"; sizes "1MiB"; shares "1%". Errors: as findings, all of
 /// them and not only the first. Source: fixtures' cluster.yaml is the reference.
 ParsedFile parse_cluster_file(const std::string& text);
+/// As in ClusterFile::hash.
+std::string cluster_file_hash(const std::string& text);
 
 /// "2s" -> ns. "10GiB" -> bytes. Nothing if it is no such text.
 std::optional<Duration> parse_duration(const std::string& text);

@@ -177,7 +177,7 @@ void FakeCluster::beats(bool node1, bool node2) {
     } else {
       beat.next = {{kPostgres, session(static_cast<std::uint64_t>(10 + n))}};
     }
-    if (n == 2) beat.waits = node2_waits;
+    if (n == 2) beat.waits = node2_waits, beat.topology_hash = node2_file;
     if (n == 2 && node2_bound) {
       beat.promises = {{kPostgres, node(1), session(1), instance(1), true}};
       beat.suspects = {node(1)};

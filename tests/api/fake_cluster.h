@@ -42,6 +42,7 @@ class FakeCluster {
   std::string node1_health, node2_health;
   bool node2_streams = true;
   std::vector<WaitNote> node2_waits;
+  std::string node2_file = "hash";  // of its cluster file; node3's is "hash"
   std::vector<std::string> warnings;
   bool node2_bound = false;         // to the paused session of node1, which it does not hear
 

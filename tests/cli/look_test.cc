@@ -63,6 +63,19 @@ TEST_F(CliTest, StatusSaysWarningsWaitsAndPauses) {
   EXPECT_EQ(ran.out.find('\x1b'), std::string::npos) << "a stranger's text may not steer the terminal";
 }
 
+TEST_F(CliTest, StatusSaysWhoRunsWithAnotherClusterFileOnceAllShouldHaveIt) {
+  cluster.node2_file = "another";
+  const auto after = [&](int s) {
+    for (int i = 0; i < s; ++i) cluster.pass(seconds(1)), cluster.beats(true, true);
+    return ctl({"status"}).out;
+  };
+  EXPECT_EQ(after(59).find("cluster file"), std::string::npos) << "it is being given to them";
+  EXPECT_NE(after(2).find("warning: not all nodes run with the same cluster file (node2; another: node3): give them the same one, and have it taken up: `systemctl reload daariond`\n"),
+            std::string::npos) << after(0);
+  cluster.node2_file = "hash";
+  EXPECT_EQ(after(1).find("cluster file"), std::string::npos);
+}
+
 TEST_F(CliTest, StatusSaysWhatAnEngineLacksAndWhatAPersonShouldKnowOfIt) {
   cluster.node2_lacks = {"extension postgis (database shop)"};
   cluster.node2_problems = {"a restart of PostgreSQL is pending, for max_connections"};

@@ -268,23 +268,6 @@ TEST(Cluster, AVoterWhoseDiskWasReplacedIsOneAgain) {
   ASSERT_OK(cluster.await_that("rows at node2", seconds(30), cluster.log_of(kTwo, Part::kDaemon), [&] { return two.first_after(*killed) != kNever; }));
 }
 
-/// The cluster file without node4, or with node4 as one more replica of PostgreSQL.
-std::string file_with_node4(std::string text, bool with) {
-  const auto replace = [&](const std::string& old, const std::string& now) {
-    const std::size_t at = text.find(old);
-    EXPECT_NE(at, std::string::npos) << old << " in " << text;
-    if (at != std::string::npos) text.replace(at, old.size(), now);
-  };
-  if (with) {
-    replace("replicas: [NODE2]", "replicas: [NODE2, NODE4]");
-  } else {
-    replace(", NODE4]", "]");
-    const std::size_t line = text.find("  node4: {");
-    text.erase(line, text.find('\n', line) + 1 - line);
-  }
-  return text;
-}
-
 /// node3's engine freezes: it confirms nothing more, nobody knows what it has, and it is left out of the set. Then node1 is lost, and node2 has all that was
 /// acknowledged: nothing is waited for.
 TEST(Cluster, WhoConfirmsNoMoreIsLeftOutAndNoAcknowledgedRowIsLost) {
@@ -321,63 +304,6 @@ TEST(Cluster, WhoConfirmsNoMoreIsLeftOutAndNoAcknowledgedRowIsLost) {
   const auto missing = dev::missing_rows(cluster.application(kTwo), one, seconds(5));
   ASSERT_OK(missing);
   EXPECT_TRUE(missing->empty()) << missing->size() << " of " << one.count() << " acknowledged rows were lost";
-}
-
-/// Its three daemons are started again with the new file, under their guards; then one command starts the new node. It goes the same way.
-TEST(Cluster, AFourthNodeJoinsItWhileItRunsAndIsRetired) {
-  auto made = test::ScratchCluster::make(4);
-  ASSERT_OK(made);
-  dev::LocalCluster& cluster = **made;
-  const NodeId four("node4");
-  std::ifstream in(cluster.config_path());
-  const std::string of_four((std::istreambuf_iterator<char>(in)), {});
-  std::ofstream(cluster.config_path()) << file_with_node4(of_four, false);
-  for (const auto& [node, part] : kNatsServers) ASSERT_OK(cluster.start(node, part));
-  for (const NodeId& node : {kOne, kTwo, kThree}) ASSERT_OK(cluster.start(node, Part::kDaemon));
-  ASSERT_OK(cluster.await(kThree, "node2 streaming", seconds(60), [](const dev::ClusterView& v) { return v.streams(kPostgres, "node2") && v.nodes.size() == 3; }));
-
-  const auto with_file = [&](bool of_node4) {
-    std::ofstream(cluster.config_path()) << file_with_node4(of_four, of_node4);
-    for (const NodeId& node : {kTwo, kThree, kOne}) {
-      ASSERT_OK(cluster.kill(node, Part::kDaemon));
-      ASSERT_OK(cluster.start(node, Part::kDaemon));
-    }
-  };
-  ASSERT_NO_FATAL_FAILURE(with_file(true));
-  ASSERT_OK(cluster.start(four));
-  ASSERT_OK(cluster.await(kThree, "node4 streaming", seconds(40), [](const dev::ClusterView& v) { return v.streams(kPostgres, "node4"); }));
-  const auto settled = cluster.await_settled(seconds(30));
-  ASSERT_OK(settled);
-  EXPECT_EQ(settled->resource(kPostgres)->epoch, 1u) << "no lease changed hands for it";
-  const auto log = test::read_log(cluster, Sequence{1}, Sequence{settled->sequence}, kThree);
-  ASSERT_OK(log);
-  const LogEvent* copied = test::last_of<ReplicaProvisioned>(log->events);
-  ASSERT_NE(copied, nullptr);
-  EXPECT_EQ(copied->event.header.node, four);
-  EXPECT_EQ(std::get<ReplicaProvisioned>(copied->event.payload).method, "basebackup");
-
-  const auto routes = Connection::open({.urls = {cluster.servers()[0].url()}, .user = kRoutesUser, .password = cluster.secrets()["DAARION_CONTROL_PASSWORD"], .name = "test"});
-  ASSERT_OK(routes);
-  const auto is_source = [&] {
-    const auto info = js_request(**routes, "$JS.API.STREAM.INFO.MESSAGE", nullptr, seconds(2));
-    return info && info->dump().find("MESSAGE_node4") != std::string::npos;
-  };
-  const auto has_slot = [&] {
-    const auto c = cluster.superuser(kOne, seconds(2));
-    const auto slots = c ? (*c)->query("select slot_name from pg_replication_slots", seconds(2)) : tl::unexpected(c.error());
-    return !slots || std::ranges::any_of(*slots, [](const auto& row) { return row[0] == "daarion_node4"; });
-  };
-  ASSERT_OK(cluster.await_that("what node4 publishes in the core", seconds(30), cluster.log_of(kOne, Part::kDaemon), is_source));
-  ASSERT_TRUE(has_slot());
-  ASSERT_OK(cluster.kill(four));
-  ASSERT_EQ(test::ctl(cluster, kTwo, "retire node4 --reason gone"), 0);
-  ASSERT_OK(cluster.await_that("streams without node4", seconds(30), cluster.log_of(kOne, Part::kDaemon), [&] { return !is_source(); }));
-  EXPECT_TRUE(has_slot()) << "it may be taken back as it is";
-  ASSERT_NO_FATAL_FAILURE(with_file(false));
-  ASSERT_OK(cluster.await_that("node1 without node4's slot", seconds(30), cluster.log_of(kOne, Part::kDaemon), [&] { return !has_slot(); }));
-  const auto left = cluster.await(kThree, "node2 streaming", seconds(30), [](const dev::ClusterView& v) { return v.streams(kPostgres, "node2") && v.nodes.size() == 3; });
-  ASSERT_OK(left);
-  EXPECT_EQ(left->resource(kPostgres)->epoch, 1u);
 }
 
 TEST(Cluster, OfOneNodeWritesStopsInOrderAndComesBack) {

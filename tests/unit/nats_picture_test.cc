@@ -106,6 +106,32 @@ TEST(NatsPicture, OfAClusterThatIsWellHasNoProblem) {
   }
 }
 
+TEST(NatsPicture, AServersLagIsThatOfTheStreamItLagsInMostAndItsTimeMeasured) {
+  Scene s;
+  const auto lead = [&](std::uint64_t last, std::uint64_t witness_lacks) {
+    s.for_stream([&](Stream& stream) { stream.last = last, stream.others[1].lag = witness_lacks; });
+    s.now += seconds(5);
+    return s.look();
+  };
+  const auto lag = [](const ResourceView& view, int n, const std::string& role) {
+    return *std::ranges::find_if(view.members, [&](const MemberView& m) { return m.seen.node == node(n) && m.seen.role == role; });
+  };
+  ResourceView view = lead(100, 0);
+  EXPECT_TRUE(lag(view, 3, kWitnessRole).lag_known);
+  EXPECT_EQ(lag(view, 3, kWitnessRole).lag_transactions, 0u);
+  EXPECT_FALSE(lag(view, 2, kServerRole).lag_known) << "it leads all there is";
+  EXPECT_FALSE(lag(view, 3, kLeafRole).lag_known) << "of an edge's streams its own node tells";
+  lead(200, 100);
+  view = lead(300, 150);
+  EXPECT_EQ(lag(view, 3, kWitnessRole).lag_transactions, 150u);
+  EXPECT_EQ(lag(view, 3, kWitnessRole).lag_ms, 5000u) << "it lacks 151 to 200, which the leader had 5 s ago";
+  EXPECT_EQ(lag(view, 1, kServerRole).lag_ms, 0u);
+  // A server that is gone lags in nothing: it has no answer.
+  s.words.erase("node3-witness");
+  view = s.after(kHeld);
+  EXPECT_FALSE(lag(view, 3, kWitnessRole).lag_known);
+}
+
 TEST(NatsPicture, ServersThatWereNotHeardYetAreNotIllAtOnce) {
   Scene s;
   s.words.clear();

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "controlplane/drivers/qdrant/client.h"
+#include "controlplane/drivers/qdrant/qdrant_observer.h"
 
 namespace daarion::qdrant {
 namespace {
@@ -58,6 +59,27 @@ Plan after(Duration been, const Declared& d, const Picture& p) {
 }
 bool says(const std::vector<Problem>& problems, const std::string& code) { return std::ranges::any_of(problems,
     [&](const Problem& p) { return p.code == code; }); }
+
+TEST(QdrantPicture, APeersLagIsCountedInOperationsOfTheRaftAndItsTimeMeasured) {
+  History h;
+  const Declared d = declared(2, 3);
+  const auto look = [&](std::uint64_t leader, std::uint64_t behind, Instant now) {
+    const std::vector<PeerView> words = {word(1, 3, leader), word(2, 3, leader), word(3, 3, behind)};
+    const Picture p = picture_of(words, kAddresses);
+    remember(h, d, p, now);
+    return view_of(d.nodes, words, p, plan(d, p, h, now), h, now, "");
+  };
+  ResourceView view = look(7, 7, kNow);
+  EXPECT_FALSE(view.members[0].lag_known) << "the leader lags behind nobody";
+  EXPECT_TRUE(view.members[2].lag_known);
+  EXPECT_EQ(view.members[2].lag_transactions, 0u);
+  look(9, 7, kNow + seconds(1));
+  view = look(12, 8, kNow + seconds(4));
+  EXPECT_EQ(view.members[1].lag_transactions, 0u);
+  EXPECT_EQ(view.members[2].lag_transactions, 4u);
+  EXPECT_EQ(view.members[2].lag_ms, 3000u) << "it lacks operation 9, which was there 3 s ago";
+  EXPECT_EQ(view.members[2].position.lsn.value, 8u);
+}
 
 TEST(QdrantPicture, IsSettledByAMajorityThatNamesOneLeader) {
   EXPECT_TRUE(picture_of({word(1, 3), word(2, 3), {.node = node(3)}}, kAddresses).settled);

@@ -46,7 +46,8 @@ std::vector<Replica> replicas_of(const Json& group) {
 Stream stream_of(const Json& detail, const std::string& account) {
   const Json config = detail.value("config", Json::object()), cluster = detail.value("cluster", Json::object());
   Stream out{.account = account, .name = detail.at("name").get<std::string>(), .leader = cluster.value("leader", ""),
-             .wanted = config.value("num_replicas", std::size_t{1}), .others = {}, .origins = {}};
+             .wanted = config.value("num_replicas", std::size_t{1}), .last = detail.value("state", Json::object()).value("last_seq", std::uint64_t{0}), .others = {},
+             .origins = {}};
   out.others = replicas_of(cluster);
   Json origins = detail.value("sources", Json::array());
   if (detail.contains("mirror")) origins.push_back(detail["mirror"]);

@@ -220,13 +220,29 @@ class Drawing {
     }
     for (const auto& [name, leader] : leaders) {
       if (leader.says != nullptr) {
+        lag(name, *leader.says);
         copies(name, *leader.says);
         origins(name, *leader.says);
       } else if (all && stands("leaderless " + name, kLeaderless)) {
         same_["no leader, and nothing is taken: a majority of the servers with its replicas must run"].push_back(name);
       }
     }
+    std::erase_if(history_.heads, [&](const auto& head) { return !leaders.contains(head.first); });
     for (const auto& [what, names] : same_) say("stream " + joined(names, kMostNames) + ": " + what);
+  }
+
+  /// Of each server, in the stream that it lags in most, by time. Streams are asked for every few seconds: what was taken since counts as no time.
+  void lag(const std::string& name, const Stream& stream) {
+    Heads& heads = history_.heads[name];
+    heads.remember(stream.last, now_);
+    for (const Replica& replica : stream.others) {
+      const auto server = std::ranges::find(planned_, replica.server, &Server::name);
+      if (server == planned_.end() || word_of(replica.server) == nullptr) continue;
+      MemberView& member = out_.members[static_cast<std::size_t>(server - planned_.begin())];
+      member.lag_known = true;
+      member.lag_transactions = std::max(member.lag_transactions.value_or(0), replica.lag);
+      member.lag_ms = std::max(member.lag_ms, heads.lacks_ms(stream.last - std::min(replica.lag, stream.last), now_));
+    }
   }
 
   void copies(const std::string& name, const Stream& stream) {

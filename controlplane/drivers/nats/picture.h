@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "controlplane/core/observed_core.h"
+#include "controlplane/drivers/heads.h"
 #include "controlplane/topology/render.h"
 
 namespace daarion::nats {
@@ -48,6 +49,7 @@ struct Stream {
   std::string account, name;
   std::string leader;                // as this server knows; empty: it knows none, or the server is alone
   std::size_t wanted = 1;            // replicas
+  std::uint64_t last = 0;            // sequence, as this server has it
   std::vector<Replica> others;       // but the leader
   std::vector<Origin> origins;       // of a mirror one
   bool operator==(const Stream&) const = default;
@@ -77,6 +79,7 @@ struct History {
   NodeId primary;                        // and when it was last seen to lead
   Instant led{};
   std::map<std::string, Instant> since;  // of everything that is not as it should be
+  std::map<std::string, Heads> heads;    // of each stream that is led: its leader's last sequence
 };
 
 /// Each of these is longer than what it waits for takes: see above.

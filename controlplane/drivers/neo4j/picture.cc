@@ -7,7 +7,6 @@
 namespace daarion::neo4j {
 namespace {
 
-constexpr std::size_t kHeads = 600;     // about ten minutes of a leader that writes every second: lag is known up to there
 constexpr std::size_t kMostNames = 3;   // of databases in a role
 constexpr const char* kCommunity = "community";
 
@@ -290,20 +289,14 @@ class Drawing {
       const Copy* leads = copy_on(word_of(led->second), name);
       if (leads == nullptr || !leads->transaction) continue;
       const std::uint64_t behind = *leads->transaction > *copy.transaction ? *leads->transaction - *copy.transaction : 0;
-      const std::uint64_t ms = behind == 0 ? 0 : lacks_since(name, *copy.transaction);
+      const auto heads = history_.heads.find(name);
+      const std::uint64_t ms = behind == 0 || heads == history_.heads.end() ? 0 : heads->second.lacks_ms(*copy.transaction, now_);
       out.lag_known = true;
       out.lag_transactions = std::max(out.lag_transactions.value_or(0), behind);
       if (ms > out.lag_ms || where.empty() || (ms == out.lag_ms && name == out_.default_database)) where = name, out.lag_ms = ms;
     }
     if (declared_.max_lag > Duration{} && out.lag_ms > static_cast<std::uint64_t>(to_ms(declared_.max_lag)))
       say("lags", word.node.value + " lags in " + where + " for longer than " + std::to_string(to_ms(declared_.max_lag) / 1000) + " s");
-  }
-  std::uint64_t lacks_since(const std::string& database, std::uint64_t has) const {
-    const auto at = history_.heads.find(database);
-    if (at == history_.heads.end()) return 0;
-    for (const auto& [since, transaction] : at->second)
-      if (transaction > has) return static_cast<std::uint64_t>(to_ms(now_ - since));
-    return 0;
   }
 
   const Declared& declared_;
@@ -347,12 +340,7 @@ void remember_heads(History& history, const Picture& picture, const std::vector<
   for (const auto& [database, leader] : picture.leaders) {
     const auto word = std::ranges::find(words, leader, &Word::node);
     const auto copy = word == words.end() ? std::map<std::string, Copy>::const_iterator{} : word->copies.find(database);
-    if (word == words.end() || copy == word->copies.end() || !copy->second.transaction) continue;
-    auto& heads = history.heads[database];
-    // Fewer than before: another leader, or another store. What was measured by the old count is nothing any more.
-    if (!heads.empty() && *copy->second.transaction < heads.back().second) heads.clear();
-    if (heads.empty() || *copy->second.transaction > heads.back().second) heads.emplace_back(now, *copy->second.transaction);
-    while (heads.size() > kHeads) heads.pop_front();
+    if (word != words.end() && copy != word->copies.end() && copy->second.transaction) history.heads[database].remember(*copy->second.transaction, now);
   }
 }
 

@@ -15,7 +15,6 @@
 // to have a transaction that the copy has not.
 #pragma once
 
-#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -23,6 +22,7 @@
 #include <vector>
 
 #include "controlplane/core/observed_core.h"
+#include "controlplane/drivers/heads.h"
 
 namespace daarion::neo4j {
 
@@ -86,7 +86,7 @@ struct Problem {
 /// What one observer remembers. Lost with it: lag is counted anew.
 struct History {
   std::map<NodeId, std::pair<Instant, Word>> whole;                             // the newest whole word of each
-  std::map<std::string, std::deque<std::pair<Instant, std::uint64_t>>> heads;   // of each database: since when its leader had so many transactions
+  std::map<std::string, Heads> heads;   // of each database: since when its leader had so many transactions
   std::map<NodeId, std::string> editions;                                       // as each said last: an instance that is stopped is of the edition that it was
   bool operator==(const History&) const = default;
 };

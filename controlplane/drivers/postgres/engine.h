@@ -137,6 +137,7 @@ class Engine final : public PostgresDriver {
   std::optional<std::pair<std::string, ControlData>> control_cache_;  // by pg_control's modification
   Steady::time_point kept_up_{};
   std::uint64_t kept_up_incarnation_ = 0;
+  bool has_read_files_ = false;  // the engine its settings, since this daemon began
   bool kept_up_as_primary_ = false;
   bool files_kept_ = false;  // since then
   std::uint64_t learned_timeline_ = 0;  // whose opening was asked for, if any is known there

@@ -64,7 +64,8 @@ void Engine::keep_checkpoint(Connection& c) {
   if (own) (void)(*own)->query("CHECKPOINT", kAskLimit);
 }
 
-/// Members come and go while it runs: who may connect, and whom a commit waits for. A restarted daemon may have another cluster file.
+/// Members come and go while it runs: who may connect, and whom a commit waits for. A restarted daemon may have another cluster file, and one that is told
+/// to read its files again has its engine read its own.
 void Engine::keep_files(const Seen& seen) {
   const NodeId node = node_at(seen);
   const PeerAddress* upstream = node.empty() ? nullptr : find_peer(config_, node);
@@ -77,8 +78,9 @@ void Engine::keep_files(const Seen& seen) {
   // Whose word the commits of a primary wait for is changed in step with the log (core/sync_set.h), not by a file that changed.
   const bool waits = config_.resource.confirmations() > 0;
   const std::optional<std::string> sync = seen.primary && waits ? std::optional(seen.sync) : std::nullopt;
-  if (are_settings_current(config_, data_dir_, upstream, credentials_, tools_.user, now, sync)) return;
-  if (write_settings(config_, data_dir_, upstream, credentials_, tools_.user, now, sync)) ask(**conn, "SELECT pg_reload_conf()");
+  const bool written = !are_settings_current(config_, data_dir_, upstream, credentials_, tools_.user, now, sync) &&
+                       write_settings(config_, data_dir_, upstream, credentials_, tools_.user, now, sync);
+  if (written || !has_read_files_) has_read_files_ = !ask(**conn, "SELECT pg_reload_conf()").empty();
 }
 
 /// A standby must have as many as its primary, whatever it is configured for itself, or it replays nothing.

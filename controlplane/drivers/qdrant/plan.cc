@@ -233,6 +233,8 @@ Duration wait_after(std::uint32_t tries) {
 void remember(History& history, const Declared& declared, const Picture& picture, Instant now) {
   const History before = std::move(history);
   history = {};
+  history.commits = before.commits;
+  if (picture.settled) history.commits.remember(picture.commit, now);
   const auto keep = [&](auto& to, const auto& from, const auto& key) {
     const auto at = from.find(key);
     to.emplace(key, at == from.end() ? now : at->second);

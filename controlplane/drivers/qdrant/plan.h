@@ -16,6 +16,7 @@
 
 #include <set>
 
+#include "controlplane/drivers/heads.h"
 #include "controlplane/drivers/qdrant/picture.h"
 
 namespace daarion::qdrant {
@@ -58,6 +59,7 @@ struct History {
   std::map<std::tuple<std::string, ShardId, PeerId, PeerId>, Instant> transfer_since;
   std::map<NodeId, Instant> silent_since;
   std::map<StepKey, Tries> tries;
+  Heads commits;  // of the raft
   bool operator==(const History&) const = default;
 };
 

@@ -38,7 +38,7 @@ class QdrantObserver : public Observer {
     std::erase_if(did_, [](const auto& step) { return now() - step.first > kTold; });
     std::string did;
     for (const auto& [at, step] : did_) did += (did.empty() ? "" : "; ") + step;
-    ResourceView view = view_of(remaining(), members_.words(), picture_, plan_, did);
+    ResourceView view = view_of(remaining(), members_.words(), picture_, plan_, history_, now(), did);
     // A count that was seen is never taken back: what is not settled has none of its own.
     view.election = election_ = std::max(election_, view.election);
     return view;
@@ -97,7 +97,7 @@ std::string broken_on(const Picture& p, PeerId peer) {
   return more == 0 ? out : out + " and " + std::to_string(more) + " more";
 }
 
-MemberView member_of(const NodeId& node, const PeerView* word, const Picture& p) {
+MemberView member_of(const NodeId& node, const PeerView* word, const Picture& p, const History& history, Instant at) {
   MemberView out;
   out.seen.node = node;
   out.seen.role = "peer";
@@ -119,13 +119,18 @@ MemberView member_of(const NodeId& node, const PeerView* word, const Picture& p)
   if (p.settled && p.leader == word->id) {
     out.seen.role = "leader";
     out.seen.state = EngineState::kPrimary;
+  } else if (p.settled && p.peers.contains(word->id)) {
+    out.lag_known = true;
+    out.lag_transactions = p.commit > word->commit ? p.commit - word->commit : 0;
+    out.lag_ms = history.commits.lacks_ms(word->commit, at);
   }
   return out;
 }
 
 }  // namespace
 
-ResourceView view_of(const std::vector<NodeId>& nodes, const std::vector<PeerView>& words, const Picture& picture, const Plan& plan, const std::string& did) {
+ResourceView view_of(const std::vector<NodeId>& nodes, const std::vector<PeerView>& words, const Picture& picture, const Plan& plan, const History& history, Instant now,
+                     const std::string& did) {
   ResourceView out;
   out.elected_by = "Qdrant's raft";
   out.source = did.empty() ? "raft" : did;
@@ -135,7 +140,7 @@ ResourceView view_of(const std::vector<NodeId>& nodes, const std::vector<PeerVie
   }
   for (const NodeId& node : nodes) {
     const auto word = std::ranges::find(words, node, &PeerView::node);
-    out.members.push_back(member_of(node, word == words.end() ? nullptr : &*word, picture));
+    out.members.push_back(member_of(node, word == words.end() ? nullptr : &*word, picture, history, now));
   }
   for (const Problem& p : plan.problems) {
     if (p.code == "no_answer") continue;  // its member's health says so

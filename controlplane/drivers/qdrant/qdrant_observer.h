@@ -18,7 +18,8 @@ Result<std::unique_ptr<Observer>> make_qdrant_observer(const ObserverConfig& con
 namespace qdrant {
 
 /// The resource as the core is told of it. `did`: the newest steps that were done; empty: none. Pure.
-ResourceView view_of(const std::vector<NodeId>& nodes, const std::vector<PeerView>& words, const Picture& picture, const Plan& plan, const std::string& did);
+ResourceView view_of(const std::vector<NodeId>& nodes, const std::vector<PeerView>& words, const Picture& picture, const Plan& plan, const History& history, Instant now,
+                     const std::string& did);
 
 }  // namespace qdrant
 }  // namespace daarion
