@@ -231,7 +231,9 @@ Result<std::size_t> whole_followers(dev::LocalCluster& cluster, const NodeId& av
     if (!connection) return tl::unexpected(connection.error());
     const auto names = js_request(**connection, "$JS.API.STREAM.NAMES", nullptr, seconds(1));
     if (!names) return tl::unexpected(names.error());
-    for (const std::string& name : names->value("streams", std::vector<std::string>{})) {
+    // Null: the leader that answers knows none, as one that has just begun.
+    if (!names->contains("streams") || !(*names)["streams"].is_array()) return fail(Remedy::kRetry, std::string("no stream of ") + user + " is known");
+    for (const std::string name : (*names)["streams"]) {
       const auto followers = followers_of(**connection, name);
       if (!followers) return tl::unexpected(followers.error());
       if (followers->all > 0) least = std::min(least, followers->whole);
