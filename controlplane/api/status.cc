@@ -6,6 +6,7 @@
 #include "controlplane/api/views.h"
 #include "controlplane/core/beside.h"
 #include "controlplane/core/decide.h"
+#include "controlplane/core/helper_role.h"
 #include "controlplane/core/lease.h"
 #include "controlplane/core/write_refusal.h"
 #include "controlplane/drivers/words.h"
@@ -411,8 +412,8 @@ v1::Peers peers_of(const NodeCore& core, Instant now) {
 }  // namespace
 
 StatusView::Role role_of(const EngineReport& engine, bool has_lease, Lsn primary, const ResourceTags& tags) {
-  StatusView::Role role{.resource = engine.resource, .primary = takes_writes(engine.state, engine.health) && has_lease,
-                        .replica = engine.state == EngineState::kStandby && engine.streaming, .balanced = !tags.noloadbalance};
+  StatusView::Role role{.resource = engine.resource, .primary = takes_writes(engine.state, engine.health) && has_lease, .leads = has_lease,
+                        .replica = engine.state == EngineState::kStandby && engine.streaming, .balanced = !tags.noloadbalance, .state = engine.state};
   // Who reads there sees what is replayed, however much more has come.
   const Lsn shown = engine.state == EngineState::kStandby ? std::min(engine.position.lsn, engine.replayed) : engine.position.lsn;
   if (primary > shown) role.lag_bytes = primary.value - shown.value;
@@ -447,10 +448,10 @@ StatusView make_status(const NodeCore& core, const std::vector<std::string>& war
   }
   for (const auto& [id, here] : observed)
     for (const MemberView& m : here.members)
-      if (m.seen.node == self && (m.seen.state == EngineState::kPrimary || m.seen.state == EngineState::kStandby))
-        view.roles.push_back({.resource = id, .primary = takes_writes(m.seen.state, m.seen.health) && here.primary == self,
+      if (m.seen.node == self && !is_helper(m.seen.role))
+        view.roles.push_back({.resource = id, .primary = takes_writes(m.seen.state, m.seen.health) && here.primary == self, .leads = here.primary == self,
                               .replica = m.seen.state == EngineState::kStandby && m.seen.health.empty() && m.lag_known,
-                              .balanced = !tags_here(id).noloadbalance, .lag_bytes = m.lag_transactions.value_or(m.lag_bytes)});
+                              .balanced = !tags_here(id).noloadbalance, .lag_bytes = m.lag_transactions.value_or(m.lag_bytes), .state = m.seen.state});
   return view;
 }
 

@@ -31,9 +31,11 @@ struct StatusView {
   struct Role {
     ResourceId resource;
     bool primary = false;            // this node holds the lease and its engine takes writes, or the engine elected it
+    bool leads = false;              // the same, whatever its engine does
     bool replica = false;            // a streaming standby
     bool balanced = true;            // not tagged noloadbalance: reads may be sent here
     std::uint64_t lag_bytes = 0;     // of what a reader sees: replayed, behind the primary's last known position
+    EngineState state = EngineState::kUnknown;
   };
   std::vector<Role> roles;           // of this node's resources
   bool alone = false;                // no majority of the voters was heard for so long that this node gives up what moves (core/service_core.h)

@@ -5,7 +5,6 @@
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <netdb.h>
 #include <unistd.h>
 
@@ -27,6 +26,7 @@
 #include "controlplane/daariond/observed_runner.h"
 #include "controlplane/daariond/options.h"
 #include "controlplane/daariond/reloader.h"
+#include "controlplane/daariond/role_caller.h"
 #include "controlplane/daariond/server_keeper.h"
 #include "controlplane/daariond/service_runner.h"
 #include "controlplane/daariond/wiring.h"
@@ -49,6 +49,7 @@ constexpr Duration kStopLimit = seconds(30);
 constexpr Duration kFirstNats = std::chrono::milliseconds(200);  // a small part of a lease
 constexpr Duration kNatsAgain = seconds(1);
 constexpr Duration kCheckNats = seconds(10);
+constexpr Duration kCheckBeside = seconds(3);  // a running daemon, which waits for the answer
 constexpr Duration kFirstLook = seconds(5);
 constexpr Duration kTidyLimit = seconds(5);
 
@@ -139,8 +140,8 @@ Result<void> reach_nats(const Links& links, const sigset_t& signals, Reloader& r
     if (up || up.error().remedy == Remedy::kFixInput) return up;
     timespec none{};
     told = std::max(0, sigtimedwait(&signals, nullptr, &none));
-    if (told == SIGHUP) try_reload(reloader);
-    else if (told != 0) return {};
+    if (told == SIGHUP) try_reload(reloader), told = 0;
+    if (told != 0) return {};
   }
 }
 
@@ -159,7 +160,8 @@ int serve(const Setup& setup, const Started& started, const sigset_t& signals) {
   auto links = open_links(setup);
   if (!links) return refuse(links.error().message, kUsage);
   const std::string record_path = options.data + "/voter.json";
-  if (const bool runs = options.check && RecordFile::in_use(record_path); !runs) {  // else its daemon has the ports
+  const bool runs = options.check && RecordFile::in_use(record_path);
+  if (!runs) {  // else its daemon has the ports
     for (const auto& [port, key] : {std::pair{setup.file.grpc_port, "control.grpc_port"}, std::pair{setup.file.http_port, "control.http_port"}})
       if (const auto free = try_port(bind, port, key); !free) return refuse(free.error().message, kUsage);
     // An address that is translated on its way is not this machine's: then beats go through NATS alone, and `status` says so.
@@ -168,7 +170,7 @@ int serve(const Setup& setup, const Started& started, const sigset_t& signals) {
   }
   if (options.check) {
     if (const auto fit = check_engines(setup, spec, *links, true); !fit) return refuse(fit.error().message, kUsage);
-    if (const auto up = await_links(*links, kCheckNats); !up) return refuse_nats(up.error());
+    if (const auto up = await_links(*links, runs ? kCheckBeside : kCheckNats); !up) return refuse_nats(up.error());
     std::printf("%s: node %s is ready to start\n", options.config.c_str(), setup.self.value.c_str());
     return 0;
   }
@@ -184,6 +186,7 @@ int serve(const Setup& setup, const Started& started, const sigset_t& signals) {
   for (const std::string& note : notes) spdlog::info("{}", note);
   std::vector<std::string> commands = {setup.file.fencing.exec, setup.file.nats_restart.exec};
   for (const NotifySpec& notify : setup.file.notify) commands.push_back(notify.exec);
+  for (const RoleCallback& callback : setup.file.role_callbacks) commands.push_back(callback.exec);
   for (const std::string& exec : commands)
     if (const std::string command = command_of(exec); !command.empty() && access(command.c_str(), X_OK) != 0)
       spdlog::warn("{}, which the cluster file names, cannot be run here: {}", command, std::strerror(errno));
@@ -224,7 +227,11 @@ int serve(const Setup& setup, const Started& started, const sigset_t& signals) {
     return done ? Result<void>{} : tl::unexpected(done.error());
   });
   const ServerKeeper servers(setup.file.nats_restart, own_servers(setup));
-  Reloader reloader(started, options.config, setup.file, setup.self);
+  RoleCaller roles(setup.file.role_callbacks, setup.self, spec.cluster);
+  Reloader reloader(started, options.config, setup.file, setup.self, [&] {
+    const auto now = view();
+    return now == nullptr ? 0 : static_cast<std::size_t>(std::ranges::count_if(now->voters_heard, [&](const VoterInstance& voter) { return voter.node != setup.self; }));
+  });
   Daemon daemon(std::move(config), std::move(*record), std::move(ports));
   StatusMemory memory;
   daemon.watch([&](const NodeCore& core, Instant now) {
@@ -234,10 +241,11 @@ int serve(const Setup& setup, const Started& started, const sigset_t& signals) {
     observed->meet(contact);
     routes->measured(round_trips.newest());
     std::vector<std::string> said = daemon.warnings();
-    for (const std::vector<std::string>& more : {notifier->warnings(), fencer.warnings(), servers.warnings(), reloader.warnings(), routing->warnings(), services->warnings(), observed->warnings(),
+    for (const std::vector<std::string>& more : {notifier->warnings(), fencer.warnings(), servers.warnings(), roles.warnings(), reloader.warnings(), routing->warnings(), services->warnings(), observed->warnings(),
                                                                                                           service_warnings(core.state())}) said.insert(said.end(), more.begin(), more.end());
     StatusView status = make_status(core, said, now, wall_time_ns(), memory, observed->views());
     status.copies = routing->copies();
+    roles.look(status);
     box.put(std::move(status));
   });
   daemon.start();
@@ -274,6 +282,10 @@ int serve(const Setup& setup, const Started& started, const sigset_t& signals) {
   const bool clean = daemon.wait_stopped(kStopLimit);
   if (!clean) spdlog::warn("not everything could be handed over in {} s: ending engines as they are", to_ms(kStopLimit) / 1000);
   daemon.end_guards();
+  std::vector<ResourceId> stopped;
+  for (const ResourceSpec& resource : spec.resources)
+    if (resource.leased) stopped.push_back(resource.id);
+  roles.finish(stopped);
   // What is left is tidying up, which a server that does not answer may not hold up.
   std::thread([] {
     std::this_thread::sleep_for(kTidyLimit);
@@ -320,8 +332,7 @@ int main(int argc, char** argv) {
   spdlog::set_level(spdlog::level::from_str(options.log_level));
   spdlog::flush_on(spdlog::level::info);
   const sigset_t signals = block_signals();
-  while (waitpid(-1, nullptr, WNOHANG) > 0) {  // after a reload: tools of the daemon before, which have ended with it
-  }
+  started.end_what_is_left();
   for (const char* name : {"PG_REPLICATION_PASSWORD", "REDIS_PASSWORD", "NEO4J_PASSWORD"})
     if (const auto password = secret_of(name, env)) setenv(name, password->c_str(), 1);
   const auto setup = read_setup(std::move(options), env);

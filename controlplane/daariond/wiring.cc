@@ -205,7 +205,9 @@ Result<void> check_engines(const Setup& setup, const TopologySpec& spec, const L
   for (const ResourceSpec& resource : spec.resources) {
     if (!resource.leased || !resource.has_member(setup.self)) continue;
     NoHost nobody;
-    auto driver = make_driver(driver_config(setup, resource), nobody);
+    DriverConfig config = driver_config(setup, resource);
+    config.looks_only = data;
+    auto driver = make_driver(config, nobody);
     if (!driver) return tl::unexpected(driver.error());
     if (!data) continue;
     const EngineReport seen = (*driver)->observe();

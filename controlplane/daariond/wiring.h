@@ -43,7 +43,7 @@ UdpBeats direct_beats(const Setup& setup);
 TopologySpec led_spec(const Setup& setup, std::vector<std::string>& notes);
 
 /// Looks at what each engine of this node needs: its programs, its password, and, if `data`, that what is in its data directory is ours.
-/// Errors: kFixInput naming what is missing or whose the data are. Changes nothing but the run folder.
+/// Errors: kFixInput naming what is missing or whose the data are. Without `data` the run folder is made; otherwise nothing is changed.
 Result<void> check_engines(const Setup& setup, const TopologySpec& spec, const Links& links, bool data);
 
 /// Keeps this node's site in step with the routes of the log.

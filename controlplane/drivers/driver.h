@@ -48,6 +48,7 @@ struct DriverConfig {
   std::vector<PeerAddress> peers;  // every member, this node among them
   std::string run_dir;             // sockets, pass files, logs; private to this node
   std::string engine_user;         // the engine's system user when started by root; empty: the caller
+  bool looks_only = false;         // nothing is written for it: another daemon may run the engine
 };
 
 /// One engine on one node. Threads: all calls come from one worker per resource, so a slow engine holds up nobody else.

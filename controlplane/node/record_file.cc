@@ -142,7 +142,7 @@ Result<RecordFile> RecordFile::open(const std::string& path) {
 
 bool RecordFile::in_use(const std::string& path) {
   const int fd = ::open((path + ".lock").c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return false;
+  if (fd < 0) return errno == EACCES;  // another user's
   const bool had = ::flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
   ::close(fd);
   return had;

@@ -328,6 +328,21 @@ class FileReader {
       at->max_lag.staleness_ms = static_cast<std::uint64_t>(to_ms(staleness));
     }
     one.map("tags", [&](const std::string& node_name, const YAML::Node& tags) { read_tags(one, *at, node_name, tags); });
+    read_role_callback(one, at->id);
+  }
+  void read_role_callback(Section& resource, const ResourceId& id) {
+    if (!resource.has("on_role_change")) return;
+    Section one(resource.node("on_role_change"), resource.called("on_role_change"), out_);
+    RoleCallback callback{.resource = id, .exec = {}};
+    read_command(one, resource.node("on_role_change"), callback.exec);
+    one.duration("timeout", callback.timeout);
+    if (callback.timeout < std::chrono::seconds(1) || callback.timeout > std::chrono::seconds(30))
+      one.error("wrong_type", one.has("timeout") ? one.node("timeout") : resource.node("on_role_change"), one.called("timeout") + " is out of range; it is 1s to 30s: a planned stop waits for it");
+    static const std::set<std::string> kModes = {"primary-replica", "managed", "sentinel", "causal-cluster"};
+    const auto system = std::ranges::find(file_.systems, id, &DataSystem::id);
+    if (system != file_.systems.end() && !kModes.contains(system->mode))
+      one.error("no_roles", resource.node("on_role_change"), one.called("exec") + " would be told nothing: " + id.value + " has no primary that moves (mode " + system->mode + ")");
+    file_.role_callbacks.push_back(std::move(callback));
   }
   void read_dump(Section& resource, DumpSpec& dump) {
     if (!resource.has("dump")) return;

@@ -54,6 +54,12 @@ struct NotifySpec {
   std::vector<std::string> on;  // names of events
   std::string exec;
 };
+/// Told of what this node is to a resource: "primary", "replica" or "none" is the last word.
+struct RoleCallback {
+  ResourceId resource;
+  std::string exec;
+  Duration timeout = std::chrono::seconds(10);
+};
 struct FencingSpec {
   std::string exec;  // empty: none
   Duration timeout = std::chrono::seconds(10);
@@ -78,6 +84,7 @@ struct ClusterFile {
   std::uint32_t sentinel_port = 26379;
   std::vector<DataSystem> systems;
   std::vector<NotifySpec> notify;
+  std::vector<RoleCallback> role_callbacks;
   FencingSpec fencing;
   Duration log_sync = std::chrono::seconds(150);  // how old an event is that no power cut takes: nats-server syncs every 2 min
   std::map<std::string, int> lines;       // of keys that lint speaks of, e.g. "control.lease_ttl"

@@ -16,6 +16,7 @@ using std::chrono::seconds;
 using test::need;
 
 constexpr Duration kBeyondLease = seconds(5);   // the lease is 2 s; then somebody else writes
+constexpr milliseconds kReloadEvery{500};
 constexpr double kSoonMs = 2500;                // a crash on a living host: 1 s, with a restart of the engine on two busy cores
 
 void host_killed(World& w, const NodeId& node, bool until_another_writes) {
@@ -44,6 +45,16 @@ void daemon_killed_and_back(World& w) {
   w.note("the daemon of " + node.value);
   need(w.cluster().kill(node, Part::kDaemon));
   need(w.cluster().start(node, Part::kDaemon));
+}
+
+/// Each comes before the daemon has rested from the last.
+void daemon_reloaded(World& w) {
+  const NodeId node = w.any();
+  w.note("the daemon of " + node.value);
+  for (int i = 0; i < 4; ++i) {
+    if (const auto daemon = test::daemon_of(w.cluster(), node)) dev::send_signal(*daemon, SIGHUP);
+    w.hold(kReloadEvery);
+  }
 }
 
 void daemon_away(World& w) {
@@ -140,6 +151,7 @@ void add_process_kinds(std::vector<Kind>& to) {
   add({.name = "both_data_hosts_killed", .text = "both hosts with data at once, back after 3 s", .cost_s = 13, .outage_ms = 30'000, .fewest_promotions = 1, .most_promotions = 2, .run = both_data_hosts_killed});
   add({.name = "all_killed", .text = "every process of every node at once", .cost_s = 15, .outage_ms = 30'000, .fewest_promotions = 1, .most_promotions = 2, .run = all_killed});
   add({.name = "daemon_killed", .text = "a daemon dies and is started again at once", .cost_s = 5, .outage_ms = kNoneMs, .quick = true, .run = daemon_killed_and_back});
+  add({.name = "daemon_reloaded", .text = "a daemon is told to read its files again, four times in two seconds", .cost_s = 6, .outage_ms = kNoneMs, .run = daemon_reloaded});
   add({.name = "daemon_away", .text = "the holder's daemon dies and stays away", .cost_s = 7, .outage_ms = kHostLostMs, .fewest_promotions = 1, .most_promotions = 1, .run = daemon_away});
   add({.name = "guard_killed", .text = "one of the holder's two guards dies", .cost_s = 6, .outage_ms = kSoonMs, .fewest_promotions = 1, .most_promotions = 1,
        .run = [](World& w) { one_guard(w, SIGKILL); }});

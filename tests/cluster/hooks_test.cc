@@ -1,6 +1,8 @@
 // A paused holder that is lost, in a whole cluster: what is waited for, the fencing command, and who is told.
 #include <gtest/gtest.h>
 
+#include <signal.h>
+
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -70,6 +72,44 @@ TEST(Hooks, APausedHolderThatIsLostIsFencedByTheCommandAndPeopleAreToldOnce) {
   EXPECT_EQ(word->event.header.actor, "node:node2");
   ASSERT_OK(cluster.await_that("every line", seconds(10), cluster.log_of(kTwo, Part::kDaemon), [&] { return contents(told).find("PromotionCompleted 2") != std::string::npos; }));
   EXPECT_EQ(contents(told), "PromotionDecided 1\nPromotionCompleted 1\nPaused 0\nFencingConfirmed 1\nPromotionDecided 2\nPromotionCompleted 2\n");
+}
+
+TEST(Hooks, EachNodesDaemonTellsWhatItsNodeIsToTheResource) {
+  auto made = test::ScratchCluster::make(3);
+  ASSERT_OK(made);
+  dev::LocalCluster& cluster = **made;
+  const std::string role = cluster.folder() + "/role", told = cluster.folder() + "/told-";
+  test::replace_in_file(cluster, "  postgres:\n    port: ", "  postgres:\n    on_role_change: {exec: " + role + "}\n    port: ");
+  write_script(role, "echo \"$1 after $DAARION_FORMER_ROLE\" >> " + told + "$DAARION_NODE");
+  ASSERT_OK(cluster.start_all());
+  ASSERT_OK(cluster.await_settled(seconds(60)));
+  const auto last = [&](const NodeId& node) {
+    std::istringstream in(contents(told + node.value));
+    std::string line, out;
+    while (std::getline(in, line)) out = line;
+    return out;
+  };
+  // What passed while a look was not taken is not told, so what it was before may be less than all.
+  const auto comes = [&](const NodeId& node, const std::string& line) {
+    const auto done = cluster.await_that(node.value + " told: " + line, seconds(20), cluster.log_of(node, Part::kDaemon), [&] { return last(node).starts_with(line); });
+    EXPECT_TRUE(done) << contents(told + node.value);
+  };
+  comes(kOne, "primary after ");
+  comes(kTwo, "replica after ");
+  ASSERT_OK(cluster.stop(kOne, seconds(45)));
+  EXPECT_EQ(last(kOne), "none after primary") << contents(told + "node1");
+  comes(kTwo, "primary after replica");
+  ASSERT_OK(cluster.start(kOne));
+  comes(kOne, "replica after ");
+  // Who is reloaded tells what it is, and nothing else.
+  const std::string before = contents(told + "node2");
+  const auto daemon = test::daemon_of(cluster, kTwo);
+  ASSERT_TRUE(daemon);
+  dev::send_signal(*daemon, SIGHUP);
+  const auto again = cluster.await_that("node2's role told again", seconds(20), cluster.log_of(kTwo, Part::kDaemon), [&] { return contents(told + "node2") != before; });
+  ASSERT_OK(again);
+  EXPECT_EQ(contents(told + "node2"), before + "primary after \n");
+  EXPECT_EQ(contents(told + "node3"), "") << "it runs none";
 }
 
 /// A nats-server that stands still lives, for its supervisor; its daemon has it restarted.

@@ -323,6 +323,13 @@ Result<v1::ReplayProgress> replay(const dev::LocalCluster& cluster, const NodeId
   });
 }
 
+std::optional<dev::ProcessId> daemon_of(const dev::LocalCluster& cluster, const NodeId& node) {
+  const auto all = cluster.processes(node, dev::Part::kDaemon);
+  const auto is_child = [&](const dev::ProcessInfo& p) { return std::ranges::any_of(all, [&](const dev::ProcessInfo& other) { return other.id.pid == p.parent; }); };
+  const auto found = std::ranges::find_if_not(all, is_child);
+  return found == all.end() ? std::nullopt : std::optional(found->id);
+}
+
 std::int64_t wall_of(Instant at) {
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);

@@ -99,6 +99,9 @@ Result<v1::Mutation> undrain(const dev::LocalCluster& cluster, const NodeId& at,
 Result<v1::Explanation> explain(const dev::LocalCluster& cluster, const NodeId& at, Sequence sequence);
 Result<v1::ReplayProgress> replay(const dev::LocalCluster& cluster, const NodeId& at, Sequence to);
 
+/// The node's daemon; what it starts has its name for a moment, and `--check` for longer. Nothing: it does not run.
+std::optional<dev::ProcessId> daemon_of(const dev::LocalCluster& cluster, const NodeId& node);
+
 /// The wall clock's reading at an instant, ns since 1970: the log's stored times are of the same machine's clock.
 std::int64_t wall_of(Instant at);
 

@@ -26,8 +26,8 @@ using test::kThree;
 using test::kPostgres;
 
 dev::ProcessId daemon_of(const dev::LocalCluster& cluster, const NodeId& node) {
-  const auto all = cluster.processes(node, Part::kDaemon);
-  return all.size() == 1 ? all[0].id : dev::ProcessId{};
+  const auto found = test::daemon_of(cluster, node);
+  return found ? *found : dev::ProcessId{};
 }
 
 /// How often a daemon of the node has said that.

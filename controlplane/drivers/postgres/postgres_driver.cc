@@ -82,9 +82,11 @@ Result<std::unique_ptr<PostgresDriver>> make_driver_with(const DriverConfig& con
   if (user->uid == 0) return fail(Remedy::kFixInput, name + "PostgreSQL refuses to run as root; set the engine's system user");
   auto programs = find_programs(major_of(config.resource.data_dir));
   if (!programs) return tl::unexpected(programs.error());
-  if (auto made = make_folder(config.run_dir, 0700, *user); !made) return tl::unexpected(made.error());
   const std::string pass_file = config.run_dir + "/" + config.resource.id.value + ".pgpass";
-  if (auto done = write_file(pass_file, render_pass_file(credentials), 0600, *user); !done) return tl::unexpected(done.error());
+  if (!config.looks_only) {
+    if (auto made = make_folder(config.run_dir, 0700, *user); !made) return tl::unexpected(made.error());
+    if (auto done = write_file(pass_file, render_pass_file(credentials), 0600, *user); !done) return tl::unexpected(done.error());
+  }
   return std::unique_ptr<PostgresDriver>(
       std::make_unique<Engine>(config, std::move(credentials), Tools{*programs, *user, pass_file}, host));
 }

@@ -78,9 +78,9 @@ void Engine::keep_files(const Seen& seen) {
   // Whose word the commits of a primary wait for is changed in step with the log (core/sync_set.h), not by a file that changed.
   const bool waits = config_.resource.confirmations() > 0;
   const std::optional<std::string> sync = seen.primary && waits ? std::optional(seen.sync) : std::nullopt;
-  const bool written = !are_settings_current(config_, data_dir_, upstream, credentials_, tools_.user, now, sync) &&
-                       write_settings(config_, data_dir_, upstream, credentials_, tools_.user, now, sync);
-  if (written || !has_read_files_) has_read_files_ = !ask(**conn, "SELECT pg_reload_conf()").empty();
+  const bool current = are_settings_current(config_, data_dir_, upstream, credentials_, tools_.user, now, sync);
+  if (current && has_read_files_) return;
+  if (current || write_settings(config_, data_dir_, upstream, credentials_, tools_.user, now, sync)) has_read_files_ = !ask(**conn, "SELECT pg_reload_conf()").empty();
 }
 
 /// A standby must have as many as its primary, whatever it is configured for itself, or it replays nothing.

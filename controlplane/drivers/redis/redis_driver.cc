@@ -85,7 +85,8 @@ Result<std::unique_ptr<RedisDriver>> make_driver_with(const DriverConfig& config
   auto program = find_program();
   if (!program) return tl::unexpected(program.error());
   if (auto fits = need_version(*program); !fits) return tl::unexpected(fits.error());
-  if (auto made = make_folder(config.run_dir, 0700, *user); !made) return tl::unexpected(made.error());
+  if (!config.looks_only)
+    if (auto made = make_folder(config.run_dir, 0700, *user); !made) return tl::unexpected(made.error());
   return std::unique_ptr<RedisDriver>(std::make_unique<Engine>(config, password, *program, *user, host));
 }
 
