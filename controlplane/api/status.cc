@@ -274,7 +274,7 @@ void warn_of_files(const NodeCore& core, Instant now, StatusMemory& memory, v1::
   std::map<std::string, std::vector<std::string>> nodes_of;
   nodes_of[core.identity().topology_hash].push_back(core.identity().self.value);
   for (const auto& [node, peer] : core.peers().all())
-    if (node != core.identity().self && now - peer.heard <= core.spec().lease.ttl && !peer.beat.topology_hash.empty()) nodes_of[peer.beat.topology_hash].push_back(node.value);
+    if (node != core.identity().self && is_reachable(core, node, now) && !peer.beat.topology_hash.empty()) nodes_of[peer.beat.topology_hash].push_back(node.value);
   if (nodes_of.size() < 2) {
     memory.files_differ_since.reset();
     return;

@@ -16,6 +16,8 @@
 #include <tuple>
 
 #include "controlplane/daariond/hook.h"
+#include "controlplane/drivers/exec_array.h"
+#include "controlplane/drivers/files.h"
 #include "controlplane/drivers/subprocess.h"
 #include "controlplane/topology/render.h"
 
@@ -33,19 +35,7 @@ constexpr const char* kLeft = "DAARION_LEFT";  // from a daemon to the one that 
 constexpr Duration kForgotten = std::chrono::minutes(1);    // a file is given to all nodes first, and then taken up
 
 /// Empty: it cannot be read now.
-std::string text_on_disk(const std::string& path) {
-  std::ifstream in(path);
-  std::stringstream text;
-  text << in.rdbuf();
-  return in ? text.str() : std::string{};
-}
-
-std::vector<char*> pointers(const std::vector<std::string>& texts) {
-  std::vector<char*> out;
-  for (const std::string& text : texts) out.push_back(const_cast<char*>(text.c_str()));
-  out.push_back(nullptr);
-  return out;
-}
+std::string text_on_disk(const std::string& path) { return read_file(path).value_or(""); }
 
 /// What `--check` refused for: the lines that have its name. Others are its log's.
 std::string cause_of(const std::string& errors) {
@@ -183,7 +173,7 @@ Result<void> Reloader::reload() {
     std::string& left = with_left.emplace_back(std::string(kLeft) + "=");
     for (const pid_t child : children())
       if (std::ranges::find(started_.foreign, child) == started_.foreign.end()) left += std::to_string(child) + " ";
-    const std::vector<char*> arguments = pointers(started_.arguments), environment = pointers(with_left);
+    const std::vector<char*> arguments = exec_array(started_.arguments), environment = exec_array(with_left);
     execve(started_.program.c_str(), arguments.data(), environment.data());
     done = fail(Remedy::kRetry, "execute " + started_.program + ": " + std::strerror(errno));
   }

@@ -21,6 +21,8 @@
 #include <fstream>
 #include <mutex>
 
+#include "controlplane/drivers/exec_array.h"
+
 namespace daarion {
 namespace {
 
@@ -50,13 +52,6 @@ struct Pipe {
   Pipe(const Pipe&) = delete;
   Pipe& operator=(const Pipe&) = delete;
 };
-
-std::vector<char*> pointers(const std::vector<std::string>& texts) {
-  std::vector<char*> out;
-  for (const std::string& t : texts) out.push_back(const_cast<char*>(t.c_str()));
-  out.push_back(nullptr);
-  return out;
-}
 
 /// Between fork and exec: system calls only.
 [[noreturn]] void become(const ToolCommand& c, char* const* argv, char* const* envp, int out, int err, pid_t parent) {
@@ -210,8 +205,8 @@ Result<SystemUser> find_user(const std::string& name) {
 Result<ToolResult> run_tool(const ToolCommand& c) {
   if (const pid_t before = c.may_be_left ? left_behind(c.argv) : 0; before != 0)
     return fail(Remedy::kRetry, "run " + c.argv[0] + ": process " + std::to_string(before) + ", which was killed, does not end", Effect::kMaybe);
-  const std::vector<char*> argv = pointers(c.argv);
-  const std::vector<char*> envp = pointers(c.environment);
+  const std::vector<char*> argv = exec_array(c.argv);
+  const std::vector<char*> envp = exec_array(c.environment);
   Pipe out;
   Pipe err;
   if (out.read < 0 || err.read < 0) return fail(Remedy::kRetry, "run " + c.argv[0] + ": " + std::strerror(errno));

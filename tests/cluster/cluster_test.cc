@@ -25,10 +25,8 @@ using std::chrono::seconds;
 using test::kOne;
 using test::kTwo;
 using test::kThree;
+using test::kNatsServers;
 using test::kPostgres;
-
-/// All of NATS, of a cluster of three.
-const std::vector<std::pair<NodeId, Part>> kNatsServers = {{kOne, Part::kNats}, {kTwo, Part::kNats}, {kThree, Part::kWitness}, {kThree, Part::kNats}};
 
 /// The first value of the answer, or why there is none; empty: no row.
 std::string first_value(const dev::LocalCluster& cluster, const NodeId& at, const std::string& sql, const std::string& resource = kPostgres) {

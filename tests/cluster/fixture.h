@@ -5,11 +5,14 @@
 
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "controlplane/core/types.h"
 #include "controlplane/dev/local_cluster.h"
@@ -21,6 +24,12 @@ namespace daarion::test {
 
 inline const NodeId kOne("node1"), kTwo("node2"), kThree("node3");
 inline constexpr const char* kPostgres = "postgres";
+/// All of NATS, of a cluster of three.
+inline const std::vector<std::pair<NodeId, dev::Part>> kNatsServers = {{kOne, dev::Part::kNats}, {kTwo, dev::Part::kNats}, {kThree, dev::Part::kWitness}, {kThree, dev::Part::kNats}};
+
+inline bool any_has(const std::vector<std::string>& lines, const std::string& text) {
+  return std::ranges::any_of(lines, [&](const std::string& line) { return line.find(text) != std::string::npos; });
+}
 
 /// Puts `now` in the place of `old` in the cluster's file. Before it is started.
 inline void replace_in_file(const dev::LocalCluster& cluster, const std::string& old, const std::string& now) {

@@ -18,6 +18,7 @@ namespace {
 
 using dev::Part;
 using std::chrono::seconds;
+using test::any_has;
 using test::kOne;
 using test::kTwo;
 using test::kThree;
@@ -29,10 +30,6 @@ std::string contents(const std::string& path) {
   std::stringstream text;
   text << in.rdbuf();
   return text.str();
-}
-
-bool any_has(const std::vector<std::string>& lines, const std::string& text) {
-  return std::ranges::any_of(lines, [&](const std::string& line) { return line.find(text) != std::string::npos; });
 }
 
 TEST(Hooks, APausedHolderThatIsLostIsFencedByTheCommandAndPeopleAreToldOnce) {

@@ -7,7 +7,6 @@
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "controlplane/node/clock.h"
 #include "streams/js_request.h"
@@ -18,17 +17,11 @@ namespace daarion {
 namespace {
 
 using dev::Part;
-using std::chrono::milliseconds;
 using std::chrono::seconds;
 using test::kOne;
 using test::kTwo;
 using test::kThree;
 using test::kPostgres;
-
-dev::ProcessId daemon_of(const dev::LocalCluster& cluster, const NodeId& node) {
-  const auto found = test::daemon_of(cluster, node);
-  return found ? *found : dev::ProcessId{};
-}
 
 /// How often a daemon of the node has said that.
 int said(const dev::LocalCluster& cluster, const NodeId& node, const std::string& words) {
@@ -40,12 +33,12 @@ int said(const dev::LocalCluster& cluster, const NodeId& node, const std::string
 
 /// Until the daemon serves again, as the process that it was.
 void reload(dev::LocalCluster& cluster, const NodeId& node) {
-  const dev::ProcessId daemon = daemon_of(cluster, node);
-  ASSERT_NE(daemon, dev::ProcessId{}) << node.value;
+  const auto daemon = test::daemon_of(cluster, node);
+  ASSERT_TRUE(daemon) << node.value;
   const int before = said(cluster, node, " serves ");
-  dev::send_signal(daemon, SIGHUP);
+  dev::send_signal(*daemon, SIGHUP);
   ASSERT_OK(cluster.await_that("daemon of " + node.value + " in its own place", seconds(30), cluster.log_of(node, Part::kDaemon), [&] { return said(cluster, node, " serves ") > before; }));
-  EXPECT_EQ(daemon_of(cluster, node), daemon);
+  EXPECT_EQ(test::daemon_of(cluster, node), daemon);
 }
 
 /// The cluster file without node4, or with node4 as one more replica of PostgreSQL.
@@ -74,7 +67,7 @@ TEST(Reload, AFourthNodeJoinsARunningClusterAndIsRetired) {
   std::ifstream in(cluster.config_path());
   const std::string of_four((std::istreambuf_iterator<char>(in)), {});
   std::ofstream(cluster.config_path()) << file_with_node4(of_four, false);
-  for (const auto& [node, part] : {std::pair{kOne, Part::kNats}, {kTwo, Part::kNats}, {kThree, Part::kWitness}, {kThree, Part::kNats}}) ASSERT_OK(cluster.start(node, part));
+  for (const auto& [node, part] : test::kNatsServers) ASSERT_OK(cluster.start(node, part));
   for (const NodeId& node : {kOne, kTwo, kThree}) ASSERT_OK(cluster.start(node, Part::kDaemon));
   ASSERT_OK(cluster.await(kThree, "node2 streaming", seconds(60), [](const dev::ClusterView& v) { return v.streams(kPostgres, "node2") && v.nodes.size() == 3; }));
 
@@ -163,13 +156,14 @@ TEST(Reload, WhatIsRefusedChangesNothingAndIsSaid) {
   ASSERT_OK(cluster.await_settled(seconds(60)));
   std::ifstream in(cluster.config_path());
   const std::string good((std::istreambuf_iterator<char>(in)), {});
-  const dev::ProcessId daemon = daemon_of(cluster, kOne);
+  const auto daemon = test::daemon_of(cluster, kOne);
+  ASSERT_TRUE(daemon);
   const auto warns = [&](const std::string& words) {
     const auto view = cluster.view(kOne);
-    return view && std::ranges::any_of(view->warnings, [&](const std::string& warning) { return warning.find(words) != std::string::npos; });
+    return view && test::any_has(view->warnings, words);
   };
   const auto refused = [&](const std::string& words) {
-    dev::send_signal(daemon, SIGHUP);
+    dev::send_signal(*daemon, SIGHUP);
     ASSERT_OK(cluster.await_that("refusal: " + words, seconds(30), cluster.log_of(kOne, Part::kDaemon), [&] { return warns("its reload was refused: ") && warns(words); }));
   };
   std::ofstream(cluster.config_path()) << good << "colour: red\n";
@@ -177,7 +171,7 @@ TEST(Reload, WhatIsRefusedChangesNothingAndIsSaid) {
   std::ofstream(cluster.config_path()) << good;
   ASSERT_NO_FATAL_FAILURE(test::replace_in_file(cluster, "data_dir: ", "data_dir: /elsewhere"));
   ASSERT_NO_FATAL_FAILURE(refused("resources.postgres has another engine, port, data_dir or runner: restart the daemon"));
-  EXPECT_EQ(daemon_of(cluster, kOne), daemon);
+  EXPECT_EQ(test::daemon_of(cluster, kOne), daemon);
   EXPECT_EQ(said(cluster, kOne, " serves "), 1);
   std::ofstream(cluster.config_path()) << good;
   ASSERT_NO_FATAL_FAILURE(reload(cluster, kOne));

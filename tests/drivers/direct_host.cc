@@ -15,19 +15,13 @@
 #include <iterator>
 #include <thread>
 
+#include "controlplane/drivers/exec_array.h"
 #include "controlplane/drivers/subprocess.h"
 
 namespace daarion {
 namespace {
 
 constexpr std::chrono::milliseconds kPoll{2};
-
-std::vector<char*> pointers(const std::vector<std::string>& texts) {
-  std::vector<char*> out;
-  for (const std::string& t : texts) out.push_back(const_cast<char*>(t.c_str()));
-  out.push_back(nullptr);
-  return out;
-}
 
 /// Whether each thread has stopped, or is dead: one that runs on another processor goes on for a moment, and may answer.
 bool all_stopped(pid_t pid) {
@@ -50,8 +44,8 @@ Result<std::uint64_t> DirectHost::start(const EngineCommand& c) {
   if (running()) return fail(Remedy::kRetry, "start " + c.argv[0] + ": one runs already");
   auto user = find_user(c.user);
   if (!user) return tl::unexpected(user.error());
-  const std::vector<char*> argv = pointers(c.argv);
-  const std::vector<char*> envp = pointers(c.environment);
+  const std::vector<char*> argv = exec_array(c.argv);
+  const std::vector<char*> envp = exec_array(c.environment);
   const pid_t pid = fork();
   if (pid < 0) return fail(Remedy::kRetry, "start " + c.argv[0] + ": " + std::strerror(errno));
   if (pid == 0) {

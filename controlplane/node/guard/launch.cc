@@ -14,17 +14,12 @@
 #include <cerrno>
 #include <cstring>
 
+#include "controlplane/drivers/exec_array.h"
+
 namespace daarion::guard {
 namespace {
 
 constexpr int kExecLimitMs = 2000;
-
-std::vector<char*> pointers(const std::vector<std::string>& texts) {
-  std::vector<char*> out;
-  for (const std::string& t : texts) out.push_back(const_cast<char*>(t.c_str()));
-  out.push_back(nullptr);
-  return out;
-}
 
 void write_text(const char* path, const char* text) {
   const int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -78,8 +73,8 @@ void write_text(const char* path, const char* text) {
 }  // namespace
 
 Result<pid_t> launch_engine(const Launch& launch, const std::string& cgroup) {
-  const std::vector<char*> argv = pointers(launch.command.argv);
-  const std::vector<char*> envp = pointers(launch.command.environment);
+  const std::vector<char*> argv = exec_array(launch.command.argv);
+  const std::vector<char*> envp = exec_array(launch.command.environment);
   const std::vector<gid_t> groups(launch.groups.begin(), launch.groups.end());
   const std::string procs = cgroup.empty() ? "" : cgroup + "/cgroup.procs";
   const std::string what = "start " + launch.command.argv[0] + ": ";
