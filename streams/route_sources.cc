@@ -7,6 +7,7 @@
 #include <limits>
 #include <set>
 #include <unordered_set>
+#include <utility>
 
 #include "streams/copy_handles.h"
 #include "streams/source_numbers.h"
@@ -61,6 +62,7 @@ class SourceCopies final : public Copies {
     std::uint64_t seen = 0;      // its last message then
     std::uint64_t here = 0;      // up to this one all of it is here
     bool doubtful = false;       // it was made anew, or lost its newest, since then
+    bool was_away = false;       // it did not answer when it was asked last
   };
 
   void look(const RoutePlan& plan, const RouteRule& rule) override {
@@ -102,9 +104,11 @@ class SourceCopies final : public Copies {
     if (!origin || !origin->contains("state")) {
       if (!origin) away_.try_emplace(edge.value, Clock::now() + still_ / 2);
       sources_[{name, edge}].progress = {};
+      sources_[{name, edge}].was_away = true;
       return saw(name, view);
     }
     Source& source = sources_[{name, edge}];
+    if (std::exchange(source.was_away, false)) look_for_gaps_soon(name);
     const std::uint64_t first = number_in(*origin, "first_seq"), last = number_in(*origin, "last_seq");
     const std::string created = origin->value("created", "");
     source.doubtful |= (!source.created.empty() && source.created != created) || last < source.seen;
@@ -269,17 +273,24 @@ class SourceCopies final : public Copies {
     return true;
   }
 
+  /// A source that has been begun anew is one that may have passed messages by. By then it goes on.
+  void look_for_gaps_soon(const std::string& name) {
+    Clock::time_point& due = passed_[name].due;
+    due = std::min(due, Clock::now() + still_);
+  }
+
   /// A source may pass messages by (seen with 2.9.10 where it had been begun anew). The number of the newest says nothing of that.
   void tend_gaps(const Json& info, const std::string& name, const RoutePlan& plan) {
     const std::uint64_t last = number_in(info, "last_seq");
     const std::string created = info.value("created", "");
     Passed& passed = passed_[name];
     if (passed.created != created || passed.numbers.next() > last + 1)
-      passed = {.created = created, .leader = leader_, .numbers = SourceNumbers(last > kFirstLook ? last - kFirstLook : 1)};
+      passed = {.created = created, .leader = leader_, .numbers = SourceNumbers(last > kFirstLook ? last - kFirstLook : 1), .due = Clock::now() + still_};
     if (passed.leader != leader_) {
       const std::uint64_t next = passed.numbers.next();
       passed.numbers = SourceNumbers(next > kCountOtherwise ? next - kCountOtherwise : 1);
       passed.leader = leader_;
+      passed.due = Clock::now() + still_;
     }
     if (Clock::now() < passed.due) return;
     passed.due = Clock::now() + kGapsEvery * still_;

@@ -10,6 +10,7 @@
 #include "tests/cluster/fixture.h"
 #include "tests/cluster/service_rig.h"
 #include "tests/harness/figures.h"
+#include "tests/harness/replicas.h"
 #include "tests/harness/service.h"
 
 namespace daarion {
@@ -28,6 +29,8 @@ constexpr Duration kLong = seconds(180);
 constexpr Duration kSettle = seconds(60);
 // After a cut of minutes nats-servers from 2.10 on try a mirror again only after as long as 2 minutes; a small one is made again before.
 constexpr Duration kCaughtUp = seconds(120);
+// nats-server 2.9.10 may pass a message by where links are cut: it is put again once nobody takes it for a repeat (10 min), and has been looked for.
+constexpr Duration kPutAgain = std::chrono::minutes(14);
 
 class EdgeAlone : public testing::Test {
  protected:
@@ -124,18 +127,54 @@ class EdgeAlone : public testing::Test {
     EXPECT_LT(ask("/cluster/status").value("stale_ms", 1 << 30), 2000);
     done_ = true;
     for (const auto& publisher : publishers_) publisher->join();
-    EXPECT_TRUE(becomes(kSettle, [&] {
+    const auto all_came = [&] {
       return std::ranges::all_of(publishers_, [&](const auto& p) { return came(kOne, NodeId(p->origin())) >= p->acked() && came(kThree, NodeId(p->origin())) >= p->acked(); });
-    }));
-    std::this_thread::sleep_for(seconds(1));  // for whatever would come twice
-    for (const auto& [node, reader] : readers_) {
-      EXPECT_EQ(reader->trouble(), "");
-      EXPECT_EQ(test::faults_of(reader->given(), publishers_), "") << "on " << node.value;
+    };
+    if (!becomes(kSettle, all_came)) {
+      std::printf("put again is awaited: %s\n", judged().c_str());
+      EXPECT_TRUE(becomes(kPutAgain, all_came));
     }
+    std::this_thread::sleep_for(seconds(1));  // for whatever would come twice
+    EXPECT_EQ(judged(), "");
     test::say_machine(test::server_versions());
     test::say({.name = "edge_alone_s", .value = alone_s, .unit = "s", .samples = {}});
     test::say({.name = "edge_alone_published", .value = static_cast<double>(alone), .unit = "messages", .samples = {}});
     test::say({.name = "edge_alone_caught_up_ms", .value = caught_up_ms, .unit = "ms", .samples = {}});
+  }
+
+  /// What is wrong with what came to the readers, and then what each replica lacks. What one has behind its place was put again (docs/adr/0009), and may be given so.
+  std::string judged() {
+    std::set<std::string> sent, behind;
+    for (const auto& publisher : publishers_)
+      for (int n = 0; n < publisher->acked(); ++n) sent.insert(publisher->origin() + " message " + std::to_string(n));
+    const auto core = Connection::open(test::own_server(cluster(), kOne));
+    if (!core) return core.error().message;
+    const std::string own = "MESSAGE_node3";
+    std::string stored, out;
+    const auto look = [&](Connection& at, const std::string& stream, std::size_t replicas) {
+      for (const auto& [server, tally] : test::read_each_replica(at, stream, replicas)) {
+        behind.insert(tally.out_of_order.begin(), tally.out_of_order.end());
+        // What the edge's own stream has of another node was put there because the mirror lacked it.
+        if (stream == own) {
+          std::ranges::copy_if(tally.seen, std::inserter(behind, behind.end()), [](const std::string& id) { return !id.starts_with(kThree.value + " "); });
+          continue;
+        }
+        stored += "; " + stream + " at " + server + " lacks" + test::lacking_in(sent, tally.seen) + (tally.note.empty() ? "" : ", has " + tally.note);
+      }
+    };
+    look(**core, "MESSAGE", 3);
+    look(*edge_app_, "MESSAGE_MIRROR", 1);
+    look(*edge_app_, own, 1);
+    for (const auto& [node, reader] : readers_) {
+      test::Tally given;
+      for (const std::string& id : reader->given()) given.take(id);
+      const std::string lacking = test::lacking_in(sent, given.seen), trouble = reader->trouble();
+      const auto disorders = std::ranges::count_if(given.out_of_order, [&](const std::string& id) { return !behind.contains(id); });
+      if (!lacking.empty() || given.seen.size() != sent.size() || given.repeats + disorders > 0 || !trouble.empty())
+        out += node.value + " lacks" + lacking + ", has " + std::to_string(given.seen.size()) + " of " + std::to_string(sent.size()) + ", " + std::to_string(given.repeats) +
+               " twice, " + std::to_string(disorders) + " out of order " + given.note + reader->first_repeat() + trouble + "; ";
+    }
+    return out.empty() ? out : out + stored;
   }
 
   void TearDown() override { done_ = true; }

@@ -17,20 +17,6 @@ constexpr double kLateS = 5;  // what was said while a connection was away is kn
 
 std::vector<std::string> own_subjects(const std::string& node) { return {"node." + node + ".local.gpu.temp", "cache.invalidate." + node}; }
 
-/// From which to which number each origin's are lacking, in words.
-std::string some_of(const std::set<std::string>& sent, const std::set<std::string>& seen) {
-  std::map<std::string, std::pair<int, int>> lacking;
-  for (const std::string& id : sent) {
-    if (seen.contains(id)) continue;
-    const int number = std::atoi(id.substr(id.rfind(' ') + 1).c_str());
-    auto& [first, last] = lacking.try_emplace(id.substr(0, id.rfind(' ')), number, number).first->second;
-    first = std::min(first, number), last = std::max(last, number);
-  }
-  std::string out;
-  for (const auto& [origin, numbers] : lacking) out += (out.empty() ? " (" : ", ") + origin + " " + std::to_string(numbers.first) + " to " + std::to_string(numbers.second);
-  return out.empty() ? out : out + ")";
-}
-
 }  // namespace
 
 Whisperer::Whisperer(RouteRig& rig, milliseconds pace) {
@@ -152,7 +138,7 @@ Wrong judge(RouteRig& rig, const Readers& readers, const std::vector<std::unique
     const auto hold = [&](const std::set<std::string>& seen, const std::string& where, int& lacks) {
       const auto lacking = std::ranges::count_if(sent, [&](const std::string& id) { return !seen.contains(id); });
       const auto unsent = std::ranges::count_if(seen, [&](const std::string& id) { return !sent.contains(id); });
-      if (lacking + unsent > 0) wrong.note += where + " lacks " + std::to_string(lacking) + " of " + std::to_string(sent.size()) + some_of(sent, seen) + ", has " + std::to_string(unsent) + " others; ";
+      if (lacking + unsent > 0) wrong.note += where + " lacks " + std::to_string(lacking) + " of " + std::to_string(sent.size()) + lacking_in(sent, seen) + ", has " + std::to_string(unsent) + " others; ";
       lacks += static_cast<int>(lacking), wrong.never_sent += static_cast<int>(unsent);
     };
     const auto replicas = read_each_replica(*rig.core, kStreams[s], 3);

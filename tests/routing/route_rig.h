@@ -13,6 +13,7 @@
 #include "controlplane/core/routing.h"
 #include "streams/route_copies.h"
 #include "streams/route_streams.h"
+#include "tests/harness/replicas.h"
 #include "tests/harness/service.h"
 #include "tests/integration/helpers.h"
 #include "tests/unit/make.h"
@@ -76,20 +77,5 @@ std::uint64_t last_sequence_of(Connection& connection, const std::string& stream
 
 /// A log whose topology is that of the servers.
 Log log_of(const RouteRig& rig);
-
-/// The ids that one replica of a stream has, or a reader was given, in their order. Ids are those of Publisher.
-struct Tally {
-  std::set<std::string> seen;
-  std::set<std::string> out_of_order;  // that first came behind a later one of their origin
-  int repeats = 0;
-  std::string note;                    // of the first that was out of order
-  void take(const std::string& id);
-
- private:
-  std::map<std::string, int> newest_;  // number, by origin and subject
-};
-
-/// Every replica of the stream by its server's name, or those that could be read within the limit.
-std::map<std::string, Tally> read_each_replica(Connection& connection, const std::string& stream, std::size_t replicas, Duration limit = std::chrono::seconds(60));
 
 }  // namespace daarion::test
