@@ -101,13 +101,13 @@ class SourceCopies final : public Copies {
     CopyView view{.stream = name, .origin = edge_stream_of(name, edge), .edge = edge, .behind = {}};
     // What the core has is known first: what its origin has then is as much, or more.
     const auto origin = away_.contains(edge.value) ? fail(Remedy::kRetry, "away") : ask(info_of({app_, view.origin, edge.value}));
+    Source& source = sources_[{name, edge}];
     if (!origin || !origin->contains("state")) {
       if (!origin) away_.try_emplace(edge.value, Clock::now() + still_ / 2);
-      sources_[{name, edge}].progress = {};
-      sources_[{name, edge}].was_away = true;
+      source.progress = {};
+      source.was_away = true;
       return saw(name, view);
     }
-    Source& source = sources_[{name, edge}];
     if (std::exchange(source.was_away, false)) look_for_gaps_soon(name);
     const std::uint64_t first = number_in(*origin, "first_seq"), last = number_in(*origin, "last_seq");
     const std::string created = origin->value("created", "");

@@ -8,6 +8,7 @@
 
 #include "streams/js_request.h"
 #include "streams/nats_handles.h"
+#include "streams/site_reader.h"
 
 namespace daarion::test {
 namespace {
@@ -74,7 +75,9 @@ std::map<std::string, Tally> read_each_replica(Connection& connection, const std
         natsMsg* got = nullptr;
         if (natsSubscription_NextMsg(&got, raw, kReadWaitMs) != NATS_OK) break;
         const MsgPtr message(got);
-        tally.take(header_of(got, "Nats-Msg-Id"));
+        const std::string id = header_of(got, "Nats-Msg-Id");
+        if (!header_of(got, kFirstStored).empty()) tally.put_again.insert(id);
+        tally.take(id);
         whole = std::string_view(natsMsg_GetReply(got)).ends_with(".0");  // nothing is pending behind it
       }
       if (whole) out.emplace(server, std::move(tally));

@@ -15,6 +15,7 @@ namespace daarion::test {
 struct Tally {
   std::set<std::string> seen;
   std::set<std::string> out_of_order;  // that first came behind a later one of their origin
+  std::set<std::string> put_again;     // by a keeper of copies, as their header says; of what was read from a replica
   int repeats = 0;
   std::string note;                    // of the first that was out of order
   void take(const std::string& id);

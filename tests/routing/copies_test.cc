@@ -171,6 +171,9 @@ TEST_F(RoutingCopies, WhatASourcePassedByIsFoundByItsNumbersAndPut) {
   EXPECT_TRUE(said("MESSAGE: put 3 messages of MESSAGE_edge that it had passed by")) << all_said();
   const LeadersMessage put_there = leaders_message(rig_.core->handles().link()->js, "MESSAGE", 5, seconds(2));
   EXPECT_GT(std::stoll(header_of(put_there.message.get(), kFirstStored)), 0) << "a restarted reader cannot know whether it gave it";
+  const auto replicas = read_each_replica(*rig_.core, "MESSAGE", 3);
+  EXPECT_EQ(replicas.size(), 3u);
+  for (const auto& [server, tally] : replicas) EXPECT_EQ(tally.put_again, (std::set<std::string>{"edge1", "edge2", "edge3"})) << server;
   // What somebody deletes stays deleted, and what is published meanwhile is left where it is.
   ASSERT_FALSE(js_request(*rig_.core, "$JS.API.STREAM.MSG.DELETE.MESSAGE", {{"seq", 4}}, seconds(5))->contains("error"));
   put(*rig_.edge, "edge", 6, 8);
